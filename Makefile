@@ -1,0 +1,43 @@
+# Every target does its own set-up: on a fresh machine `make demo` or `make test` is all there is to do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint types wheel-test clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
+
+install: $(STAMP)  ## make .venv and install coseg into it, editable, with the developer extras
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "coseg needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: install  ## train and test on drawn shapes; leaves runs/demo/summary.json
+	$(BIN)/python -m coseg.cli.demo
+
+test: install  ## the tests, without those marked slow
+	$(BIN)/python -m pytest -q
+
+test-all: install  ## all tests
+	$(BIN)/python -m pytest -q -m ''
+
+lint: install  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## mypy on src
+	$(BIN)/mypy
+
+wheel-test: install  ## build the wheel, install it elsewhere, run the commands from another directory
+	$(BIN)/python tests/wheel.py
+
+clean:  ## remove what was built and .venv; runs/ stays
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

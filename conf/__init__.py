@@ -1,0 +1,1 @@
+"""The Hydra configuration of coseg, shipped as the package `coseg.conf`."""

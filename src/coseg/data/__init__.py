@@ -1,0 +1,1 @@
+"""From files to batches: catalogs, readers, pairs, augmentation, the data module."""

@@ -1,0 +1,63 @@
+"""Augmentation of one image of a pair, the same numbers in whatever process it runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network for a newer version otherwise
+
+import albumentations as A  # noqa: E402
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from coseg.data.dataset import COMMON  # noqa: E402
+from coseg.errors import CosegError  # noqa: E402
+
+
+class _Pipeline(Protocol):
+    def set_random_seed(self, seed: int) -> None: ...
+
+    def __call__(self, **data: Any) -> dict[str, Any]: ...
+
+
+class Augmentation:
+    """An albumentations pipeline applied to an image and its target map.
+
+    The pipeline is seeded afresh before each image: left to itself, albumentations draws the same numbers in every
+    forked worker. When a draw loses the common object (a crop beside it), the image is drawn again, at most `tries`
+    times in all; the last draw is kept, with its empty mask.
+
+    Args:
+        transforms: albumentations transforms, in order.
+        size: side in pixels of the square that they must end at, so that images make a batch.
+        tries: how often an image is drawn at most, 1 or more.
+
+    Raises:
+        CosegError: `tries` is below 1, or the transforms end at another size.
+    """
+
+    def __init__(self, transforms: list[Any], size: int, tries: int = 10) -> None:
+        if tries < 1:
+            raise CosegError(f"augmentation.tries is {tries}, but must be 1 or more.")
+        self.pipeline: _Pipeline = A.Compose(transforms)
+        self.size = size
+        self.tries = tries
+
+    def __call__(
+        self, image: NDArray[np.uint8], target: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Augment `image` (H, W, 3) and `target` (H, W); a pure function of its arguments."""
+        wanted = bool((target == COMMON).any())
+        seeds = np.random.SeedSequence(seed).generate_state(self.tries)
+        for one in seeds:
+            self.pipeline.set_random_seed(int(one))
+            drawn = self.pipeline(image=image, mask=target)
+            if not wanted or (drawn["mask"] == COMMON).any():
+                break
+        if drawn["mask"].shape != (self.size, self.size):
+            raise CosegError(
+                f"augmentation.transforms end at {drawn['mask'].shape}, but augmentation.size is {self.size}: "
+                "let the last of them crop or resize to that size."
+            )
+        return drawn["image"], drawn["mask"]

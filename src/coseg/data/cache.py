@@ -1,0 +1,64 @@
+"""A cache of decoded images that all worker processes share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coseg.data.catalog import Catalog
+
+
+class CachedCatalog(Catalog):
+    """A catalog whose decoded images and label maps are kept as raw arrays in a temporary folder.
+
+    Whichever process decodes an image first writes it; the others read it back from the page cache, so all workers
+    share one copy. The folder is removed with the process that made the catalog.
+
+    Args:
+        catalog: the catalog to read from.
+        gigabytes: bound on the folder's size; past it, images are decoded each time.
+        processes: how many processes read at once: each may fill its share of the bound.
+    """
+
+    def __init__(self, catalog: Catalog, gigabytes: float, processes: int = 1) -> None:
+        super().__init__(
+            catalog.name, catalog.split, catalog.ids, catalog.class_names, catalog.presence, catalog.expected
+        )
+        self.catalog = catalog
+        self._temporary = tempfile.TemporaryDirectory(prefix="coseg-cache-")
+        self.folder = Path(self._temporary.name)
+        self._budget = int(gigabytes * 1e9 / max(1, processes))
+
+    def __getstate__(self) -> dict[str, object]:
+        # The folder belongs to the process that made it: a copy in a worker must not remove it.
+        return {**self.__dict__, "_temporary": None}
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """See `Catalog.image`."""
+        return self._cached(i, "image")
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        """See `Catalog.labels`."""
+        return self._cached(i, "labels")
+
+    def _cached(self, i: int, kind: str) -> NDArray[np.uint8]:
+        path = self.folder / f"{i}-{kind}.npy"
+        if path.exists():
+            array: NDArray[np.uint8] = np.load(path)
+            return array
+        array = self.catalog.image(i) if kind == "image" else self.catalog.labels(i)
+        if array.nbytes <= self._budget:
+            partial = path.with_suffix(f".{os.getpid()}")
+            try:
+                with partial.open("wb") as file:
+                    np.save(file, array)
+                partial.replace(path)
+                self._budget -= array.nbytes
+            except OSError:  # a full disk costs speed, not the run
+                partial.unlink(missing_ok=True)
+                self._budget = 0
+        return array

@@ -1,0 +1,145 @@
+"""The data module: catalogs from a reader, pairs from an order, loaders for training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from coseg.data.cache import CachedCatalog
+from coseg.data.catalog import Catalog, Reader
+from coseg.data.dataset import PairBatch, PairDataset, Transform, collate
+from coseg.data.pairs import PairOrder, ShuffledPairs, pair_order
+from coseg.data.sampler import AllPairs, PairSampler
+from coseg.errors import CosegError
+
+
+class PairDataModule(L.LightningDataModule):
+    """Pairs of a data set for a `Trainer`.
+
+    Training images have one size, which `augmentation` sets; validation and test images their original one, one pair
+    a batch. Equal seeds give equal batches with any number of workers, and after a stop in the middle of an epoch.
+
+    Args:
+        reader: makes the catalogs.
+        splits: which of the reader's splits serve: ``{"train": name, "val": name, "test": [names]}``.
+        augmentation: applied to each training image on its own.
+        batch_size: pairs in a training batch of one process.
+        order: how training pairs are drawn: ``uniform``, ``image_balanced`` or ``class_balanced``.
+        pairs_per_epoch: training pairs in an epoch; None means all of them.
+        negatives: share of training pairs without a common class, 0 to 1.
+        val_pairs: size of the fixed, seeded sample of validation pairs; None means all of them.
+        test_pairs: likewise for tests. A test of a sample is never called complete.
+        workers: processes that make batches; 0 makes them in the main process.
+        cache_gb: bound in GB on the cache of decoded images that the workers share; 0 turns it off.
+        seed: seeds the order of pairs and the augmentation.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        splits: Mapping[str, str | Sequence[str]],
+        augmentation: Transform | None = None,
+        batch_size: int = 5,
+        order: str = "uniform",
+        pairs_per_epoch: int | None = None,
+        negatives: float = 0.0,
+        val_pairs: int | None = 300,
+        test_pairs: int | None = None,
+        workers: int = 0,
+        cache_gb: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise CosegError(f"data.batch_size is {batch_size}, but must be 1 or more.")
+        if workers < 0:
+            raise CosegError(f"data.workers is {workers}, but must be 0 or more.")
+        self.reader = reader
+        self.splits = dict(splits)
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.order_name = order
+        self.pairs_per_epoch = pairs_per_epoch
+        self.negatives = negatives
+        self.val_pairs = val_pairs
+        self.test_pairs = test_pairs
+        self.workers = workers
+        self.cache_gb = cache_gb
+        self.seed = seed
+        self._catalogs: dict[str, Catalog] = {}
+
+    def catalog(self, role: str) -> Catalog:
+        """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
+        split = str(self.splits[role])
+        if split not in self._catalogs:
+            catalog = self.reader.read(split)
+            if self.cache_gb > 0:
+                catalog = CachedCatalog(catalog, self.cache_gb, max(1, self.workers))
+            self._catalogs[split] = catalog
+        return self._catalogs[split]
+
+    def order(self, role: str) -> PairOrder:
+        """The pairs of `role`: the epochs of training, or the fixed sample of validation or test."""
+        catalog = self.catalog(role)
+        if role == "train":
+            return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
+        size = self.val_pairs if role == "val" else self.test_pairs
+        return AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}") if size is None else ShuffledPairs(
+            catalog.presence, seed=0, length=size
+        )
+
+    def setup(self, stage: str) -> None:
+        """Read the catalogs that `stage` needs, so that bad data is told before anything is trained."""
+        roles = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        for role in roles:
+            self.order(role)
+
+    def train_dataloader(self) -> DataLoader[PairBatch]:
+        """Batches of training pairs; after a stop, from the batch after the last one that was trained on."""
+        epoch, done = self._progress()
+        sampler = PairSampler(
+            self.order("train"), self.seed, *self._process(), even=True, start=done * self.batch_size, epoch=epoch
+        )
+        if len(sampler) < self.batch_size:
+            raise CosegError(
+                f"An epoch has {len(sampler)} training pairs for each process, fewer than data.batch_size="
+                f"{self.batch_size}: take a smaller batch or more pairs."
+            )
+        return self._loader(PairDataset(self.catalog("train"), self.augmentation), sampler, self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[PairBatch]:
+        """The fixed validation pairs at original size, one a batch."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[PairBatch]:
+        """The test pairs at original size, one a batch, each visited once whatever the number of processes."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, role: str) -> DataLoader[PairBatch]:
+        sampler = PairSampler(self.order(role), self.seed, *self._process())
+        return self._loader(PairDataset(self.catalog(role)), sampler, 1)
+
+    def _loader(self, dataset: PairDataset, sampler: PairSampler, batch_size: int) -> DataLoader[PairBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=collate,
+            drop_last=batch_size > 1,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def _process(self) -> tuple[int, int]:
+        """Rank of this process and number of processes."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _progress(self) -> tuple[int, int]:
+        """Epoch to go on with and batches of it that are done: not (0, 0) after a checkpoint was restored."""
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed

@@ -1,0 +1,1 @@
+"""Readers: one file for each disk layout; each makes catalogs."""

@@ -1,0 +1,259 @@
+"""PASCAL VOC 2012 segmentation, in the layout of its development kit (Everingham et al., IJCV 2015)."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from coseg.data.catalog import VOID, Catalog, Reader
+from coseg.errors import CosegError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""The 20 classes; label ``k + 1`` is ``VOC_CLASSES[k]``."""
+
+LAYOUT = """
+    VOC2012/
+        JPEGImages/2007_000032.jpg …
+        SegmentationClass/2007_000032.png …
+        ImageSets/Segmentation/train.txt, val.txt"""
+
+ARCHIVE = (
+    "The data is the archive VOCtrainval_11-May-2012.tar of the PASCAL VOC 2012 page "
+    "(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/)."
+)
+
+TRAIN_IMAGES = 1464
+VAL_IMAGES = 1449
+VALIDATION_ROWS = 724
+"""Rows of ``val.txt`` that are the validation split; the others are the test split."""
+
+# what PIL raises for files that are damaged or are no images
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+class VocCatalog(Catalog):
+    """A split of VOC; each access decodes ``JPEGImages/<id>.jpg`` or ``SegmentationClass/<id>.png`` below `folder`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        ids: Sequence[str],
+        presence: NDArray[np.bool_],
+        expected: int | None = None,
+    ) -> None:
+        super().__init__(VocReader.name, split, ids, VOC_CLASSES, presence, expected)
+        self.folder = folder
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """Image ``i`` as RGB uint8 of shape (H, W, 3).
+
+        Raises:
+            CosegError: the file is gone or damaged.
+        """
+        path = image_path(self.folder, self.ids[i])
+        try:
+            with Image.open(path) as file:
+                return np.array(file.convert("RGB"))
+        except _UNREADABLE as error:
+            raise _damaged(path, error) from error
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        """The label map of image ``i`` as uint8 of shape (H, W).
+
+        Raises:
+            CosegError: the file is gone or damaged.
+        """
+        path = mask_path(self.folder, self.ids[i])
+        try:
+            with Image.open(path) as file:
+                _check_mode(path, file)
+                return np.array(file)
+        except _UNREADABLE as error:
+            raise _damaged(path, error) from error
+
+
+class VocReader(Reader):
+    """Reads a folder in the layout of VOC 2012; which classes an image holds is read from its mask's pixels.
+
+    Args:
+        root: the folder that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``, or one that holds it as
+            ``VOC2012`` or ``VOCdevkit/VOC2012``.
+        split_val: True for the published protocol, in which rows 1-724 of ``val.txt``, in the file's order, are the
+            split ``val`` and rows 725-1449 the split ``test``. (The paper calls its split random; this one gives its
+            46,973 and 37,700 pairs exactly.) False takes ``val.txt`` whole as ``val``, for lists of one's own.
+    """
+
+    name = "voc"
+
+    def __init__(self, root: str | os.PathLike[str] | None, split_val: bool = True) -> None:
+        self.root = Path(root).expanduser() if root else None
+        self.split_val = split_val
+        self.splits = ("train", "val", "test") if split_val else ("train", "val")
+
+    def read(self, split: str) -> VocCatalog:
+        """The catalog of one split. Every mask is decoded once, some seconds for VOC.
+
+        Raises:
+            CosegError: there is no such split; the folder, a list, an image or a mask is missing; a list is empty or
+                names an image twice; ``val.txt`` is to be split and does not have 1449 rows; a mask is damaged, not a
+                palette or grey picture, of another size than its image, or has a label other than 0-20 and 255.
+        """
+        self.check_split(split)
+        folder = find_folder(self.root)
+        path = folder / "ImageSets" / "Segmentation" / ("train.txt" if split == "train" else "val.txt")
+        ids = read_list(path)
+        expected = TRAIN_IMAGES if split == "train" else VAL_IMAGES
+        if self.split_val and split != "train":
+            if len(ids) != VAL_IMAGES:
+                raise CosegError(
+                    f"{path} has {len(ids)} rows, but the published split into validation and test needs the "
+                    f"{VAL_IMAGES} rows of VOC 2012. For a list of your own set dataset.split_val=false, which takes "
+                    "it whole as the split 'val'."
+                )
+            ids = ids[:VALIDATION_ROWS] if split == "val" else ids[VALIDATION_ROWS:]
+            expected = len(ids)
+        _check_files(folder, ids, path)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+            rows = list(pool.map(lambda name: classes_of(folder, name), ids))
+        return VocCatalog(folder, split, ids, np.stack(rows), expected)
+
+
+def image_path(folder: Path, name: str) -> Path:
+    """Where the image `name` is."""
+    return folder / "JPEGImages" / f"{name}.jpg"
+
+
+def mask_path(folder: Path, name: str) -> Path:
+    """Where the label map of image `name` is."""
+    return folder / "SegmentationClass" / f"{name}.png"
+
+
+def find_folder(root: Path | None) -> Path:
+    """The folder below `root` that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``.
+
+    Raises:
+        CosegError: there is none; the sentence draws what is expected.
+    """
+    if root is None:
+        raise CosegError(
+            "The data set voc needs its folder: set dataset.root=<folder>, or the environment variable "
+            f"COSEG_VOC_ROOT. {ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
+        )
+    if not root.is_dir():
+        raise CosegError(
+            f"{root} is not a folder. Set dataset.root (or COSEG_VOC_ROOT) to the folder of VOC 2012. "
+            f"{ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
+        )
+    parts = ("ImageSets", "JPEGImages", "SegmentationClass")
+    missing = {
+        folder: [part for part in parts if not (folder / part).is_dir()]
+        for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+    }
+    nearest = min(missing, key=lambda folder: len(missing[folder]))
+    if missing[nearest]:
+        raise CosegError(
+            f"{nearest} has no folder {' and no '.join(missing[nearest])}. Set dataset.root (or COSEG_VOC_ROOT) to "
+            f"the folder of VOC 2012. {ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
+        )
+    return nearest
+
+
+def read_list(path: Path) -> list[str]:
+    """The ids in a list, one a line, blank lines left out.
+
+    Raises:
+        CosegError: the list is missing, is not text, is empty, or names an image twice.
+    """
+    try:
+        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise CosegError(
+            f"{path} is missing: it lists the images of a split, one id a line. Unpack the archive again or write it."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CosegError(
+            f"{path} cannot be read ({error}): it must be a text file with one image id a line."
+        ) from error
+    if not ids:
+        raise CosegError(f"{path} is empty: write one image id a line, or unpack the archive again.")
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise CosegError(
+            f"{path} names {len(twice)} images more than once: {_first_three(twice)}. Remove the repeated lines."
+        )
+    return ids
+
+
+def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
+    """Which classes have a pixel in the mask of image `name`, bool (20,).
+
+    Raises:
+        CosegError: the mask is damaged, of the wrong kind or size, or has a label that is none.
+    """
+    path, image = mask_path(folder, name), image_path(folder, name)
+    try:
+        with Image.open(image) as file:  # the header only
+            size = file.size
+    except _UNREADABLE as error:
+        raise _damaged(image, error) from error
+    try:
+        with Image.open(path) as file:
+            _check_mode(path, file)
+            mask_size, pixels = file.size, np.array(file.histogram())
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+    if mask_size != size:
+        raise CosegError(
+            f"{path} is {mask_size[0]}x{mask_size[1]} pixels, but its image {image.name} is {size[0]}x{size[1]}: "
+            "replace the one that is wrong, or take the image out of the list."
+        )
+    unknown = [str(label) for label in np.flatnonzero(pixels) if len(VOC_CLASSES) < label < VOID]
+    if unknown:
+        raise CosegError(
+            f"{path} has pixels that are labelled {_first_three(unknown)}, but labels are 0 for background, "
+            f"1 to {len(VOC_CLASSES)} for the classes and {VOID} for void: correct the mask, or take its image out of "
+            "the list."
+        )
+    return pixels[1 : 1 + len(VOC_CLASSES)] > 0
+
+
+def _check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
+    for kind, where, ending in (("image", folder / "JPEGImages", "jpg"), ("mask", folder / "SegmentationClass", "png")):
+        present = set(os.listdir(where))  # one call, where a network disk would be asked thousands of times
+        missing = [f"{name}.{ending}" for name in ids if f"{name}.{ending}" not in present]
+        if missing:
+            raise CosegError(
+                f"{source} names {len(ids)} images, of which {len(missing)} have no {kind} in {where}: "
+                f"{_first_three(missing)}. Unpack the archive again, or take them out of the list."
+            )
+
+
+def _check_mode(path: Path, file: Image.Image) -> None:
+    if file.mode not in ("P", "L"):
+        raise CosegError(
+            f"{path} is a picture of mode {file.mode}, but a mask must be a palette (P) or 8-bit grey (L) picture "
+            "whose values are the labels: use VOC's own SegmentationClass files, not masks that were saved as colours."
+        )
+
+
+def _damaged(path: Path, error: Exception) -> CosegError:
+    return CosegError(
+        f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
+        "or take its id out of the list."
+    )
+
+
+def _first_three(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

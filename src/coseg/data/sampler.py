@@ -1,0 +1,78 @@
+"""Which pairs an epoch visits, in which process, and from where it goes on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from coseg.data.dataset import Draw
+from coseg.data.pairs import PairIndex, PairOrder
+from coseg.errors import CosegError
+
+
+class AllPairs(PairOrder):
+    """All pairs of a catalog in the order of their images, the same in each epoch: what a test visits.
+
+    Raises:
+        CosegError: there is no pair; `what` names the data in the sentence.
+    """
+
+    def __init__(self, presence: NDArray[np.bool_], what: str) -> None:
+        self.index = PairIndex(presence)
+        if not len(self.index):
+            raise CosegError(f"{what}: no two images share a class, so there is no pair to co-segment.")
+        super().__init__(len(self.index))
+
+    def pair(self, epoch: int, position: int) -> tuple[int, int]:
+        """The pair at `position`."""
+        return self.index[position]
+
+
+def item_seed(seed: int, epoch: int, position: int) -> int:
+    """A 63-bit seed for one item of one epoch: unrelated for neighbouring positions, epochs and seeds."""
+    state = np.random.SeedSequence([seed, epoch, position]).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(2))
+
+
+class PairSampler(Sampler[Draw]):
+    """Draws of one epoch for one process.
+
+    Process `rank` of `world` takes positions ``rank, rank + world, …``. With ``even=True`` (training) the tail that
+    does not go round is dropped, since every process must make as many steps; without it (tests) each position is
+    visited by exactly one process, none twice.
+
+    Args:
+        order: the pairs.
+        seed: seeds the augmentation of each draw.
+        start: draws of this process to leave out in the first epoch iterated (they were made before a stop).
+    """
+
+    def __init__(
+        self, order: PairOrder, seed: int, rank: int = 0, world: int = 1, even: bool = False, start: int = 0, epoch: int = 0
+    ) -> None:
+        self.order = order
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.even = even
+        self.start = start
+        self.epoch = epoch
+        self._resumed_epoch = epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        total = len(self.order)
+        return total // self.world if self.even else len(range(self.rank, total, self.world))
+
+    def __iter__(self) -> Iterator[Draw]:
+        start = self.start if self.epoch == self._resumed_epoch else 0
+        for k in range(start, len(self)):
+            position = self.rank + k * self.world
+            i, j = self.order.pair(self.epoch, position)
+            yield Draw(i, j, item_seed(self.seed, self.epoch, position))

@@ -1,0 +1,1 @@
+"""Scores, references, confidence intervals, result files and pictures. This module imports nothing."""

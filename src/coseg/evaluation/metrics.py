@@ -1,0 +1,121 @@
+"""The five scores of a test, gathered over pairs and processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from coseg.evaluation.scores import check_void, mask_score
+
+SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor", "pixel_accuracy")
+"""The keys of `PairScores.compute`."""
+
+
+class PairScores(Metric):
+    r"""The scores of predicted pairs. A pair has two masks, each with an intersection I, a union U and an IoU = I/U.
+
+    - ``jaccard``: the mean of the IoU over all masks.
+    - ``jaccard_class_mean``: for each class the mean of the IoU over the masks of the pairs that share it, then the
+      mean over the classes. A pair that shares two classes counts for both, with the same IoU (that of their union).
+    - ``jaccard_global``: :math:`\sum I / \sum U` over all masks.
+    - ``jaccard_distractor``: ``jaccard`` over the masks whose image also holds an object that is not common.
+    - ``pixel_accuracy``: the mean over all masks of the share of their scored pixels that are right ("precision", P,
+      in the literature).
+
+    A mask with empty truth has no IoU: it counts for ``jaccard_global`` and ``pixel_accuracy`` alone. A score of no
+    mask at all is nan. Pooling the pixels of a batch gives none of these but ``jaccard_global``: large objects drown
+    the small ones there.
+
+    The states are float64 sums that are added up over processes, so each pair must be seen by one process only.
+
+    Args:
+        num_classes: K.
+        void: ``background`` (predictions on void pixels are wrong) or ``ignored`` (void pixels are not scored).
+
+    Raises:
+        CosegError: `void` is unknown.
+
+    >>> target = torch.tensor([[[1, 1], [0, 2]]], dtype=torch.uint8)
+    >>> scores = PairScores(num_classes=1)
+    >>> scores.update(target > 0, target, target == 1, target, torch.tensor([[True]]))
+    >>> {name: round(value.item(), 3) for name, value in scores.compute().items()}["jaccard"]
+    0.833
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    def __init__(self, num_classes: int, void: str = "background") -> None:
+        super().__init__()
+        check_void(void)
+        self.void = void
+        for name in ("iou", "masks", "iou_distractor", "masks_distractor", "intersection", "union", "right", "scored"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("class_iou", "class_masks"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
+
+    iou: Tensor
+    masks: Tensor
+    iou_distractor: Tensor
+    masks_distractor: Tensor
+    intersection: Tensor
+    union: Tensor
+    right: Tensor
+    scored: Tensor
+    class_iou: Tensor
+    class_masks: Tensor
+
+    def update(
+        self, prediction_a: Tensor, target_a: Tensor, prediction_b: Tensor, target_b: Tensor, common: Tensor
+    ) -> None:
+        """Add B pairs.
+
+        Args:
+            prediction_a: bool (B, H, W), the predicted masks of the first images.
+            target_a: uint8 (B, H, W): 0 background, 1 common, 2 other object, 255 void.
+            prediction_b: bool (B, H', W'), those of the second images.
+            target_b: uint8 (B, H', W').
+            common: bool (B, K), the classes that both images of a pair hold.
+
+        Raises:
+            ValueError: a prediction is not bool, or not of its target's shape.
+        """
+        for prediction, target in ((prediction_a, target_a), (prediction_b, target_b)):
+            self._add(prediction, target, common)
+
+    def _add(self, prediction: Tensor, target: Tensor, common: Tensor) -> None:
+        score = mask_score(prediction, target, self.void)
+        has_truth = score.truth > 0
+        iou = score.iou.nan_to_num(0.0)  # nan only where there is no truth, which the counts leave out
+        self.iou += iou.sum()
+        self.masks += has_truth.sum()
+        self.iou_distractor += (iou * score.distractor).sum()
+        self.masks_distractor += (has_truth & score.distractor).sum()
+        self.class_iou += (iou[:, None] * common).sum(0)
+        self.class_masks += (has_truth[:, None] & common).sum(0)
+        self.intersection += score.intersection.sum()
+        self.union += score.union.sum()
+        self.right += (score.correct.double() / score.counted.clamp(min=1)).sum()
+        self.scored += (score.counted > 0).sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores named in `SCORES`: 0 to 1, or nan where no mask counts; 0-dimensional, float64."""
+        return {
+            "jaccard": self.iou / self.masks,
+            "jaccard_class_mean": (self.class_iou / self.class_masks).nanmean(),
+            "jaccard_global": self.intersection / self.union,
+            "jaccard_distractor": self.iou_distractor / self.masks_distractor,
+            "pixel_accuracy": self.right / self.scored,
+        }
+
+    def per_class(self) -> Tensor:
+        """The mean IoU over the masks of the pairs that share each class: float64 (K,), nan where no pair does.
+
+        As `compute`, it gathers over the processes, so all of them must call it.
+        """
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync
+        ):
+            return self.class_iou / self.class_masks

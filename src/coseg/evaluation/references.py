@@ -1,0 +1,125 @@
+"""What three predictors that match nothing would score on the same masks: the lines to read a score against."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from coseg.data.catalog import VOID
+from coseg.data.dataset import COMMON, OTHER
+from coseg.evaluation.scores import check_void, mask_score
+
+SHARES = tuple(tenth / 10 for tenth in range(3, 11))
+"""The axes of the constant ellipses, as shares of the height and of the width of the image."""
+
+
+class ReferenceScores(Metric):
+    """The ``jaccard`` of references: the mean IoU over all masks with non-empty truth, as in `PairScores`.
+
+    - ``all_foreground``: every pixel, void ones included.
+    - ``constant``: the best of the constant predictions, which are ``all_foreground`` and the centred ellipses whose
+      axes are each a share (0.3, 0.4, …, 1.0) of the height and of the width; best on these very masks.
+    - ``all_objects``: the union of all classes, what perfect saliency without matching would predict.
+    - ``all_objects_distractor``: the same over the masks whose image holds an object that is not common.
+
+    Args:
+        void: ``background`` or ``ignored``, as for the scores that they stand beside.
+
+    Raises:
+        CosegError: `void` is unknown.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    masks: Tensor
+    masks_distractor: Tensor
+    all_foreground: Tensor
+    ellipses: Tensor
+    all_objects: Tensor
+    all_objects_distractor: Tensor
+
+    def __init__(self, void: str = "background") -> None:
+        super().__init__()
+        check_void(void)
+        self.void = void
+        for name in ("masks", "masks_distractor", "all_foreground", "all_objects", "all_objects_distractor"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("ellipses", torch.zeros(len(SHARES) ** 2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, target_a: Tensor, target_b: Tensor) -> None:
+        """Add the masks of B pairs: target maps, uint8 (B, H, W) and (B, H', W'), as for `PairScores.update`."""
+        self._add(target_a)
+        self._add(target_b)
+
+    def _add(self, target: Tensor) -> None:
+        objects = mask_score((target == COMMON) | (target == OTHER), target, self.void)
+        has_truth = objects.truth > 0
+        iou = objects.iou.nan_to_num(0.0)
+        self.masks += has_truth.sum()
+        self.masks_distractor += (has_truth & objects.distractor).sum()
+        self.all_objects += iou.sum()
+        self.all_objects_distractor += (iou * objects.distractor).sum()
+        self.all_foreground += (objects.truth.double() / objects.counted.clamp(min=1)).sum()
+        self.ellipses += ellipse_ious(target, self.void).nan_to_num(0.0).sum(0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The references by name: 0 to 1, or nan where no mask counts; 0-dimensional, float64."""
+        all_foreground = self.all_foreground / self.masks
+        return {
+            "all_foreground": all_foreground,
+            "constant": torch.maximum(all_foreground, (self.ellipses / self.masks).max()),
+            "all_objects": self.all_objects / self.masks,
+            "all_objects_distractor": self.all_objects_distractor / self.masks_distractor,
+        }
+
+
+def ellipse_ious(target: Tensor, void: str) -> Tensor:
+    """The IoU of each constant ellipse with the truth of each mask.
+
+    A row of an ellipse is an interval, so its sum is a difference of two cumulative sums along the row: E ellipses cost
+    E·H look-ups rather than E·H·W products, and the counts are exact.
+
+    Args:
+        target: uint8 (B, H, W), target maps.
+        void: ``background`` or ``ignored``.
+
+    Returns:
+        float64 (B, E) for the E = 64 ellipses, height's share first; nan where the truth is empty.
+    """
+    height, width = target.shape[-2:]
+    starts, ends = (edge.to(target.device) for edge in _ellipse_rows(height, width))
+    truth = target == COMMON
+    intersection = _interval_sums(truth, starts, ends)
+    area = _interval_sums(target != VOID, starts, ends) if void == "ignored" else (ends - starts).sum(-1)
+    union = area + truth.flatten(1).sum(1, keepdim=True) - intersection
+    has_truth = truth.flatten(1).any(1, keepdim=True)
+    return torch.where(has_truth, intersection.double() / union.double(), torch.nan)
+
+
+def _interval_sums(mask: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """Pixels of `mask` (B, H, W) that lie in the intervals [starts, ends) of the rows, int64 (E, H): int64 (B, E)."""
+    batch, height, width = mask.shape
+    sums = torch.zeros(batch, height, width + 1, dtype=torch.int32, device=mask.device)
+    torch.cumsum(mask, -1, dtype=torch.int32, out=sums[..., 1:])
+    rows = torch.arange(height, device=mask.device) * (width + 1)
+    flat = sums.flatten(1)
+    return (flat[:, rows + ends] - flat[:, rows + starts]).sum(-1)
+
+
+@lru_cache(maxsize=256)
+def _ellipse_rows(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """First and one-past-last column of each row of each ellipse, int64 (E, H). A pixel is in by its centre."""
+    shares = torch.tensor(SHARES, dtype=torch.float64)
+    y = (torch.arange(height, dtype=torch.float64) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, dtype=torch.float64) + 0.5) / width * 2 - 1
+    # |x| <= share_x * sqrt(1 - (y / share_y)²), in units of half the width and half the height.
+    half = shares[None, :, None] * (1 - (y / shares[:, None, None]) ** 2).sqrt()  # nan where the row misses it
+    edges = half.nan_to_num(-1.0).flatten(0, 1)
+    starts = torch.searchsorted(x, -edges)
+    ends = torch.searchsorted(x, edges, right=True)
+    return starts, torch.maximum(starts, ends)

@@ -1,0 +1,131 @@
+"""Depth-wise cross-correlation of one image's features with kernels made from another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.errors import CosegError, unknown_choice
+from coseg.models.pooling import POOLINGS, pool
+
+NORMALIZATIONS = ("area", "l2", "none")
+FUSIONS = ("mean", "max", "concatenate")
+
+
+class DepthwiseCorrelation(nn.Module):
+    r"""Slides the subsampled features of one image over the features of another, each channel by itself.
+
+    With a base f (C, H, W) and a kernel k = pool(g) (C, s, s) of the other image's features g, r = (s - 1) / 2,
+
+    .. math:: c(z, y, x) = \frac{1}{s^2} \sum_{v=-r}^{r} \sum_{u=-r}^{r} f(z, y + v, x + u) \, k(z, v + r, u + r),
+
+    where f is zero outside the map, so that each of its positions is a centre once. It has no learned parameters
+    (but see `fusion`), and base and other image may be of any two sizes.
+
+    Args:
+        kernel_sizes: the odd numbers s.
+        pooling: how the other's features become s x s, see `coseg.models.pooling.pool`.
+        normalization: ``area``: by s², as above; ``l2``: each channel of each kernel is scaled to unit Euclidean norm
+            over its s x s positions instead; ``none``: neither.
+        fusion: of the results of several s: ``mean``, ``max``, or ``concatenate`` followed by a learned 1 x 1
+            convolution to C channels, which starts as the mean.
+        channels: C; only ``concatenate`` needs it.
+
+    Raises:
+        CosegError: a value is none of the above.
+    """
+
+    def __init__(
+        self,
+        kernel_sizes: Iterable[int] = (3, 5, 7),
+        pooling: str = "average",
+        normalization: str = "area",
+        fusion: str = "mean",
+        channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_sizes = _odd(kernel_sizes)
+        for what, value, choices in (
+            ("model.pooling", pooling, POOLINGS),
+            ("model.normalization", normalization, NORMALIZATIONS),
+            ("model.fusion", fusion, FUSIONS),
+        ):
+            if value not in choices:
+                raise unknown_choice(what, value, choices)
+        self.pooling = pooling
+        self.normalization = normalization
+        self.fusion = fusion
+        if fusion == "concatenate":
+            if channels is None:
+                raise CosegError("The fusion 'concatenate' needs the number of channels; give channels=...")
+            scales = len(self.kernel_sizes)
+            self.mix = nn.Conv2d(scales * channels, channels, 1)
+            with torch.no_grad():
+                self.mix.weight.copy_(torch.eye(channels).repeat(1, scales)[..., None, None] / scales)
+                self.mix.bias.zero_()  # type: ignore[union-attr]
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean of correlations with several kernels is the correlation with their mean."""
+        return self.fusion != "max" or len(self.kernel_sizes) == 1
+
+    def kernels(self, features: Tensor) -> list[Tensor]:
+        """The kernels of each image of (B, C, H, W), pooled and normalised: (B, C, s, s) for each s."""
+        with torch.autocast(features.device.type, enabled=False):
+            pooled = [pool(features.float(), size, self.pooling) for size in self.kernel_sizes]
+            if self.normalization == "area":
+                pooled = [kernel / kernel.shape[-1] ** 2 for kernel in pooled]
+            elif self.normalization == "l2":
+                pooled = [F.normalize(kernel.flatten(2), dim=-1, eps=1e-6).view_as(kernel) for kernel in pooled]
+        return [kernel.to(features.dtype) for kernel in pooled]
+
+    def correlate(self, base: Tensor, kernels: Sequence[Tensor]) -> Tensor:
+        """Correlate each image of `base` (B, C, H, W) with its own `kernels`, and fuse: (B, C, H, W)."""
+        if self.fusion == "mean":
+            # Correlation is linear in the kernel: the mean over sizes is one correlation with the mean of the
+            # kernels, each padded with zeros to the largest.
+            return _slide(base, _mean_kernel(kernels))
+        results = [_slide(base, kernel) for kernel in kernels]
+        if self.fusion == "max":
+            return torch.stack(results).amax(0)
+        fused: Tensor = self.mix(torch.cat(results, 1))
+        return fused
+
+    def forward(self, base: Tensor, other: Tensor) -> Tensor:
+        """Correlate `base` (B, C, H, W) with kernels made from `other` (B, C, H', W')."""
+        return self.correlate(base, self.kernels(other))
+
+
+def _slide(base: Tensor, kernel: Tensor) -> Tensor:
+    """The sums over (B, C, s, s) kernels at each position of (B, C, H, W), zero outside.
+
+    One grouped convolution with B C groups: on CPUs faster, forward and backward, than a sum over shifts or a
+    product with the unfolded base (3 x 3 to 7 x 7, 8 x 64 x 12 x 12 to 2 x 512 x 32 x 32: at least 1.7 times).
+    """
+    batch, channels, height, width = base.shape
+    size = kernel.shape[-1]
+    weight = kernel.reshape(batch * channels, 1, size, size)
+    result = F.conv2d(
+        base.reshape(1, batch * channels, height, width), weight, padding=size // 2, groups=batch * channels
+    )
+    return result.view(batch, channels, height, width)
+
+
+def _mean_kernel(kernels: Sequence[Tensor]) -> Tensor:
+    largest = max(kernel.shape[-1] for kernel in kernels)
+    padded = [F.pad(kernel, ((largest - kernel.shape[-1]) // 2,) * 4) for kernel in kernels]
+    return torch.stack(padded).mean(0)
+
+
+def _odd(kernel_sizes: Iterable[int]) -> tuple[int, ...]:
+    sizes = () if isinstance(kernel_sizes, int | str) else tuple(kernel_sizes)
+    if not sizes or not all(isinstance(size, int) and size > 0 and size % 2 for size in sizes):
+        given = kernel_sizes if isinstance(kernel_sizes, int | str) else list(sizes)
+        raise CosegError(
+            f"model.kernel_sizes is {given}, but must be a list of odd numbers such as [3,5,7]; "
+            "a kernel needs a middle."
+        )
+    return sizes

@@ -1,0 +1,120 @@
+"""The paper's network: depth-wise cross-correlation between the two images' features, at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from coseg.errors import unknown_choice
+from coseg.models.correlation import DepthwiseCorrelation
+from coseg.models.decoder import Decoder
+from coseg.models.encoder import Encoder
+from coseg.models.network import EncoderDecoderNetwork, Size, require_encoder, require_group
+
+USES = ("concatenate", "add", "gate", "correlation")
+
+
+class CrossCorrelationNetwork(EncoderDecoderNetwork):
+    """Encoder, matching by depth-wise cross-correlation both ways, decoder; only the first and last are learned.
+
+    Args:
+        encoder: shared by both images.
+        kernel_sizes: see `DepthwiseCorrelation`, as are the next three.
+        pooling: how kernels are made.
+        normalization: of the kernels.
+        fusion: of the sizes.
+        use: what the decoder sees of the base f and the correlation c: ``concatenate`` [f, c] (2 C channels),
+            ``add`` f + c, ``gate`` f sigmoid(c), or ``correlation`` c alone.
+        rescale: before that, scale the correlation of each image to the Euclidean norm of its base. The paper does
+            not. Without it the correlation of a fresh encoder is 2 to 11 times smaller than the base beside it.
+        decoder_channels: see `coseg.models.decoder.Decoder`.
+        batch_norm: in the decoder.
+        input_size: see `CosegNetwork`.
+
+    Raises:
+        CosegError: a value is none of these.
+
+    Example:
+        >>> import torch
+        >>> from coseg.models.encoder import VGG16Encoder
+        >>> network = CrossCorrelationNetwork(VGG16Encoder(width=0.125), kernel_sizes=[3])
+        >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
+        [(2, 2, 33, 47), (2, 2, 20, 20)]
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        kernel_sizes: Iterable[int] = (3, 5, 7),
+        pooling: str = "average",
+        normalization: str = "area",
+        fusion: str = "mean",
+        use: str = "concatenate",
+        rescale: bool = False,
+        decoder_channels: Iterable[int] | None = None,
+        batch_norm: bool = True,
+        input_size: int | None = None,
+    ) -> None:
+        if use not in USES:
+            raise unknown_choice("model.use", use, USES)
+        channels = require_encoder(encoder).out_channels
+        correlation = DepthwiseCorrelation(kernel_sizes, pooling, normalization, fusion, channels)
+        in_channels = 2 * channels if use == "concatenate" else channels
+        decoder = Decoder(in_channels, encoder.stride, decoder_channels, channels, batch_norm)
+        super().__init__(encoder, decoder, input_size)
+        self.correlation = correlation
+        self.use = use
+        self.rescale = rescale
+
+    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        joined_a = self.join(features_a, self.correlation(features_a, features_b))
+        joined_b = self.join(features_b, self.correlation(features_b, features_a))
+        logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b))
+        return logits_a, logits_b
+
+    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+        """Logits (1, 2, *size) of each image, decoded once from the mean of its correlations with all others.
+
+        Where the correlation is linear in the kernel (every choice but ``fusion=max``), that mean is one correlation
+        with the mean kernel of the others: n images cost n correlations, not n².
+
+        Raises:
+            CosegError: the group has fewer than two images.
+        """
+        require_group(features)
+        kernels = [self.correlation.kernels(each) for each in features]
+        means = _means_of_others(kernels) if self.correlation.linear else None
+        result = []
+        for i, (base, size) in enumerate(zip(features, sizes, strict=True)):
+            if means is not None:
+                matched = self.correlation.correlate(base, means[i])
+            else:
+                others = kernels[:i] + kernels[i + 1 :]
+                matched = torch.stack([self.correlation.correlate(base, other) for other in others]).mean(0)
+            result += self.decode((self.join(base, matched),), (size,))
+        return result
+
+    def join(self, base: Tensor, correlation: Tensor) -> Tensor:
+        """What the decoder sees of base and correlation, both (B, C, H, W)."""
+        if self.rescale:
+            correlation = correlation * (_norm(base) / _norm(correlation).clamp_min(1e-6)).to(correlation.dtype)
+        if self.use == "concatenate":
+            return torch.cat((base, correlation), 1)
+        if self.use == "add":
+            return base + correlation
+        return base * correlation.sigmoid() if self.use == "gate" else correlation
+
+
+def _norm(features: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(features, dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
+
+
+def _means_of_others(kernels: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """For each image and size, the mean of the other images' kernels, summed in float32."""
+    totals = [torch.stack([kernel.float() for kernel in scale]).sum(0) for scale in zip(*kernels, strict=True)]
+    return [
+        [((total - kernel) / (len(kernels) - 1)).to(kernel.dtype) for total, kernel in zip(totals, own, strict=True)]
+        for own in kernels
+    ]

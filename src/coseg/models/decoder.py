@@ -1,0 +1,70 @@
+"""The decoder: from features (and what matching made of them) to two logits at the input's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from coseg.errors import CosegError
+
+
+class Decoder(nn.Module):
+    """Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling, then a convolution to 2 logits.
+
+    There are log2(stride) blocks, so that the logits have the size of the (padded) input.
+
+    Args:
+        in_channels: channels of the input.
+        stride: pixels of the image to one of the input, a power of two.
+        channels: those of each block; None: half of `features`, a quarter, ..., at least 16.
+        features: channels of the encoder's features, from which the default of `channels` counts down; None:
+            `in_channels`.
+        batch_norm: normalise after each convolution but the last.
+
+    Raises:
+        CosegError: `channels` has not one positive number for each block.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        stride: int,
+        channels: Iterable[int] | None = None,
+        features: int | None = None,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        blocks = stride.bit_length() - 1
+        widths = _widths(channels, blocks, features or in_channels)
+        self.in_channels = in_channels
+        layers: list[nn.Module] = []
+        last = in_channels
+        for width in widths:
+            conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+            layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
+            layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)]
+            last = width
+        self.blocks = nn.Sequential(*layers)
+        self.logits = nn.Conv2d(last, 2, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, 2, stride H, stride W) of (B, in_channels, H, W)."""
+        logits: Tensor = self.logits(self.blocks(features))
+        return logits
+
+
+def _widths(channels: Iterable[int] | None, blocks: int, features: int) -> tuple[int, ...]:
+    if channels is None:
+        return tuple(max(16, features >> (block + 1)) for block in range(blocks))
+    widths = () if isinstance(channels, int | str) else tuple(channels)
+    if len(widths) != blocks or not all(isinstance(width, int) and width > 0 for width in widths):
+        given = channels if isinstance(channels, int | str) else list(widths)
+        raise CosegError(
+            f"model.decoder_channels is {given}, but with model.encoder.stride={2**blocks} it must be null or a list "
+            f"of {blocks} positive numbers, one for each upsampling."
+        )
+    return widths

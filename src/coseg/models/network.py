@@ -1,0 +1,154 @@
+"""The seam between co-segmentation networks and everything that uses them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.errors import CosegError
+from coseg.models.decoder import Decoder
+from coseg.models.encoder import Encoder, unit_range
+
+Size = tuple[int, int]
+
+
+class CosegNetwork(nn.Module, ABC):
+    """Marks in each of two or more images the pixels of the objects that they have in common.
+
+    A network is a plain module; images are uint8 (0..255) or float (0..1), (B, 3, H, W), of any size; logits are
+    float32, (B, 2, H, W), channel 1 for the common objects, and the prediction is their argmax. `encode` sees one
+    image at a time, so a test encodes each image once, however many pairs it is in.
+
+    Args:
+        input_size: None: images go in at their own size; a number s: `encode` resizes them to s x s, bilinear with
+            antialiasing, and the logits come back at the original size, bilinear.
+
+    Raises:
+        CosegError: `input_size` is not a positive whole number.
+    """
+
+    def __init__(self, input_size: int | None = None) -> None:
+        super().__init__()
+        if input_size is not None and (not isinstance(input_size, int) or input_size < 1):
+            raise CosegError(f"model.input_size is '{input_size}', but must be a number of pixels (128, say) or null.")
+        self.input_size = input_size
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Any:
+        """Features of each image of a batch (B, 3, H, W), independent of any partner.
+
+        A tensor, or a tuple of tensors, with the batch as first dimension.
+        """
+
+    @abstractmethod
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """Logits (B, 2, *size_a) and (B, 2, *size_b) of B pairs from what `encode` returned for each side.
+
+        `size_a` and `size_b` are the (height, width) of the images that were encoded.
+        """
+
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> list[Tensor]:
+        """Logits (1, 2, *size) of each image of a group against all others: here the mean of its pairwise logits.
+
+        `features` holds what `encode` returned for each image alone (a batch of one), `sizes` their (height, width).
+
+        Raises:
+            CosegError: the group has fewer than two images.
+        """
+        require_group(features)
+        sums: list[Tensor | None] = [None] * len(features)
+        for i in range(len(features)):
+            for j in range(i + 1, len(features)):
+                pair = self.cosegment(features[i], features[j], sizes[i], sizes[j])
+                for k, logits in zip((i, j), pair, strict=True):
+                    total = sums[k]
+                    sums[k] = logits if total is None else total + logits
+        return [total / (len(features) - 1) for total in sums if total is not None]
+
+    def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of B pairs: (B, 3, H, W) and (B, 3, H', W') to (B, 2, H, W) and (B, 2, H', W')."""
+        if images_a.shape == images_b.shape and images_a.dtype == images_b.dtype:
+            features_a, features_b = _halves(self.encode(torch.cat((images_a, images_b))))
+        else:
+            features_a, features_b = self.encode(images_a), self.encode(images_b)
+        return self.cosegment(features_a, features_b, _size(images_a), _size(images_b))
+
+    def resize(self, images: Tensor) -> Tensor:
+        """Images as float in 0..1, at `input_size` if there is one."""
+        images = unit_range(images)
+        if self.input_size is None or _size(images) == (self.input_size, self.input_size):
+            return images
+        size = (self.input_size, self.input_size)
+        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+
+    def restore(self, logits: Tensor, size: Size) -> Tensor:
+        """Logits of the padded (and resized) image back at the image's own `size`, as float32."""
+        height, width = size if self.input_size is None else (self.input_size, self.input_size)
+        logits = logits[..., :height, :width].float()
+        if _size(logits) != (height, width):
+            raise ValueError(f"features of an image of at most {_size(logits)} pixels were given with the size {size}")
+        if (height, width) != tuple(size):
+            logits = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+        return logits
+
+
+class EncoderDecoderNetwork(CosegNetwork):
+    """A network with one encoder and one decoder, each shared by both images; how the two meet is the subclass's.
+
+    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        encoder: shared by both images; kept as `encoder`.
+        decoder: shared by both images; kept as `decoder`.
+        input_size: see `CosegNetwork`.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, input_size: int | None = None) -> None:
+        super().__init__(input_size)
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, images: Tensor) -> Tensor:
+        features: Tensor = self.encoder(self.resize(images))
+        return features
+
+    def decode(self, inputs: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+        """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together."""
+        if len({each.shape for each in inputs}) == 1:  # one batch, so that batch norm sees both sides
+            decoded = self.decoder(torch.cat(tuple(inputs))).chunk(len(inputs))
+        else:
+            decoded = [self.decoder(each) for each in inputs]
+        return [self.restore(logits, size) for logits, size in zip(decoded, sizes, strict=True)]
+
+
+def require_encoder(encoder: object) -> Encoder:
+    """`encoder`, or the sentence that it is none."""
+    if not isinstance(encoder, Encoder):
+        raise CosegError(
+            f"model.encoder is a {type(encoder).__name__}, but must be an Encoder; choose one with "
+            "encoder@model.encoder=vgg16_bn."
+        )
+    return encoder
+
+
+def require_group(features: Sequence[Any]) -> None:
+    """Refuse a group that has nothing in common with anybody."""
+    if len(features) < 2:
+        raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
+
+
+def _size(images: Tensor) -> Size:
+    return images.shape[-2], images.shape[-1]
+
+
+def _halves(features: Any) -> tuple[Any, Any]:
+    if isinstance(features, Tensor):
+        first, second = features.chunk(2)
+        return first, second
+    pairs = [_halves(part) for part in features]
+    return tuple(first for first, _ in pairs), tuple(second for _, second in pairs)

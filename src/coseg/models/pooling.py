@@ -1,0 +1,48 @@
+"""Subsampling of a feature map of any size to a kernel of a fixed size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coseg.errors import unknown_choice
+
+POOLINGS = ("average", "max", "strided")
+
+
+def pool(features: Tensor, size: int, pooling: str) -> Tensor:
+    """Subsample (B, C, H, W) to (B, C, size, size).
+
+    Bin i of an axis of n positions spans floor(i n / size) .. ceil((i + 1) n / size), torch's adaptive bins: where
+    the map is smaller than the kernel, positions repeat.
+
+    ``average`` and ``max`` are of each bin; ``strided`` takes the position nearest to its middle,
+    floor((i + 1/2) n / size). The first and last are products with matrices: these have, unlike torch's adaptive
+    pooling, a deterministic gradient on GPUs.
+
+    Raises:
+        CosegError: `pooling` is none of `POOLINGS`.
+    """
+    if pooling == "max":
+        for axis in (-2, -1):
+            bins = [(i * features.shape[axis] // size, -((i + 1) * -features.shape[axis] // size)) for i in range(size)]
+            parts = [features.narrow(axis, start, stop - start).amax(axis) for start, stop in bins]
+            features = torch.stack(parts, axis)
+        return features
+    if pooling not in POOLINGS:
+        raise unknown_choice("model.pooling", pooling, POOLINGS)
+    matrix = _average if pooling == "average" else _strided
+    rows, columns = (matrix(n, size, features.device).to(features.dtype) for n in features.shape[-2:])
+    return rows @ features @ columns.T
+
+
+def _average(n: int, size: int, device: torch.device) -> Tensor:
+    i = torch.arange(size, device=device)[:, None]
+    position = torch.arange(n, device=device)
+    inside = (position >= i * n // size) & (position * size < (i + 1) * n)
+    return inside / inside.sum(1, keepdim=True)
+
+
+def _strided(n: int, size: int, device: torch.device) -> Tensor:
+    middle = (2 * torch.arange(size, device=device)[:, None] + 1) * n // (2 * size)
+    return (torch.arange(n, device=device) == middle).float()

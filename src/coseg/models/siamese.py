@@ -1,0 +1,55 @@
+"""The control: the same network without matching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from coseg.models.decoder import Decoder
+from coseg.models.encoder import Encoder
+from coseg.models.network import EncoderDecoderNetwork, Size, require_encoder, require_group
+
+
+class SiameseNetwork(EncoderDecoderNetwork):
+    """Encoder and decoder of `CrossCorrelationNetwork`, but each image by itself: what saliency alone can reach.
+
+    The decoder sees the features of one image only, so its first convolution has C input channels where
+    `CrossCorrelationNetwork` with ``use=concatenate`` has 2 C; all else is equal.
+
+    Args:
+        encoder: shared by both images.
+        decoder_channels: see `coseg.models.decoder.Decoder`.
+        batch_norm: in the decoder.
+        input_size: see `CosegNetwork`.
+
+    Raises:
+        CosegError: a value is none of these.
+
+    Example:
+        >>> import torch
+        >>> from coseg.models.encoder import VGG16Encoder
+        >>> network = SiameseNetwork(VGG16Encoder(width=0.125))
+        >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
+        [(2, 2, 33, 47), (2, 2, 20, 20)]
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder_channels: Iterable[int] | None = None,
+        batch_norm: bool = True,
+        input_size: int | None = None,
+    ) -> None:
+        encoder = require_encoder(encoder)
+        decoder = Decoder(encoder.out_channels, encoder.stride, decoder_channels, batch_norm=batch_norm)
+        super().__init__(encoder, decoder, input_size)
+
+    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        logits_a, logits_b = self.decode((features_a, features_b), (size_a, size_b))
+        return logits_a, logits_b
+
+    def cosegment_group(self, features: list[Tensor], sizes: list[Size]) -> list[Tensor]:  # type: ignore[override]
+        """Logits of each image by itself: what its pairwise logits all are."""
+        require_group(features)
+        return [self.decode((each,), (size,))[0] for each, size in zip(features, sizes, strict=True)]

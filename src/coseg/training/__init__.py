@@ -1,0 +1,1 @@
+"""Training a network with Lightning: the task, its callbacks, run directories."""

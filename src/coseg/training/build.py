@@ -1,0 +1,87 @@
+"""Objects from the plain dictionaries of a configuration or a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from coseg.errors import CosegError
+from coseg.models.network import CosegNetwork
+
+T = TypeVar("T")
+
+
+def plain(config: object) -> Any:
+    """A configuration as primitives, dictionaries and lists, with its interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+
+
+def make(config: Any, **arguments: Any) -> Any:
+    """Instantiate ``{"_target_": …}``, as Hydra does, but let the sentences of `CosegError` through.
+
+    Raises:
+        CosegError: raised by the object itself, or there is an argument it does not take.
+    """
+    try:
+        return instantiate(config, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, CosegError):
+                raise cause from None
+            last, cause = cause, cause.__cause__
+        target = config.get("_target_", "?") if isinstance(config, Mapping | DictConfig) else "?"
+        raise CosegError(f"{target} can't be made from this configuration: {last}") from error
+
+
+def build(config: Mapping[str, Any], kind: type[T], what: str, **arguments: Any) -> T:
+    """Instantiate `config` and require a `kind`; `what` names the group in the sentence.
+
+    A checkpoint names classes. Only modules, optimisers and schedules are made from it, never a function, so that
+    opening somebody's checkpoint calls nothing else by name.
+
+    Raises:
+        CosegError: `config` does not describe a `kind`, or names something that is no such class.
+    """
+    _require_classes(config, (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler), what)
+    made = make(config, **arguments)
+    if not isinstance(made, kind):
+        raise CosegError(f"{what} is a {type(made).__name__}, but must be a {kind.__name__}.")
+    return made
+
+
+def build_network(config: Mapping[str, Any]) -> CosegNetwork:
+    """The network that `config` describes.
+
+    Raises:
+        CosegError: see `build`.
+    """
+    return build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
+
+
+def without_weights(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with every ``weights`` set to None, on all levels."""
+    return {
+        key: without_weights(value) if isinstance(value, Mapping) else (None if key == "weights" else value)
+        for key, value in config.items()
+    }
+
+
+def _require_classes(config: object, kinds: tuple[type, ...], what: str) -> None:
+    if not isinstance(config, Mapping):
+        return
+    if "_target_" in config:
+        target = str(config["_target_"])
+        try:
+            found = get_class(target)
+        except Exception as error:
+            raise CosegError(f"{what}: there is no class {target} ({error}).") from None
+        if not issubclass(found, kinds):
+            raise CosegError(f"{what}: {target} is no network, optimiser or schedule.")
+    for value in config.values():
+        _require_classes(value, kinds, what)

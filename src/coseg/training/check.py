@@ -1,0 +1,117 @@
+"""A few steps of everything, before somebody spends a week: what `coseg-train check=true` does."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+
+from coseg.training.callbacks import ValidationPanels
+from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
+
+STEPS = 4
+"""Optimiser steps that are run; the first is not timed."""
+
+
+class _Clock(Callback):
+    """When steps and validation pairs ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.pairs: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        self.steps.append(time.perf_counter())
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
+        self.pairs.append(time.perf_counter())
+
+
+def check(config: DictConfig) -> None:
+    """Train a few steps, validate a few pairs, write a checkpoint and a panel to a temporary folder, and report.
+
+    Raises:
+        CosegError: as training would.
+    """
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")
+    task = make_task(config, datamodule.catalog("train").class_names)
+    print(describe(datamodule, task))
+    clock = _Clock()
+    batches = len(datamodule.order("train")) // datamodule.batch_size
+    pairs = len(datamodule.order("val"))
+    with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
+        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels))
+        timed = make_trainer(
+            config,
+            [*make_callbacks(config), panels, clock],
+            False,
+            max_epochs=1,
+            max_steps=-1,
+            limit_train_batches=min(batches, STEPS * config.trainer.accumulate_grad_batches),
+            limit_val_batches=min(pairs, STEPS),
+            enable_checkpointing=False,
+        )
+        timed.fit(task, datamodule=datamodule)
+        checkpoint = Path(temporary) / "last.ckpt"
+        timed.save_checkpoint(checkpoint)
+        megabytes = checkpoint.stat().st_size / 1e6
+    real = make_trainer(config, [], False)
+    batches //= real.world_size
+    epochs = _epochs(real, batches)
+    batch_seconds, pair_seconds = _each(clock.steps), _each(clock.pairs)
+    validations = epochs // (real.check_val_every_n_epoch or 1)
+    seconds = epochs * batches * batch_seconds + validations * pairs / real.world_size * pair_seconds
+    print(f"a step: {batch_seconds * real.accumulate_grad_batches:.3f} s", end="; ")
+    print(f"{datamodule.batch_size * real.world_size / batch_seconds:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
+    print(f"peak memory: {_memory()}; a checkpoint: {megabytes:.0f} MB, two are kept")
+    end = datetime.now() + timedelta(seconds=seconds)
+    print(f"{epochs:g} epochs of {batches} batches: about {_duration(seconds)}, to {end:%Y-%m-%d %H:%M}")
+
+
+def _epochs(trainer: L.Trainer, batches: int) -> float:
+    """Epochs that the whole training takes."""
+    limits = []
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        limits.append(float(trainer.max_epochs))
+    if trainer.max_steps >= 0:
+        limits.append(trainer.max_steps * trainer.accumulate_grad_batches / batches)
+    return min(limits, default=float("inf"))
+
+
+def _each(ends: list[float]) -> float:
+    """The median time between ends; nan from a single one."""
+    gaps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return median(gaps) if gaps else float("nan")
+
+
+def _memory() -> str:
+    """Peak memory of this process and of its largest worker, and of the accelerator."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    parts = [f"{own:.2f} GB"]
+    if workers:
+        parts.append(f"{workers:.2f} GB in a worker")
+    if torch.cuda.is_available():
+        parts.append(f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB on the GPU")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, for people."""
+    if not seconds < float("inf"):
+        return "for ever: neither trainer.max_epochs nor trainer.max_steps sets an end"
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

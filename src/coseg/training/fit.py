@@ -1,0 +1,160 @@
+"""Train from a configuration: what `coseg-train` does."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger
+from omegaconf import DictConfig
+
+from coseg.data.datamodule import PairDataModule
+from coseg.errors import CosegError
+from coseg.training.build import make, plain
+from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
+from coseg.training.checkpoint import read_checkpoint
+from coseg.training.metrics_log import continue_metrics, read_metrics
+from coseg.training.run import describe_run
+from coseg.training.stop import StopOnSignal, pass_signals_on
+from coseg.training.task import CosegTask
+
+log = logging.getLogger(__name__)
+
+
+def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
+    """The task that `config` describes, for data with these classes."""
+    return CosegTask(
+        network=plain(config.model),
+        optimizer=plain(config.optimizer),
+        schedule=plain(config.get("schedule")) or None,
+        class_names=list(class_names),
+        score_void=config.protocol.void,
+        **plain(config.task),
+    )
+
+
+def make_datamodule(config: DictConfig, **changes: Any) -> PairDataModule:
+    """The data module that `config.data` describes."""
+    datamodule: PairDataModule = make(config.data, **changes)
+    return datamodule
+
+
+def make_trainer(config: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool, **changes: Any) -> L.Trainer:
+    """The `Trainer` that `config.trainer` describes.
+
+    Raises:
+        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep.
+    """
+    settings = plain(config.trainer) | changes
+    if (
+        settings.get("strategy") in ("ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+        and _in_sweep()
+    ):
+        raise CosegError(
+            "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
+            "trainer.strategy=ddp_spawn, or a launcher that gives each job processes of its own."
+        )
+    terminal = sys.stderr.isatty()  # a bar spoils a log file
+    progress: Callback = TQDMProgressBar() if terminal else PlainProgress()
+    settings = {"enable_progress_bar": terminal, **settings}
+    trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
+    return trainer
+
+
+def make_callbacks(config: DictConfig) -> list[Callback]:
+    """The callbacks of `config.callbacks`, such as the moving average of the weights."""
+    return [make(plain(value)) for value in (config.get("callbacks") or {}).values() if value is not None]
+
+
+def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
+    """Train in `folder`, from the start or from its ``last.ckpt``.
+
+    Returns:
+        The best Jaccard of a validation, nan when there was none.
+
+    Raises:
+        CosegError: the configuration or the data can't be used.
+        Stopped: a signal came; ``last.ckpt`` was written.
+    """
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
+    catalog = datamodule.catalog("train")
+    task = make_task(config, catalog.class_names)
+    checkpoints = folder / "checkpoints"
+    last = checkpoints / "last.ckpt"
+    step = read_checkpoint(last)["global_step"] if resume else 0
+
+    best = ModelCheckpoint(
+        dirpath=checkpoints,
+        filename="best",
+        monitor="val/jaccard",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    callbacks = make_callbacks(config)
+    callbacks += [best, StopOnSignal(checkpoints), Curves()]
+    if config.panels:
+        callbacks.append(ValidationPanels(folder / "panels", config.panels))
+
+    rows = read_metrics(folder, step)
+    loggers = [make(plain(value), save_dir=str(folder)) for value in config.logger.values() if value is not None]
+    trainer = make_trainer(config, callbacks, loggers)
+    describe_run(folder, config)
+    for logger in loggers:
+        if isinstance(logger, CSVLogger) and trainer.is_global_zero:
+            continue_metrics(logger, rows)
+
+    log.info(describe(datamodule, task))
+    log.info(f"run directory: {folder}")
+    if trainer.strategy.launcher is not None and trainer.strategy.launcher.is_interactive_compatible:
+        pass_signals_on()
+    try:
+        # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
+        trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
+    finally:
+        for logger in trainer.loggers:  # W&B would carry an unfinished run into the next job of a sweep
+            logger.finalize("success")
+            if type(logger).__name__ == "WandbLogger":
+                logger.experiment.finish()
+    score = best.best_model_score
+    return float(score) if score is not None else float("nan")
+
+
+def describe(datamodule: PairDataModule, task: CosegTask) -> str:
+    """What is trained on what, in a line."""
+    parts = []
+    for role in ("train", "val"):
+        catalog = datamodule.catalog(role)
+        parts.append(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order(role))} pairs")
+    parameters = sum(parameter.numel() for parameter in task.network.parameters())
+    return f"{type(task.network).__name__}, {parameters / 1e6:.2f} M parameters; {'; '.join(parts)}"
+
+
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def prepare_process(threads: int | None) -> None:
+    """Let torch use `threads` threads (None: its own choice), and keep Lightning's small talk out of the log."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty")
+    # Training may go on in the middle of an epoch: the sampler starts where it stopped.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")

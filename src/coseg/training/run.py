@@ -1,0 +1,109 @@
+"""Run directories: what a run leaves, and finding what an earlier one left."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from coseg.errors import CosegError
+from coseg.files import write_text_atomically
+
+PACKAGES = (
+    "coseg",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "torchmetrics",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+)
+
+
+def describe_run(folder: Path, config: DictConfig) -> None:
+    """Write ``config.yaml`` (resolved) and ``environment.json`` (command, versions, machine, commit) into `folder`.
+
+    A resumed run keeps its configuration, and its environments are listed one after the other.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "config.yaml").exists():
+        write_text_atomically(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    path = folder / "environment.json"
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    write_text_atomically(path, json.dumps([*earlier, environment()], indent=2) + "\n")
+
+
+def environment() -> Mapping[str, Any]:
+    """The command, the versions of what matters to its numbers, and the machine."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "packages": versions,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that runs, with ``+`` behind it when it has changes; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "") if tracked else None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def resumed_config(folder: Path) -> DictConfig:
+    """The configuration of the run in `folder`.
+
+    Raises:
+        CosegError: `folder` is no run directory, or the run left no ``last.ckpt``.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise CosegError(f"{folder} is not a run directory: it has no config.yaml. Give the directory that a run made.")
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise CosegError(f"{folder} has no checkpoints/last.ckpt: the run stopped before it left one. Start it anew.")
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def newest_best_checkpoint(runs: Path) -> Path:
+    """The newest ``checkpoints/best.ckpt`` under `runs`, the demo's aside.
+
+    Raises:
+        CosegError: there is none.
+    """
+    found = [path for path in runs.glob("**/checkpoints/best.ckpt") if path.relative_to(runs).parts[0] != "demo"]
+    if not found:
+        raise CosegError(
+            f"There is no best.ckpt under {runs.resolve()}: train first (coseg-train), or give a checkpoint as "
+            "ckpt=PATH."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)

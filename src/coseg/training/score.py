@@ -1,0 +1,79 @@
+"""Test a checkpoint from a configuration: what `coseg-test` does."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lightning as L
+from omegaconf import DictConfig, ListConfig
+
+from coseg.models.network import CosegNetwork
+from coseg.evaluation.results import format_table, read_results
+from coseg.evaluation.scores import check_void
+from coseg.training.checkpoint import load_task
+from coseg.training.fit import make_datamodule, make_trainer
+from coseg.training.run import newest_best_checkpoint
+from coseg.training.stop import pass_signals_on
+from coseg.training.testing import PairTest, TestPlan
+
+log = logging.getLogger(__name__)
+
+
+def score(config: DictConfig) -> list[Path]:
+    """Score ``config.ckpt`` on the test splits of the data set and print a table of each.
+
+    Returns:
+        The folders of results, ``<run>/test/<dataset>-<split>-<protocol>``, one for each split.
+
+    Raises:
+        CosegError: the checkpoint, the data or the configuration can't be used.
+    """
+    chosen = config.ckpt is None
+    checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else Path(config.ckpt)
+    log.info(f"checkpoint: {checkpoint}{' (the newest best one)' if chosen else ''}")
+    check_void(config.protocol.void)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    task = load_task(checkpoint)
+    return [_score_split(config, task.network, checkpoint, split) for split in _splits(config)]
+
+
+def _splits(config: DictConfig) -> list[str]:
+    """The split asked for, or all test splits of the data set."""
+    tests = config.dataset.splits.test
+    known = list(tests) if isinstance(tests, list | ListConfig) else [tests]
+    if config.split is None:
+        return [str(split) for split in known]
+    return [str(config.split)]
+
+
+def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, split: str) -> Path:
+    splits = {"train": split, "val": split, "test": split}
+    datamodule = make_datamodule(config, splits=splits)
+    datamodule.setup("test")
+    catalog = datamodule.catalog("test")
+    folder = _run_of(checkpoint) / "test" / f"{config.dataset.name}-{split}-{config.protocol.name}"
+    plan = TestPlan(
+        folder=folder,
+        protocol=config.protocol.name,
+        void=config.protocol.void,
+        model=type(network).__name__,
+        checkpoint=str(checkpoint),
+        whole=datamodule.test_pairs is None,
+        panels=config.panels,
+    )
+    trainer = make_trainer(config, [], False, enable_checkpointing=False)
+    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
+    if trainer.strategy.launcher is not None and trainer.strategy.launcher.is_interactive_compatible:
+        pass_signals_on()
+    trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
+    results = read_results(folder / "results.json")
+    log.info(format_table(results))
+    log.info(f"results: {folder}")
+    return folder
+
+
+def _run_of(checkpoint: Path) -> Path:
+    """The run directory of a checkpoint: where it lies, or the folder above ``checkpoints/``."""
+    folder = checkpoint.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder

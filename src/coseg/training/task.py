@@ -1,0 +1,125 @@
+"""The task: a network with its loss, scores and optimiser, for Lightning's `Trainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from coseg.data.catalog import VOID
+from coseg.data.dataset import COMMON, PairBatch
+from coseg.errors import unknown_choice
+from coseg.evaluation.metrics import PairScores
+from coseg.models.network import CosegNetwork
+from coseg.training.build import build, build_network, without_weights
+
+VOID_CHOICES = ("ignored", "background")
+
+
+def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
+    """Cross-entropy of one image of each pair, the mean over its pixels.
+
+    Args:
+        logits: (B, 2, H, W), background and foreground.
+        target: uint8 (B, H, W), the values of `coseg.data.dataset`; other objects are background.
+        void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
+    """
+    truth = (target == COMMON).long()
+    if void == "background":
+        return F.cross_entropy(logits, truth)
+    truth[target == VOID] = -100
+    # The mean over no pixel at all is nan: an image that is nothing but void adds nothing instead.
+    return F.cross_entropy(logits, truth, ignore_index=-100, reduction="sum") / (truth >= 0).sum().clamp(min=1)
+
+
+class CosegTask(L.LightningModule):
+    """Trains a network on pairs: the cross-entropy of A plus that of B.
+
+    The arguments are plain primitives, kept in checkpoints, so ``CosegTask.load_from_checkpoint(path)`` rebuilds the
+    network without anything else, with ``weights_only=True``.
+
+    Args:
+        network: ``{"_target_": class, …}`` of a `CosegNetwork`.
+        optimizer: ``{"_target_": class, "lr": …}`` of a `torch.optim.Optimizer`.
+        schedule: ``{"_target_": class, …}`` of a learning-rate schedule that is advanced after each step, or None for
+            a fixed rate. The value ``auto`` stands for the number of steps of the whole training.
+        class_names: K names, in the order of the columns of a batch's `common`.
+        void: the loss's treatment of void pixels, ``ignored`` or ``background``.
+        score_void: likewise in the scores of validation.
+        channels_last: memory layout of the network.
+        compile: compile the network with `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        network: Mapping[str, Any],
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+        class_names: tuple[str, ...] | list[str] = (),
+        void: str = "ignored",
+        score_void: str = "background",
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        for key, value in (("task.void", void), ("protocol.void", score_void)):
+            if value not in VOID_CHOICES:
+                raise unknown_choice(key, value, VOID_CHOICES)
+        self.save_hyperparameters()
+        # A checkpoint brings its own weights: opening it must not fetch those that training began with.
+        self.hparams["network"] = without_weights(network)
+        self.network: CosegNetwork = build_network(network)
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compile:
+            self.network.compile()  # in place: the names of the parameters stay
+        self.optimizer = dict(optimizer or {"_target_": "torch.optim.Adam", "lr": 1e-5})
+        self.schedule = dict(schedule) if schedule else None
+        self.void = void
+        self.val_scores = PairScores(len(class_names), score_void)
+
+    def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both images; see `CosegNetwork.forward`."""
+        logits: tuple[Tensor, Tensor] = self.network(images_a, images_b)
+        return logits
+
+    def loss(self, batch: PairBatch, logits_a: Tensor, logits_b: Tensor) -> Tensor:
+        """The training loss of a batch: the cross-entropy of A plus that of B."""
+        return pair_loss(logits_a, batch["target_a"], self.void) + pair_loss(logits_b, batch["target_b"], self.void)
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        """One step; see Lightning."""
+        loss = self.loss(batch, *self(batch["image_a"], batch["image_b"]))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        """Score one pair at original size; see Lightning."""
+        logits_a, logits_b = self(batch["image_a"], batch["image_b"])
+        self.log("val/loss", self.loss(batch, logits_a, logits_b), on_epoch=True, sync_dist=True, batch_size=1)
+        self.val_scores.update(
+            logits_a.argmax(1).bool(), batch["target_a"], logits_b.argmax(1).bool(), batch["target_b"], batch["common"]
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of all validation pairs, of all processes."""
+        scores = self.val_scores.compute()
+        for name, value in scores.items():
+            self.log(f"val/{name}", value, prog_bar=name == "jaccard")
+        self.val_scores.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser over the trainable parameters, with its schedule where there is one."""
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = build(self.optimizer, torch.optim.Optimizer, "optimizer", params=parameters)
+        if self.schedule is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        config = {key: steps if value == "auto" else value for key, value in self.schedule.items()}
+        schedule = build(config, torch.optim.lr_scheduler.LRScheduler, "schedule", optimizer=optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,134 @@
+"""Score a network on the pairs of one split: what `coseg-test` does for each."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from coseg.data.catalog import Catalog
+from coseg.data.dataset import Draw, PairBatch, PairDataset, collate
+from coseg.evaluation.metrics import PairScores
+from coseg.evaluation.panels import PanelRow, draw_panel, panel_row, save_panel
+from coseg.evaluation.references import ReferenceScores
+from coseg.evaluation.results import PairRow, build_results, write_pairs, write_results
+from coseg.evaluation.scores import mask_score
+from coseg.models.network import CosegNetwork
+
+
+class TestPlan(NamedTuple):
+    """What a test is told beside its pairs.
+
+    Attributes:
+        folder: where ``results.json``, ``pairs.csv`` and panels are written.
+        protocol: name of the protocol.
+        void: ``background`` or ``ignored``.
+        model: name of the network's class.
+        checkpoint: path of the checkpoint.
+        whole: whether every pair of the catalog is tested.
+        panels: pairs in each picture; 0 draws none.
+    """
+
+    folder: Path
+    protocol: str
+    void: str
+    model: str
+    checkpoint: str
+    whole: bool
+    panels: int
+
+
+class PairTest(L.LightningModule):
+    """Scores a network, with the references computed on the same masks, and writes the results.
+
+    The process of rank 0 writes, so that it works wherever the processes were started.
+    """
+
+    def __init__(self, network: CosegNetwork, catalog: Catalog, plan: TestPlan) -> None:
+        super().__init__()
+        self.network = network
+        self.catalog = catalog
+        self.plan = plan
+        self.scores = PairScores(len(catalog.class_names), plan.void)
+        self.references = ReferenceScores(plan.void)
+        self.rows: list[tuple[float, ...]] = []
+        self.began = 0.0
+
+    def on_test_start(self) -> None:
+        """Start the clock."""
+        self.began = time.monotonic()
+
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
+        """Score the pairs of a batch."""
+        logits_a, logits_b = self.network(batch["image_a"], batch["image_b"])
+        masks = (logits_a.argmax(1).bool(), logits_b.argmax(1).bool())
+        targets = (batch["target_a"], batch["target_b"])
+        self.scores.update(masks[0], targets[0], masks[1], targets[1], batch["common"])
+        self.references.update(*targets)
+        a, b = (mask_score(mask, target, self.plan.void) for mask, target in zip(masks, targets, strict=True))
+        columns = (*batch["pair"].T, a.iou, b.iou, a.distractor, b.distractor)
+        self.rows += [tuple(row) for row in torch.stack([column.double() for column in columns], 1).tolist()]
+
+    def on_test_epoch_end(self) -> None:
+        """Gather the rows of all processes and write the results."""
+        scores, references, per_class = self.scores.compute(), self.references.compute(), self.scores.per_class()
+        self.log_dict({f"test/{name}": value for name, value in scores.items()})
+        rows = self._gathered_rows()
+        if not self.trainer.is_global_zero:
+            return
+        seconds = time.monotonic() - self.began
+        write_pairs(self.plan.folder / "pairs.csv", rows)
+        results = build_results(
+            self.catalog,
+            rows,
+            scores=scores,
+            per_class=per_class,
+            references=references,
+            protocol=self.plan.protocol,
+            void=self.plan.void,
+            complete=self.catalog.complete and self.plan.whole,
+            model=self.plan.model,
+            checkpoint=self.plan.checkpoint,
+            seconds=seconds,
+        )
+        if self.plan.panels:
+            self._draw(rows)
+        write_results(self.plan.folder / "results.json", results)  # last: it says that the test is whole
+
+    def _gathered_rows(self) -> list[PairRow]:
+        rows = self.rows
+        if self.trainer.world_size > 1:
+            parts: list[list[tuple[float, ...]] | None] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, rows)
+            rows = [row for part in parts if part is not None for row in part]
+        return [self._row(row) for row in sorted(rows)]
+
+    def _row(self, row: tuple[float, ...]) -> PairRow:
+        i, j = int(row[0]), int(row[1])
+        common = self.catalog.presence[i] & self.catalog.presence[j]
+        classes = tuple(name for name, shared in zip(self.catalog.class_names, common, strict=True) if shared)
+        return PairRow(
+            i, j, self.catalog.ids[i], self.catalog.ids[j], classes, row[2], row[3], bool(row[4]), bool(row[5])
+        )
+
+    def _draw(self, rows: list[PairRow]) -> None:
+        """Panels of the best, the middle and the worst pairs, by the mean of their two scores."""
+        ranked = sorted(rows, key=lambda row: -(row.jaccard_a + row.jaccard_b))
+        size = min(self.plan.panels, len(ranked))
+        middle = (len(ranked) - size) // 2
+        for name, chosen in (
+            ("best", ranked[:size]),
+            ("middle", ranked[middle : middle + size]),
+            ("worst", ranked[len(ranked) - size :]),
+        ):
+            save_panel(self.plan.folder / f"{name}.png", draw_panel([self._panel_row(row) for row in chosen]))
+
+    def _panel_row(self, row: PairRow) -> PanelRow:
+        batch = collate([PairDataset(self.catalog)[Draw(row.i, row.j, 0)]])
+        with torch.no_grad():
+            logits = self.network(batch["image_a"].to(self.device), batch["image_b"].to(self.device))
+        return panel_row(batch, logits, self.catalog)

@@ -1,0 +1,139 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from coseg.data.catalog import Catalog
+from coseg.errors import CosegError
+from coseg.evaluation.results import (
+    PairRow,
+    build_results,
+    format_table,
+    pair_values,
+    read_pairs,
+    read_results,
+    write_pairs,
+    write_results,
+)
+
+ROWS = [
+    PairRow(0, 1, "2007_a", "2007_b", ("cat", "person"), 0.5, 1 / 3, True, False),
+    PairRow(0, 2, "2007_a", "odd, id", ("cat",), 0.25, math.nan, False, True),
+    PairRow(1, 2, "2007_b", "odd, id", (), 1.0, 0.125, True, True),
+]
+
+
+class Names(Catalog):
+    """The names alone: results need no pixels."""
+
+    def __init__(self) -> None:
+        presence = np.array([[True, False]] * 3)
+        super().__init__("voc", "test", ["2007_a", "2007_b", "odd, id"], ["cat", "dog"], presence)
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        raise NotImplementedError
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        raise NotImplementedError
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "protocol": "pairs",
+        "void": "background",
+        "complete": True,
+        "scores": {
+            "jaccard": 0.44166666666,
+            "jaccard_class_mean": 0.4,
+            "jaccard_global": 0.3,
+            "jaccard_distractor": math.nan,
+            "pixel_accuracy": 0.9,
+        },
+        "per_class": [0.3611111111, math.nan],
+        "references": {"all_foreground": 0.1, "constant": 0.2, "all_objects": 0.4},
+        "model": "cross_correlation",
+        "checkpoint": None,
+        "seconds": 1.23456789,
+        "draws": 50,
+    }
+    return build_results(Names(), ROWS, **(arguments | changes))
+
+
+def test_pairs_survive_the_file(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "new" / "pairs.csv", ROWS)
+    found = read_pairs(tmp_path / "new" / "pairs.csv")
+    assert [row[:5] + row[7:] for row in found] == [row[:5] + row[7:] for row in ROWS]
+    assert found[0].jaccard_b == 0.333333
+    assert math.isnan(found[1].jaccard_b)
+    first = (tmp_path / "new" / "pairs.csv").read_text().splitlines()[:2]
+    assert first[0] == "i,j,id_a,id_b,classes,jaccard_a,jaccard_b,distractor_a,distractor_b"
+    assert first[1] == "0,1,2007_a,2007_b,cat person,0.500000,0.333333,1,0"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
+
+
+def test_values_of_the_two_scores() -> None:
+    jaccard, distractor = pair_values(ROWS, "jaccard"), pair_values(ROWS, "jaccard_distractor")
+    assert jaccard[:, 0].tolist() == [0.5, 0.25, 1.0]
+    assert distractor[~(distractor != distractor)].tolist() == [0.5, 1.0, 0.125]
+    assert pair_values([], "jaccard").shape == (0, 2)
+    with pytest.raises(ValueError, match="no jaccard_global"):
+        pair_values(ROWS, "jaccard_global")
+
+
+def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
+    built = results()
+    write_results(tmp_path / "results.json", built)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found == built == read_results(tmp_path / "results.json")
+    assert " ".join(found) == (
+        "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "
+        "jaccard_distractor pixel_accuracy intervals per_class references model checkpoint seconds"
+    )
+    assert (found["pairs"], found["images"], found["jaccard"], found["seconds"]) == (3, 3, 0.441667, 1.234568)
+    assert found["jaccard_distractor"] is None
+    assert found["per_class"] == {"cat": 0.361111, "dog": None}
+    low, high = found["intervals"]["jaccard"]
+    assert 0 <= low < 0.441667 < high <= 1
+
+
+def test_the_table_is_aligned() -> None:
+    lines = format_table(results(complete=False, checkpoint="best.ckpt")).splitlines()
+    assert lines[0] == "voc test: 3 pairs of 3 images (incomplete: not all pairs of the published split)"
+    assert lines[1] == "protocol pairs, void background"
+    assert "weights best.ckpt" in lines[2]
+    jaccard = next(line for line in lines if line.startswith("jaccard "))
+    assert jaccard.split()[1] == "0.442"
+    assert jaccard.split()[3] == "to"
+    at = jaccard.index("0.442")
+    for start, value in {
+        "pixel_accuracy": "0.900",
+        "all objects": "0.400",
+        "cat": "0.361",
+        "best const": "0.200",
+    }.items():
+        assert next(line for line in lines if line.startswith(start))[at : at + 5] == value
+    assert next(line for line in lines if line.startswith("jaccard_distractor"))[at : at + 5] == "    -"
+    assert not any(line.startswith("dog") for line in lines)
+    assert "untrained" in format_table(results())
+
+
+def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    with pytest.raises(CosegError, match=r"There is no .*pairs\.csv"):
+        read_pairs(path)
+    path.write_text("a,b\n")
+    with pytest.raises(CosegError, match="its first line must be i,j,id_a"):
+        read_pairs(path)
+    write_pairs(path, ROWS)
+    path.write_text(path.read_text() + "0,1,x\n")
+    with pytest.raises(CosegError, match=r"pairs\.csv, line 5, is damaged"):
+        read_pairs(path)
+    with pytest.raises(CosegError, match=r"There is no .*results\.json"):
+        read_results(tmp_path / "results.json")
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(CosegError, match="is damaged"):
+        read_results(tmp_path / "results.json")

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from coseg.errors import CosegError
+from coseg.evaluation.scores import mask_score
+
+
+def naive(prediction: np.ndarray, target: np.ndarray, void: str) -> dict[str, int]:
+    counts = dict.fromkeys(("intersection", "union", "correct", "counted", "truth"), 0)
+    for p, t in zip(prediction.flat, target.flat, strict=True):
+        if void == "ignored" and t == 255:
+            continue
+        truth = t == 1
+        counts["intersection"] += bool(p and truth)
+        counts["union"] += bool(p or truth)
+        counts["correct"] += bool(p == truth)
+        counts["counted"] += 1
+        counts["truth"] += bool(truth)
+    return counts
+
+
+@pytest.mark.parametrize("void", ["background", "ignored"])
+def test_counts_agree_with_a_loop_over_pixels(void: str) -> None:
+    rng = np.random.default_rng(0)
+    target = rng.choice(np.array([0, 1, 2, 255], np.uint8), (5, 9, 7))
+    target[3] = np.where(target[3] == 2, 0, target[3])
+    target[4] = np.where(target[4] == 1, 0, target[4])
+    prediction = rng.random((5, 9, 7)) < 0.4
+    batch = mask_score(torch.from_numpy(prediction), torch.from_numpy(target), void)
+    for k in range(5):
+        single = mask_score(torch.from_numpy(prediction[k]), torch.from_numpy(target[k]), void)
+        for name, count in naive(prediction[k], target[k], void).items():
+            assert getattr(batch, name)[k] == getattr(single, name) == count, name
+        assert bool(batch.distractor[k]) == bool(single.distractor) == (k != 3)
+    assert batch.iou.isnan().tolist() == [False] * 4 + [True]
+    assert batch.iou[0] == batch.intersection[0].item() / batch.union[0].item()
+
+
+def test_predicted_void_pixels_are_wrong_or_not_there() -> None:
+    target = torch.tensor([[1, 1, 255, 255]], dtype=torch.uint8)
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    assert mask_score(everything, target, "background").iou == 0.5
+    assert mask_score(everything, target, "ignored").iou == 1.0
+
+
+def test_bad_input_is_refused() -> None:
+    target = torch.zeros(2, 2, dtype=torch.uint8)
+    with pytest.raises(CosegError, match=r"'ignore', but must be one of.*Did you mean 'ignored'"):
+        mask_score(target.bool(), target, "ignore")
+    with pytest.raises(ValueError, match="expected bool"):
+        mask_score(target, target, "ignored")
+    with pytest.raises(ValueError, match=r"\(2,\), expected bool \(2, 2\)"):
+        mask_score(torch.zeros(2, dtype=torch.bool), target, "ignored")

@@ -1,0 +1,131 @@
+"""The correlation against a loop over its definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.models.correlation import DepthwiseCorrelation
+from coseg.models.pooling import pool
+
+
+def naive(base: Tensor, kernel: Tensor) -> Tensor:
+    """The sum over the kernel at each position, term by term, in Python's numbers."""
+    batch, channels, height, width = base.shape
+    size = kernel.shape[-1]
+    r = size // 2
+    f, k = base.tolist(), kernel.tolist()
+    result = torch.zeros(base.shape, dtype=torch.float64)
+    for b in range(batch):
+        for z in range(channels):
+            for y in range(height):
+                for x in range(width):
+                    total = 0.0
+                    for v in range(size):
+                        for u in range(size):
+                            if 0 <= y + v - r < height and 0 <= x + u - r < width:
+                                total += f[b][z][y + v - r][x + u - r] * k[b][z][v][u]
+                    result[b, z, y, x] = total
+    return result.float()
+
+
+def naive_scales(base: Tensor, other: Tensor, sizes: tuple[int, ...], normalization: str) -> list[Tensor]:
+    results = []
+    for size in sizes:
+        kernel = pool(other, size, "average")
+        if normalization == "l2":
+            kernel = kernel / kernel.square().sum((2, 3), keepdim=True).sqrt()
+        results.append(naive(base, kernel) / (size**2 if normalization == "area" else 1))
+    return results
+
+
+@pytest.fixture(params=[((5, 6), (9, 7)), ((2, 3), (1, 2)), ((7, 4), (7, 4))], ids=str)
+def maps(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    (base, other) = request.param
+    return torch.randn(2, 3, *base), torch.randn(2, 3, *other)
+
+
+@pytest.mark.parametrize("normalization", ["area", "l2", "none"])
+@pytest.mark.parametrize("sizes", [(1,), (3,), (3, 5, 7), (5, 1)])
+def test_equals_the_definition(maps: tuple[Tensor, Tensor], sizes: tuple[int, ...], normalization: str) -> None:
+    scales = torch.stack(naive_scales(*maps, sizes, normalization))
+    for fusion, wanted in (("mean", scales.mean(0)), ("max", scales.amax(0)), ("concatenate", scales.mean(0))):
+        layer = DepthwiseCorrelation(sizes, "average", normalization, fusion, channels=3)
+        torch.testing.assert_close(layer(*maps), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_concatenation_is_a_convolution_of_all_sizes(maps: tuple[Tensor, Tensor]) -> None:
+    layer = DepthwiseCorrelation((1, 3), fusion="concatenate", channels=3)
+    torch.nn.init.normal_(layer.mix.weight)
+    scales = torch.cat(naive_scales(*maps, (1, 3), "area"), 1)
+    wanted = torch.einsum("bchw,dc->bdhw", scales, layer.mix.weight[..., 0, 0])
+    torch.testing.assert_close(layer(*maps), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_kernel_is_centred_and_not_flipped() -> None:
+    base = torch.zeros(1, 1, 5, 5)
+    base[0, 0, 2, 2] = 1
+    kernel = torch.arange(9.0).view(1, 1, 3, 3)
+    found = DepthwiseCorrelation([3]).correlate(base, [kernel])
+    # The point meets the kernel's element (v, u) where the centre lies at (3 - v, 3 - u).
+    assert torch.equal(found[0, 0, 1:4, 1:4], kernel[0, 0].flip(0, 1))
+    assert found.sum() == kernel.sum()
+
+
+def test_channels_and_images_do_not_mix() -> None:
+    torch.manual_seed(0)
+    base, other = torch.randn(2, 3, 6, 6), torch.randn(2, 3, 6, 6)
+    layer = DepthwiseCorrelation()
+    before = layer(base, other)
+    other[1, 2] = 0
+    changed = (layer(base, other) != before).flatten(2).any(-1)
+    assert changed.tolist() == [[False] * 3, [False, False, True]]
+
+
+def test_gradients_are_right() -> None:
+    torch.manual_seed(0)
+    base = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    kernels = [torch.randn(1, 2, s, s, dtype=torch.float64, requires_grad=True) for s in (3, 5)]
+    for fusion in ("mean", "max"):
+        layer = DepthwiseCorrelation((3, 5), fusion=fusion)
+        assert torch.autograd.gradcheck(lambda f, *k, layer=layer: layer.correlate(f, k), (base, *kernels))
+
+
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_bfloat16_loses_no_more_than_its_rounding(fusion: str) -> None:
+    torch.manual_seed(0)
+    base, other = torch.rand(2, 3, 12, 12).bfloat16(), torch.rand(2, 3, 12, 12).bfloat16()
+    layer = DepthwiseCorrelation(fusion=fusion)
+    wanted = layer(base.float(), other.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(layer(base, other).float(), wanted, atol=0, rtol=2e-2)
+
+
+def test_unit_kernels() -> None:
+    layer = DepthwiseCorrelation((3, 5), normalization="l2")
+    features = torch.rand(2, 3, 8, 9)
+    features[0, 0] = 0  # a channel that is silent has no direction: it stays silent
+    for kernel in layer.kernels(features):
+        norms = kernel.flatten(2).norm(dim=-1)
+        assert norms[0, 0] == 0
+        torch.testing.assert_close(norms.flatten()[1:], torch.ones(5))
+
+
+def test_linear_in_the_kernels_where_it_says_so() -> None:
+    torch.manual_seed(0)
+    base, first, second = (torch.randn(1, 2, 5, 5) for _ in range(3))
+    for fusion in ("mean", "max", "concatenate"):
+        layer = DepthwiseCorrelation((1, 3), fusion=fusion, channels=2)
+        k, m = layer.kernels(first), layer.kernels(second)
+        mean = layer.correlate(base, [(x + y) / 2 for x, y in zip(k, m, strict=True)])
+        equal = torch.allclose(mean, (layer.correlate(base, k) + layer.correlate(base, m)) / 2, atol=1e-6)
+        assert equal == layer.linear == (fusion != "max")
+    assert DepthwiseCorrelation([3], fusion="max").linear
+
+
+def test_concatenation_needs_the_number_of_channels() -> None:
+    with pytest.raises(CosegError, match="channels"):
+        DepthwiseCorrelation(fusion="concatenate")

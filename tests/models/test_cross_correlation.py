@@ -1,0 +1,122 @@
+"""Choices of the paper's network that its correlation and decoder do not test."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from coseg.errors import CosegError
+from coseg.models.cross_correlation import USES, CrossCorrelationNetwork
+from coseg.models.encoder import VGG16Encoder
+from coseg.models.siamese import SiameseNetwork
+
+
+def network(**settings: object) -> CrossCorrelationNetwork:
+    torch.manual_seed(0)
+    return CrossCorrelationNetwork(VGG16Encoder(width=0.125, stride=8), **settings).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("normalization", ["area", "l2", "none"])
+@pytest.mark.parametrize("fusion", ["mean", "max", "concatenate"])
+@pytest.mark.parametrize("use", ["concatenate", "correlation"])
+def test_a_group_is_decoded_from_the_mean_of_the_pairwise_correlations(
+    normalization: str, fusion: str, use: str
+) -> None:
+    net = network(normalization=normalization, fusion=fusion, use=use, kernel_sizes=[1, 3])
+    sizes = [(33, 47), (40, 40), (17, 5), (1, 1)]
+    with torch.no_grad():
+        features = [net.encode(torch.rand(1, 3, *size)) for size in sizes]
+        found = net.cosegment_group(features, sizes)
+        for i, base in enumerate(features):
+            pairs = [net.correlation(base, other) for j, other in enumerate(features) if j != i]
+            joined = net.join(base, torch.stack(pairs).mean(0))
+            torch.testing.assert_close(found[i], net.decode([joined], [sizes[i]])[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_linear_group_costs_one_correlation_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fusion, wanted in (("mean", 5), ("max", 20)):
+        net = network(fusion=fusion)
+        calls = []
+        correlate = net.correlation.correlate
+        monkeypatch.setattr(net.correlation, "correlate", lambda *a, c=calls, f=correlate: (c.append(1), f(*a))[1])
+        with torch.no_grad():
+            net.cosegment_group([net.encode(torch.rand(1, 3, 16, 16)) for _ in range(5)], [(16, 16)] * 5)
+        assert len(calls) == wanted
+
+
+def test_join_is_what_its_name_says() -> None:
+    base, match = torch.randn(2, 64, 3, 4), torch.randn(2, 64, 3, 4)
+    wanted = {
+        "concatenate": torch.cat((base, match), 1),
+        "add": base + match,
+        "gate": base / (1 + torch.exp(-match)),
+        "correlation": match,
+    }
+    assert set(wanted) == set(USES)
+    for use, each in wanted.items():
+        torch.testing.assert_close(network(use=use).join(base, match), each)
+
+
+def test_rescaled_correlation_has_the_norm_of_its_base() -> None:
+    base, match = torch.randn(2, 64, 3, 4), 1e-3 * torch.randn(2, 64, 3, 4)
+    joined = network(use="correlation", rescale=True).join(base, match)
+    torch.testing.assert_close(joined.flatten(1).norm(dim=1), base.flatten(1).norm(dim=1))
+    torch.testing.assert_close(
+        joined / joined.flatten(1).norm(dim=1)[:, None, None, None],
+        match / match.flatten(1).norm(dim=1)[:, None, None, None],
+    )
+    nothing = torch.zeros(1, 64, 3, 4, requires_grad=True)
+    network(use="add", rescale=True).join(base[:1], nothing).sum().backward()
+    assert nothing.grad is not None and nothing.grad.isfinite().all()
+
+
+def test_the_partner_matters_here_and_not_to_the_control() -> None:
+    images = torch.rand(3, 1, 3, 32, 32)
+    control = SiameseNetwork(VGG16Encoder(width=0.125)).eval()
+    with torch.no_grad():
+        assert not torch.allclose(network()(images[0], images[1])[0], network()(images[0], images[2])[0])
+        torch.testing.assert_close(control(images[0], images[1])[0], control(images[0], images[2])[0])
+
+
+def test_matching_learns_nothing_of_its_own() -> None:
+    net, control = network(), SiameseNetwork(VGG16Encoder(width=0.125, stride=8))
+    assert not list(net.correlation.parameters())
+    ours, theirs = ({k: v.shape for k, v in n.state_dict().items()} for n in (net, control))
+    assert ours.keys() == theirs.keys()
+    assert [key for key in ours if ours[key] != theirs[key]] == ["decoder.blocks.0.weight"]
+    assert ours["decoder.blocks.0.weight"][1] == 2 * theirs["decoder.blocks.0.weight"][1]
+
+
+def test_the_paper_s_network_has_vgg16_s_convolutions() -> None:
+    with torch.device("meta"):
+        encoder = VGG16Encoder()
+        net = CrossCorrelationNetwork(encoder)
+    assert sum(p.numel() for p in encoder.parameters()) == 14_714_688 + 2 * 4224  # VGG16's, and of 13 batch norms
+    assert net.decoder.in_channels == 1024
+
+
+def test_lists_of_a_configuration_are_accepted() -> None:
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create({"kernel_sizes": [1, 3], "decoder_channels": [24, 16, 8]})
+    net = network(**config)
+    assert net.correlation.kernel_sizes == (1, 3)
+    assert type(net.correlation.kernel_sizes[0]) is int
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"use": "concat"}, r"model\.use is 'concat'.*Did you mean 'concatenate'"),
+        ({"pooling": "avg"}, r"model\.pooling is 'avg'"),
+        ({"normalization": "L2"}, r"model\.normalization is 'L2'"),
+        ({"fusion": "sum"}, r"model\.fusion is 'sum'"),
+        ({"kernel_sizes": [3, 4]}, r"model\.kernel_sizes is \[3, 4\].*odd"),
+        ({"kernel_sizes": []}, r"model\.kernel_sizes is \[\]"),
+        ({"kernel_sizes": 3}, r"model\.kernel_sizes is 3, but must be a list"),
+        ({"decoder_channels": [64, 32]}, r"model\.decoder_channels is \[64, 32\].*list of 3 positive"),
+    ],
+)
+def test_bad_values_are_refused_with_a_sentence(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(CosegError, match=sentence):
+        network(**settings)

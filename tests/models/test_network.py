@@ -1,0 +1,231 @@
+"""What every network must do, whatever its method: a new network is one more entry of `NETWORKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.models.encoder import VGG16Encoder
+from coseg.models.network import CosegNetwork
+from coseg.models.siamese import SiameseNetwork
+
+
+def tiny(**settings: object) -> VGG16Encoder:
+    return VGG16Encoder(width=0.125, **settings)  # type: ignore[arg-type]
+
+
+NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
+    "siamese": lambda: SiameseNetwork(tiny()),
+    "cross_correlation": lambda: CrossCorrelationNetwork(tiny()),
+    "input_size": lambda: CrossCorrelationNetwork(tiny(), input_size=40),
+    "max fusion": lambda: CrossCorrelationNetwork(tiny(stride=8), fusion="max", use="add"),
+    "concatenation": lambda: CrossCorrelationNetwork(tiny(layer="conv4_3"), fusion="concatenate", use="gate"),
+    "alone": lambda: CrossCorrelationNetwork(
+        tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
+    ),
+    "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
+}
+
+
+@pytest.fixture(params=NETWORKS, ids=str)
+def network(request: pytest.FixtureRequest) -> CosegNetwork:
+    torch.manual_seed(0)
+    made = NETWORKS[request.param]()
+    for module in made.modules():  # batch norm that does something in evaluation: the statistics of one batch
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        made.train()(photo(48, 48, seed=3), photo(48, 48, seed=4))
+    return made.eval()
+
+
+def photo(height: int, width: int, batch: int = 2, seed: int = 1) -> Tensor:
+    return torch.randint(
+        0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+A, B = photo(33, 47, seed=1), photo(17, 5, seed=2)
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("a", "b"), [(A, B), (photo(1, 1), photo(1, 1, seed=2)), (A, A.flip(0))])
+def test_logits_have_the_size_of_their_image(network: CosegNetwork, a: Tensor, b: Tensor) -> None:
+    logits = network(a, b)
+    assert [each.shape for each in logits] == [(2, 2, *a.shape[-2:]), (2, 2, *b.shape[-2:])]
+    assert all(each.dtype == torch.float32 and each.isfinite().all() for each in logits)
+
+
+@pytest.mark.parametrize("b", [B, photo(33, 47, seed=2)])
+def test_every_parameter_has_a_finite_gradient(network: CosegNetwork, b: Tensor) -> None:
+    network.train()
+    logits_a, logits_b = network(A, b)
+    (logits_a.square().mean() + logits_b.square().mean()).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_swapped_images_give_swapped_logits(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        logits_a, logits_b = network(A, B)
+        swapped_b, swapped_a = network(B, A)
+    close(swapped_a, logits_a)
+    close(swapped_b, logits_b)
+
+
+@pytest.mark.parametrize("b", [B, photo(33, 47, seed=2)])
+def test_images_may_be_encoded_alone_and_pairs_alone(network: CosegNetwork, b: Tensor) -> None:
+    with torch.no_grad():
+        joint = network(A, b)
+        for k in range(len(A)):
+            features_a, features_b = network.encode(A[k : k + 1]), network.encode(b[k : k + 1])
+            alone = network.cosegment(features_a, features_b, A.shape[-2:], b.shape[-2:])
+            for found, wanted in zip(alone, joint, strict=True):
+                close(found, wanted[k : k + 1])
+
+
+def test_a_group_of_two_is_a_pair(network: CosegNetwork) -> None:
+    a, b = A[:1], B[:1]
+    with torch.no_grad():
+        group = network.cosegment_group([network.encode(a), network.encode(b)], [a.shape[-2:], b.shape[-2:]])
+        for found, wanted in zip(group, network(a, b), strict=True):
+            close(found, wanted)
+
+
+def test_a_group_does_not_depend_on_its_order(network: CosegNetwork) -> None:
+    images = [A[:1], A[1:], B[:1]]
+    sizes = [image.shape[-2:] for image in images]
+    with torch.no_grad():
+        features = [network.encode(image) for image in images]
+        forward = network.cosegment_group(features, sizes)
+        backward = network.cosegment_group(features[::-1], sizes[::-1])
+    for found, wanted, size in zip(backward[::-1], forward, sizes, strict=True):
+        assert found.shape == (1, 2, *size)
+        close(found, wanted)
+
+
+def test_a_group_of_one_is_refused(network: CosegNetwork) -> None:
+    with pytest.raises(CosegError, match="at least two images"):
+        network.cosegment_group([network.encode(B[:1])], [B.shape[-2:]])
+
+
+def test_default_of_the_group_is_the_mean_of_the_pairs(network: CosegNetwork) -> None:
+    images = [A[:1], A[1:], B[:1]]
+    sizes = [image.shape[-2:] for image in images]
+    with torch.no_grad():
+        features = [network.encode(image) for image in images]
+        found = CosegNetwork.cosegment_group(network, features, sizes)
+        for i in range(3):
+            others = [network(images[i], images[j])[0] for j in range(3) if j != i]
+            close(found[i], torch.stack(others).mean(0))
+
+
+def test_uint8_and_float_images_are_equal(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        for found, wanted in zip(network(A.float() / 255, B.float() / 255), network(A, B), strict=True):
+            close(found, wanted)
+
+
+def test_it_repeats_itself(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        assert all(torch.equal(x, y) for x, y in zip(network(A, B), network(A, B), strict=True))
+
+
+def test_saved_and_loaded(network: CosegNetwork, request: pytest.FixtureRequest, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    other = NETWORKS[request.node.callspec.params["network"]]().eval()
+    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    with torch.no_grad():
+        assert all(torch.equal(x, y) for x, y in zip(other(A, B), network(A, B), strict=True))
+
+
+def test_bfloat16_autocast_trains_and_agrees(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        wanted, _ = network(A, B)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits_a, logits_b = network(A, B)
+    assert logits_a.dtype == logits_b.dtype == torch.float32
+    # 17 layers with batch norm on noise: rounding alone makes up to 0.17, most of it in the encoder.
+    assert (logits_a - wanted).norm() < 0.25 * wanted.norm()
+    (logits_a.mean() + logits_b.mean()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())  # type: ignore[union-attr]
+
+
+def test_channels_last_changes_nothing(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        wanted = network(A, B)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found = network(A.contiguous(memory_format=torch.channels_last), B)
+    for x, y in zip(found, wanted, strict=True):
+        close(x, y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["siamese", "cross_correlation"], indirect=True)
+def test_compiled_in_place(network: CosegNetwork) -> None:
+    keys = list(network.state_dict())
+    with torch.no_grad():
+        wanted = network(A, B)
+        network.compile()
+        try:
+            found = network(A, B)
+        except Exception as error:
+            pytest.skip(f"no working compiler: {error}")
+    assert list(network.state_dict()) == keys
+    for x, y in zip(found, wanted, strict=True):
+        close(x, y)
+
+
+@pytest.mark.parametrize("size", [0, -3, 1.5, "big"])
+def test_input_size_is_checked(size: object) -> None:
+    with pytest.raises(CosegError, match=r"model\.input_size is"):
+        SiameseNetwork(tiny(), input_size=size)  # type: ignore[arg-type]
+
+
+def test_encoder_is_checked() -> None:
+    with pytest.raises(CosegError, match=r"model\.encoder is a Conv2d"):
+        SiameseNetwork(torch.nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
+
+
+def test_size_must_be_that_of_the_encoded_image() -> None:
+    network = SiameseNetwork(tiny()).eval()
+    features = network.encode(B)
+    with pytest.raises(ValueError, match="were given with the size"):
+        network.cosegment(features, features, (17, 5), (170, 50))
+
+
+def test_networks_with_several_feature_maps_are_encoded_once() -> None:
+    class Plain(CosegNetwork):
+        calls = 0
+
+        def encode(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            self.calls += 1
+            images = self.resize(images)
+            return images, (images[:, :2], images[:, 1:])
+
+        def cosegment(self, features_a, features_b, size_a, size_b):  # type: ignore[no-untyped-def]
+            assert torch.equal(features_a[0][:, 1:], features_a[1][1])
+            return self.restore(features_a[1][0], size_a), self.restore(features_b[1][0], size_b)
+
+    network = Plain()
+    a, b = photo(6, 4), photo(6, 4, seed=2)
+    logits_a, logits_b = network(a, b)
+    assert network.calls == 1
+    close(logits_a, a[:, :2] / 255)
+    close(logits_b, b[:, :2] / 255)
+
+
+def test_resized_images_are_those_of_a_smaller_image() -> None:
+    network = SiameseNetwork(tiny(), input_size=32).eval()
+    flat = torch.full((1, 3, 50, 70), 100, dtype=torch.uint8)
+    with torch.no_grad():
+        close(network.encode(flat), network.encode(flat[:, :, :32, :32]))
+        assert network.encode(photo(50, 70)).shape[-2:] == (2, 2)
