@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,31 @@ def config_path() -> str:
     return str(Path(__file__).resolve().parents[3] / "conf")
 
 
+_new_folders: list[Path] = []
+"""The run directory and those above it, as far as they were not there when it was chosen."""
+
+
 @cache
 def _run_directory(runs: str, name: str, resume: str | None) -> str:
     if resume is not None:
-        return str(Path(resume).resolve())
-    started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder = Path(runs, name, started).resolve()
-    number = 2
-    while folder.exists():  # two runs started in one second
-        folder = folder.with_name(f"{started}_{number}")
-        number += 1
+        folder = Path(resume).resolve()
+    else:
+        started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = first = Path(runs, name, started).resolve()
+        number = 2
+        while folder.exists():  # two runs started in one second
+            folder = first.with_name(f"{started}_{number}")
+            number += 1
+    _new_folders.extend(path for path in (folder, *folder.parents) if not path.exists())
     return str(folder)
+
+
+def _remove_empty_folders(output: Path) -> None:
+    """Take away what a job left empty that failed, or only checked: Hydra makes the run directory before it starts."""
+    inside = [output] if any(folder in output.parents for folder in _new_folders) else []
+    for folder in sorted({*inside, *_new_folders}, key=lambda path: -len(path.parts)):
+        with suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def register_resolvers() -> None:
@@ -55,7 +70,7 @@ def sentence(error: BaseException) -> str | None:
     """What to tell a user of `error`; None for a defect, which keeps its traceback."""
     if isinstance(error, CosegError):
         return str(error)
-    # A training process that was spawned hands its error over as the text of its traceback.
+    # A spawned process hands its error over as the text of its traceback.
     found = re.search(r"^coseg\.errors\.CosegError: (.*)", str(error), re.MULTILINE | re.DOTALL)
     return found[1].strip() if found else None
 
@@ -69,18 +84,22 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     from coseg.training.errors import Stopped
 
     register_resolvers()
+    _run_directory.cache_clear()
+    _new_folders.clear()
     codes: list[int] = []
 
     def guarded(config: DictConfig) -> Any:
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             return job(config)
-        except Stopped as stop:
-            print(stop.sentence, file=sys.stderr)
-            if in_sweep:  # a signal ends the sweep, not one job
-                raise SystemExit(stop.code) from None
-            codes.append(stop.code)
         except Exception as error:
+            stop = Stopped.find(error)
+            if stop is not None:
+                print(stop.sentence, file=sys.stderr)
+                if in_sweep:  # a signal ends the sweep, not one job
+                    raise SystemExit(stop.code) from None
+                codes.append(stop.code)
+                return None
             told = sentence(error)
             where = f"job {HydraConfig.get().job.num}: " if in_sweep else ""
             if told is not None:
@@ -90,6 +109,8 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
             else:
                 raise
             codes.append(BAD_INPUT if told is not None else 1)
+        finally:
+            _remove_empty_folders(Path(HydraConfig.get().runtime.output_dir))
         return None
 
     try:

@@ -22,7 +22,8 @@ def job(config: DictConfig) -> float | None:
         folder = Path(config.resume).resolve()
         return fit(resumed_config(folder), folder, resume=True)
     if config.check:
-        return check(config)
+        check(config)
+        return None
     return fit(config, Path(HydraConfig.get().runtime.output_dir))
 
 

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network for a newer version otherwise
 
-import albumentations as A  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import albumentations as A
+import numpy as np
+from numpy.typing import NDArray
 
-from coseg.data.dataset import COMMON  # noqa: E402
-from coseg.errors import CosegError  # noqa: E402
+from coseg.data.dataset import COMMON
+from coseg.errors import CosegError
 
 
 class _Pipeline(Protocol):

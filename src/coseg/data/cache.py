@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog
 
+_HEADER = 128  # bytes of a .npy file before its pixels
+
 
 class CachedCatalog(Catalog):
     """A catalog whose decoded images and label maps are kept as raw arrays in a temporary folder.
@@ -31,7 +33,10 @@ class CachedCatalog(Catalog):
         self.catalog = catalog
         self._temporary = tempfile.TemporaryDirectory(prefix="coseg-cache-")
         self.folder = Path(self._temporary.name)
-        self._budget = int(gigabytes * 1e9 / max(1, processes))
+        self._bytes = int(gigabytes * 1e9)
+        self._processes = max(1, processes)
+        self._budget = 0  # what this process may still write
+        self._pid = -1  # of the process that `_budget` holds for
 
     def __getstate__(self) -> dict[str, object]:
         # The folder belongs to the process that made it: a copy in a worker must not remove it.
@@ -51,14 +56,22 @@ class CachedCatalog(Catalog):
             array: NDArray[np.uint8] = np.load(path)
             return array
         array = self.catalog.image(i) if kind == "image" else self.catalog.labels(i)
-        if array.nbytes <= self._budget:
+        if array.nbytes + _HEADER <= self._left():
             partial = path.with_suffix(f".{os.getpid()}")
             try:
                 with partial.open("wb") as file:
                     np.save(file, array)
                 partial.replace(path)
-                self._budget -= array.nbytes
+                self._budget -= array.nbytes + _HEADER
             except OSError:  # a full disk costs speed, not the run
                 partial.unlink(missing_ok=True)
                 self._budget = 0
         return array
+
+    def _left(self) -> int:
+        # Workers are started again for each fit: new ones share what their predecessors left of the bound.
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            used = sum(file.stat().st_size for file in self.folder.glob("*.npy")) if self.folder.is_dir() else 0
+            self._budget = (self._bytes - used) // self._processes
+        return self._budget

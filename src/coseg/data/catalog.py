@@ -19,7 +19,7 @@ VOID = 255
 
 
 class Catalog(ABC):
-    """N images on disk (or drawn from a seed), their label maps, K class names and an N×K presence table.
+    """N images on disk (or drawn from a seed), their label maps, K class names and a presence table.
 
     A label map is uint8 of shape (H, W): 0 is background, ``k + 1`` is class ``class_names[k]``, 255 is void.
     A catalog is small (it holds no pixels), can be pickled, and reading from it has no side effect, so
@@ -70,7 +70,7 @@ class Catalog(ABC):
 
 
 class Reader(ABC):
-    """Makes catalogs from one disk layout. A reader is made cheaply; `read` does the work and may raise `CosegError`."""
+    """Makes catalogs from one disk layout. A reader is made cheaply; `read` does the work and may fail."""
 
     name: ClassVar[str]
     """The data set's name."""

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
 from coseg.data.dataset import PairBatch, PairDataset, Transform, collate
-from coseg.data.pairs import PairOrder, ShuffledPairs, pair_order
-from coseg.data.sampler import AllPairs, PairSampler
+from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, pair_order
+from coseg.data.sampler import PairSampler
 from coseg.errors import CosegError
 
 
@@ -29,10 +29,11 @@ class PairDataModule(L.LightningDataModule):
         order: how training pairs are drawn: ``uniform``, ``image_balanced`` or ``class_balanced``.
         pairs_per_epoch: training pairs in an epoch; None means all of them.
         negatives: share of training pairs without a common class, 0 to 1.
-        val_pairs: size of the fixed, seeded sample of validation pairs; None means all of them.
+        val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
+            them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
         workers: processes that make batches; 0 makes them in the main process.
-        cache_gb: bound in GB on the cache of decoded images that the workers share; 0 turns it off.
+        cache_gb: bound in GB on the cache of a split's decoded images, which the workers share; 0 turns it off.
         seed: seeds the order of pairs and the augmentation.
     """
 
@@ -72,7 +73,7 @@ class PairDataModule(L.LightningDataModule):
 
     def catalog(self, role: str) -> Catalog:
         """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
-        split = str(self.splits[role])
+        split = self._split(role)
         if split not in self._catalogs:
             catalog = self.reader.read(split)
             if self.cache_gb > 0:
@@ -86,9 +87,20 @@ class PairDataModule(L.LightningDataModule):
         if role == "train":
             return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
         size = self.val_pairs if role == "val" else self.test_pairs
-        return AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}") if size is None else ShuffledPairs(
-            catalog.presence, seed=0, length=size
-        )
+        everything = AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}")
+        if size is None or size >= len(everything):
+            return everything  # a longer sample would show pairs twice
+        return ShuffledPairs(catalog.presence, seed=0, length=size)
+
+    def _split(self, role: str) -> str:
+        split = self.splits[role]
+        if isinstance(split, str):
+            return split
+        if len(split) != 1:
+            raise CosegError(
+                f"The splits for {role} are {', '.join(split)}, but a loader serves one: make a data module for each."
+            )
+        return split[0]
 
     def setup(self, stage: str) -> None:
         """Read the catalogs that `stage` needs, so that bad data is told before anything is trained."""
@@ -141,5 +153,5 @@ class PairDataModule(L.LightningDataModule):
         """Epoch to go on with and batches of it that are done: not (0, 0) after a checkpoint was restored."""
         if self.trainer is None:
             return 0, 0
-        loop = self.trainer.fit_loop
-        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return self.trainer.current_epoch, batches.processed  # type: ignore[attr-defined]

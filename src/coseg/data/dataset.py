@@ -90,7 +90,8 @@ class PairDataset(Dataset[PairBatch]):
         image, target = self.catalog.image(i), table[self.catalog.labels(i)]
         if self.transform is not None:
             image, target = self.transform(image, target, seed)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), torch.from_numpy(target)
+        channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
+        return torch.from_numpy(channels_first), torch.from_numpy(np.ascontiguousarray(target))
 
 
 def collate(items: list[PairBatch]) -> PairBatch:

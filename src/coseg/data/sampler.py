@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from coseg.data.dataset import Draw
-from coseg.data.pairs import PairIndex, PairOrder
-from coseg.errors import CosegError
-
-
-class AllPairs(PairOrder):
-    """All pairs of a catalog in the order of their images, the same in each epoch: what a test visits.
-
-    Raises:
-        CosegError: there is no pair; `what` names the data in the sentence.
-    """
-
-    def __init__(self, presence: NDArray[np.bool_], what: str) -> None:
-        self.index = PairIndex(presence)
-        if not len(self.index):
-            raise CosegError(f"{what}: no two images share a class, so there is no pair to co-segment.")
-        super().__init__(len(self.index))
-
-    def pair(self, epoch: int, position: int) -> tuple[int, int]:
-        """The pair at `position`."""
-        return self.index[position]
+from coseg.data.orders import PairOrder
 
 
 def item_seed(seed: int, epoch: int, position: int) -> int:
-    """A 63-bit seed for one item of one epoch: unrelated for neighbouring positions, epochs and seeds."""
+    """A 62-bit seed for one item of one epoch: unrelated for neighbouring positions, epochs and seeds."""
     state = np.random.SeedSequence([seed, epoch, position]).generate_state(1, np.uint64)[0]
     return int(state >> np.uint64(2))
 
@@ -51,7 +31,14 @@ class PairSampler(Sampler[Draw]):
     """
 
     def __init__(
-        self, order: PairOrder, seed: int, rank: int = 0, world: int = 1, even: bool = False, start: int = 0, epoch: int = 0
+        self,
+        order: PairOrder,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        even: bool = False,
+        start: int = 0,
+        epoch: int = 0,
     ) -> None:
         self.order = order
         self.seed = seed

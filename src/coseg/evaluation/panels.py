@@ -19,7 +19,7 @@ from coseg.files import atomic_path
 
 PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 TRUTH, PREDICTION, OTHER_OBJECT = (46, 204, 64), (255, 110, 20), (205, 205, 205)
-HEADS = ("image", "truth", "prediction")
+HEADS = ("image", "truth", "prediction, truth outlined")
 GAP, LINE, MIDDLE = 4, 17, 14
 """Pixels between tiles, for a line of text, and between the two images of a pair."""
 
@@ -90,7 +90,7 @@ def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
     lefts = (GAP, GAP + half + MIDDLE)
     for left in lefts:
         for column, head in enumerate(HEADS):
-            draw.text((left + column * (tile + GAP), GAP), head, FAINT, _font(tile))
+            draw.text((left + column * (tile + GAP), GAP), _fit(draw, head, tile, _font(tile)), FAINT, _font(tile))
     top = GAP + LINE
     for row in rows:
         for left, side in zip(lefts, row, strict=True):
@@ -123,8 +123,9 @@ def _tiles(side: PanelSide, tile: int) -> tuple[NDArray[np.uint8], ...]:
 
 
 def _tinted(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The masked pixels half in `colour`, the others a little darker so that the mask stands out."""
-    mixed = np.where(mask[..., None], 0.45 * image + 0.55 * np.array(colour), 0.8 * image)
+    """The masked pixels in `colour` over grey, the others in faded colours, so that the mask stands out."""
+    grey = image.mean(-1, keepdims=True)
+    mixed = np.where(mask[..., None], 0.45 * grey + 0.55 * np.array(colour), 0.8 * (0.3 * image + 0.7 * grey))
     return mixed.astype(np.uint8)
 
 

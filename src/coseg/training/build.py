@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -35,8 +36,9 @@ def make(config: Any, **arguments: Any) -> Any:
             if isinstance(cause, CosegError):
                 raise cause from None
             last, cause = cause, cause.__cause__
-        target = config.get("_target_", "?") if isinstance(config, Mapping | DictConfig) else "?"
-        raise CosegError(f"{target} can't be made from this configuration: {last}") from error
+        found = re.search(r"target '([^']+)'", str(error))  # Hydra names the innermost one
+        reason = " ".join(str(last).split())
+        raise CosegError(f"{found[1] if found else 'This'} can't be made from the configuration: {reason}") from error
 
 
 def build(config: Mapping[str, Any], kind: type[T], what: str, **arguments: Any) -> T:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,7 +66,8 @@ def check(config: DictConfig) -> None:
             limit_val_batches=min(pairs, STEPS),
             enable_checkpointing=False,
         )
-        timed.fit(task, datamodule=datamodule)
+        with _no_log():
+            timed.fit(task, datamodule=datamodule)
         checkpoint = Path(temporary) / "last.ckpt"
         timed.save_checkpoint(checkpoint)
         megabytes = checkpoint.stat().st_size / 1e6
@@ -73,10 +78,23 @@ def check(config: DictConfig) -> None:
     validations = epochs // (real.check_val_every_n_epoch or 1)
     seconds = epochs * batches * batch_seconds + validations * pairs / real.world_size * pair_seconds
     print(f"a step: {batch_seconds * real.accumulate_grad_batches:.3f} s", end="; ")
-    print(f"{datamodule.batch_size * real.world_size / batch_seconds:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
+    rate = datamodule.batch_size * real.world_size / batch_seconds
+    print(f"{rate:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
     print(f"peak memory: {_memory()}; a checkpoint: {megabytes:.0f} MB, two are kept")
     end = datetime.now() + timedelta(seconds=seconds)
     print(f"{epochs:g} epochs of {batches} batches: about {_duration(seconds)}, to {end:%Y-%m-%d %H:%M}")
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """Without lines of progress: they would make a log file, where there is no run."""
+    lines = logging.getLogger("coseg.training.callbacks")
+    level = lines.level
+    lines.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        lines.setLevel(level)
 
 
 def _epochs(trainer: L.Trainer, batches: int) -> float:
@@ -91,7 +109,7 @@ def _epochs(trainer: L.Trainer, batches: int) -> float:
 
 def _each(ends: list[float]) -> float:
     """The median time between ends; nan from a single one."""
-    gaps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(ends)]
     return median(gaps) if gaps else float("nan")
 
 

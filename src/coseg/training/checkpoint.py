@@ -24,7 +24,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-        raise CosegError(f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file.") from None
+        raise CosegError(
+            f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file."
+        ) from None
     wanted = ("state_dict", "hyper_parameters", "global_step")
     if not isinstance(checkpoint, dict) or not all(key in checkpoint for key in wanted):
         raise CosegError(f"{path} is not a checkpoint that coseg-train made.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 from pathlib import Path
 
@@ -19,8 +21,19 @@ class Stopped(Exception):
         self.path = path
         self.code = 128 + number
 
+    def __str__(self) -> str:
+        return f"{self.code - 128} {self.path}"
+
+    @classmethod
+    def find(cls, error: BaseException) -> Stopped | None:
+        """`error` where it is one, or the one that a spawned process handed over as the text of its traceback."""
+        if isinstance(error, cls):
+            return error
+        found = re.search(rf"^{cls.__module__}\.{cls.__name__}: (\d+) (.+)", str(error), re.MULTILINE)
+        return cls(Path(found[2]), int(found[1])) if found else None
+
     @property
     def sentence(self) -> str:
         """What to tell the user."""
-        run = self.path.parent.parent
-        return f"Stopped; {self.path} holds the state. Go on with: coseg-train resume={run}"
+        resume = shlex.quote(f"resume={self.path.parent.parent}")
+        return f"Stopped; {self.path} holds the state. Go on with: coseg-train {resume}"

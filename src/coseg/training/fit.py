@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from omegaconf import DictConfig
 
 from coseg.data.datamodule import PairDataModule
@@ -45,7 +45,9 @@ def make_datamodule(config: DictConfig, **changes: Any) -> PairDataModule:
     return datamodule
 
 
-def make_trainer(config: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool, **changes: Any) -> L.Trainer:
+def make_trainer(
+    config: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool, **changes: Any
+) -> L.Trainer:
     """The `Trainer` that `config.trainer` describes.
 
     Raises:
@@ -60,9 +62,8 @@ def make_trainer(config: DictConfig, callbacks: list[Callback], loggers: list[Lo
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
             "trainer.strategy=ddp_spawn, or a launcher that gives each job processes of its own."
         )
-    terminal = sys.stderr.isatty()  # a bar spoils a log file
-    progress: Callback = TQDMProgressBar() if terminal else PlainProgress()
-    settings = {"enable_progress_bar": terminal, **settings}
+    bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
+    progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
     return trainer
 
@@ -85,6 +86,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
+    datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
     task = make_task(config, catalog.class_names)
     checkpoints = folder / "checkpoints"
@@ -96,33 +98,36 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         filename="best",
         monitor="val/jaccard",
         mode="max",
-        save_last=True,
         enable_version_counter=False,
     )
+    # Not `save_last` of the above: that writes only where the score improves. After it, so that it holds its state.
+    newest = ModelCheckpoint(
+        dirpath=checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
     callbacks = make_callbacks(config)
-    callbacks += [best, StopOnSignal(checkpoints), Curves()]
+    callbacks += [best, newest, StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0), Curves()]
     if config.panels:
         callbacks.append(ValidationPanels(folder / "panels", config.panels))
 
     rows = read_metrics(folder, step)
     loggers = [make(plain(value), save_dir=str(folder)) for value in config.logger.values() if value is not None]
     trainer = make_trainer(config, callbacks, loggers)
-    describe_run(folder, config)
-    for logger in loggers:
-        if isinstance(logger, CSVLogger) and trainer.is_global_zero:
-            continue_metrics(logger, rows)
+    if trainer.is_global_zero:
+        describe_run(folder, config)
+        for logger in loggers:
+            if isinstance(logger, CSVLogger):
+                continue_metrics(logger, rows)
 
     log.info(describe(datamodule, task))
     log.info(f"run directory: {folder}")
-    if trainer.strategy.launcher is not None and trainer.strategy.launcher.is_interactive_compatible:
-        pass_signals_on()
     try:
-        # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
-        trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
+        with pass_signals_on(trainer):
+            # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
+            trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     finally:
         for logger in trainer.loggers:  # W&B would carry an unfinished run into the next job of a sweep
             logger.finalize("success")
-            if type(logger).__name__ == "WandbLogger":
+            if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
     score = best.best_model_score
     return float(score) if score is not None else float("nan")

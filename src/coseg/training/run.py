@@ -48,7 +48,7 @@ def environment() -> Mapping[str, Any]:
     """The command, the versions of what matters to its numbers, and the machine."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

@@ -8,9 +8,9 @@ from pathlib import Path
 import lightning as L
 from omegaconf import DictConfig, ListConfig
 
-from coseg.models.network import CosegNetwork
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
+from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.run import newest_best_checkpoint
@@ -61,12 +61,12 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         checkpoint=str(checkpoint),
         whole=datamodule.test_pairs is None,
         panels=config.panels,
+        feature_gb=config.feature_gb,
     )
     trainer = make_trainer(config, [], False, enable_checkpointing=False)
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
-    if trainer.strategy.launcher is not None and trainer.strategy.launcher.is_interactive_compatible:
-        pass_signals_on()
-    trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
+    with pass_signals_on(trainer):
+        trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
     results = read_results(folder / "results.json")
     log.info(format_table(results))
     log.info(f"results: {folder}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,21 +20,27 @@ from coseg.training.errors import Stopped
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-
-
 class StopOnSignal(Callback):
     """Finish the running step, write ``last.ckpt`` and raise `Stopped`.
 
     A second Ctrl-C interrupts at once. With gradient accumulation the step ends when its gradients were applied, since
-    gradients are not part of a checkpoint. Where there are several processes, one signalled process stops them all.
+    gradients are not part of a checkpoint. After the last step of an epoch the validation is finished first, and the
+    checkpoint is the one that every epoch ends with: Lightning would leave the validation out when it goes on there.
+    Where there are several processes, one signalled process stops them all.
+
+    ``last.ckpt`` is also written every `minutes`, since an epoch can take days and a power cut sends no signal.
 
     Args:
         folder: where ``last.ckpt`` is written.
+        minutes: between two checkpoints in the middle of an epoch; 0 writes none.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, minutes: float = 0.0) -> None:
         self.path = Path(folder) / "last.ckpt"
+        self.seconds = minutes * 60
+        self._written = time.monotonic()
         self.received: int | None = None
+        self._saved = False
         self._previous: dict[int, Any] = {}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -42,6 +51,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take over the signals. Lightning's own handling would leave without a checkpoint of the running epoch."""
+        self._written = time.monotonic()
         for number in SIGNALS:
             try:
                 self._previous[number] = signal.signal(number, self._receive)
@@ -51,15 +61,33 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Where the loop can be left: the step is applied, and Lightning goes on behind it after a restart."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+        """Where Lightning can go on after a restart: the step is applied."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
             return
-        stop = self.received is not None
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop:
+        self._saved = self._asked(trainer)
+        if self._saved or self._due(trainer):
             trainer.save_checkpoint(self.path)
+            self._written = time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave, now that the metrics of the saved step are logged."""
+        if self._saved:
             raise Stopped(self.path, self.received or signal.SIGTERM)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave between two epochs, if the signal came so late."""
+        if self._asked(trainer) and self.path.exists():
+            raise Stopped(self.path, self.received or signal.SIGTERM)
+
+    def _asked(self, trainer: L.Trainer) -> bool:
+        asked = self.received is not None
+        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        due = 0 < self.seconds <= time.monotonic() - self._written
+        return trainer.strategy.broadcast(due) if trainer.world_size > 1 and self.seconds else due
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -75,13 +103,22 @@ class StopOnSignal(Callback):
             signal.signal(number, handler)
 
 
-def pass_signals_on() -> None:
-    """In a process that only waits for its training processes: hand their stop signal to them and go on waiting."""
+@contextmanager
+def pass_signals_on(trainer: L.Trainer) -> Iterator[None]:
+    """While `trainer` runs in spawned processes, hand their stop signal to them and go on waiting."""
+    launcher = trainer.strategy.launcher
+    if launcher is None or not launcher.is_interactive_compatible:
+        yield
+        return
 
     def forward(number: int, frame: FrameType | None) -> None:
         for child in multiprocessing.active_children():
             if child.pid is not None and number == signal.SIGTERM:  # Ctrl-C reaches the whole group by itself
                 os.kill(child.pid, number)
 
-    for number in SIGNALS:
-        signal.signal(number, forward)
+    previous = {number: signal.signal(number, forward) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

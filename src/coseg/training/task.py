@@ -110,7 +110,8 @@ class CosegTask(L.LightningModule):
         """Log the scores of all validation pairs, of all processes."""
         scores = self.val_scores.compute()
         for name, value in scores.items():
-            self.log(f"val/{name}", value, prog_bar=name == "jaccard")
+            # Equal in all processes already; but for `sync_dist` Lightning would warn that it may not be.
+            self.log(f"val/{name}", value, prog_bar=name == "jaccard", sync_dist=True)
         self.val_scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -120,6 +121,9 @@ class CosegTask(L.LightningModule):
         if self.schedule is None:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
+        if self.trainer.ckpt_path is not None:
+            # The estimate has opened the loader, before the checkpoint says where in the epoch to go on: open it anew.
+            self.trainer.fit_loop._combined_loader = None
         config = {key: steps if value == "auto" else value for key, value in self.schedule.items()}
         schedule = build(config, torch.optim.lr_scheduler.LRScheduler, "schedule", optimizer=optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import Draw, PairBatch, PairDataset, collate
+from coseg.evaluation.features import FeatureCache
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.panels import PanelRow, draw_panel, panel_row, save_panel
 from coseg.evaluation.references import ReferenceScores
@@ -31,6 +32,7 @@ class TestPlan(NamedTuple):
         checkpoint: path of the checkpoint.
         whole: whether every pair of the catalog is tested.
         panels: pairs in each picture; 0 draws none.
+        feature_gb: bound on the features kept, so that an image is encoded once however many pairs it is in.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class TestPlan(NamedTuple):
     checkpoint: str
     whole: bool
     panels: int
+    feature_gb: float
 
 
 class PairTest(L.LightningModule):
@@ -55,6 +58,7 @@ class PairTest(L.LightningModule):
         self.plan = plan
         self.scores = PairScores(len(catalog.class_names), plan.void)
         self.references = ReferenceScores(plan.void)
+        self.features = FeatureCache(network.encode, plan.feature_gb)
         self.rows: list[tuple[float, ...]] = []
         self.began = 0.0
 
@@ -63,8 +67,8 @@ class PairTest(L.LightningModule):
         self.began = time.monotonic()
 
     def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Score the pairs of a batch."""
-        logits_a, logits_b = self.network(batch["image_a"], batch["image_b"])
+        """Score one pair."""
+        logits_a, logits_b = self._logits(batch)
         masks = (logits_a.argmax(1).bool(), logits_b.argmax(1).bool())
         targets = (batch["target_a"], batch["target_b"])
         self.scores.update(masks[0], targets[0], masks[1], targets[1], batch["common"])
@@ -73,10 +77,18 @@ class PairTest(L.LightningModule):
         columns = (*batch["pair"].T, a.iou, b.iou, a.distractor, b.distractor)
         self.rows += [tuple(row) for row in torch.stack([column.double() for column in columns], 1).tolist()]
 
+    def _logits(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Logits of a batch of one pair."""
+        ((i, j),) = batch["pair"].tolist()
+        images = batch["image_a"], batch["image_b"]
+        features = (self.features(index, image) for index, image in zip((i, j), images, strict=True))
+        sizes = ((int(image.shape[-2]), int(image.shape[-1])) for image in images)
+        return self.network.cosegment(*features, *sizes)
+
     def on_test_epoch_end(self) -> None:
         """Gather the rows of all processes and write the results."""
         scores, references, per_class = self.scores.compute(), self.references.compute(), self.scores.per_class()
-        self.log_dict({f"test/{name}": value for name, value in scores.items()})
+        self.log_dict({f"test/{name}": value for name, value in scores.items()}, sync_dist=True)
         rows = self._gathered_rows()
         if not self.trainer.is_global_zero:
             return
@@ -117,7 +129,8 @@ class PairTest(L.LightningModule):
 
     def _draw(self, rows: list[PairRow]) -> None:
         """Panels of the best, the middle and the worst pairs, by the mean of their two scores."""
-        ranked = sorted(rows, key=lambda row: -(row.jaccard_a + row.jaccard_b))
+        scored = [row for row in rows if row.jaccard_a + row.jaccard_b >= 0]  # nan where there is no truth
+        ranked = sorted(scored, key=lambda row: -(row.jaccard_a + row.jaccard_b))
         size = min(self.plan.panels, len(ranked))
         middle = (len(ranked) - size) // 2
         for name, chosen in (
@@ -131,4 +144,4 @@ class PairTest(L.LightningModule):
         batch = collate([PairDataset(self.catalog)[Draw(row.i, row.j, 0)]])
         with torch.no_grad():
             logits = self.network(batch["image_a"].to(self.device), batch["image_b"].to(self.device))
-        return panel_row(batch, logits, self.catalog)
+        return panel_row(batch, logits, self.catalog, void=self.plan.void)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from coseg.data.pairs import PairIndex
 from coseg.data.readers.voc import VOC_CLASSES, VocReader
-from coseg.data.readers.write import voc_palette, write_voc
+from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "voc2012_classes.csv"
@@ -114,58 +114,7 @@ def test_presence_comes_from_pixels_not_from_annotations(small):
     assert not read(small).presence[:, VOC_CLASSES.index("sheep")].any()
 
 
-@pytest.mark.parametrize("where", ["", "VOC2012", "VOCdevkit/VOC2012"])
-def test_folder_is_found_below_root(small, tmp_path_factory, where):
-    root = tmp_path_factory.mktemp("above")
-    shutil.copytree(small, root / where, dirs_exist_ok=True)
-    assert read(str(root)).ids == ("a", "b")
-
-
-def test_list_with_windows_line_ends_and_blank_lines(small):
-    (small / "ImageSets" / "Segmentation" / "train.txt").write_bytes(b"\xef\xbb\xbfa\r\n\r\n b \r\n")
-    assert read(small).ids == ("a", "b")
-
-
-def test_palette_is_that_of_voc(small):
-    # aeroplane, bicycle, person, tvmonitor, void as in the development kit's examples
-    colours = voc_palette()[[0, 1, 2, 15, 20, 255]].tolist()
-    assert colours == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
-    with Image.open(mask(small, "a")) as file:
-        assert file.mode == "P"
-        assert file.convert("RGB").getpixel((31, 0)) == (224, 224, 192)
-        assert file.convert("RGB").getpixel((2, 2)) == (128, 0, 0)
-
-
-def test_writer_refuses_other_shapes(tmp_path):
-    with pytest.raises(ValueError, match=r"x: image uint8 \(4, 4, 3\) and labels uint8 \(4, 5\)"):
-        write_voc(tmp_path, [("x", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))], {})
-
-
 # what is refused
-
-
-@pytest.mark.parametrize("root", [None, ""])
-def test_no_root(root):
-    with pytest.raises(
-        CosegError, match=r"(?s)dataset\.root=.*COSEG_VOC_ROOT.*VOCtrainval_11-May-2012\.tar.*JPEGImages/"
-    ):
-        read(root)
-
-
-def test_root_that_is_no_folder(tmp_path):
-    with pytest.raises(CosegError, match=r"(?s)nowhere is not a folder\. Set dataset\.root.*SegmentationClass/"):
-        read(tmp_path / "nowhere")
-
-
-def test_root_that_holds_something_else(tmp_path):
-    with pytest.raises(CosegError, match=r"has no folder ImageSets and no JPEGImages and no SegmentationClass\."):
-        read(tmp_path)
-
-
-def test_folder_without_masks(small):
-    shutil.rmtree(small / "SegmentationClass")
-    with pytest.raises(CosegError, match=r"has no folder SegmentationClass\."):
-        read(small)
 
 
 def test_unknown_split(small):
@@ -178,24 +127,6 @@ def test_own_list_is_not_split(small, split):
     with pytest.raises(CosegError, match=r"val\.txt has 2 rows, .* needs the 1449 rows .* dataset\.split_val=false"):
         VocReader(small).read(split)
     assert len(VocReader(small).read("train")) == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, r"train\.txt is missing"),
-        (b"\n \n", r"train\.txt is empty: write one image id a line"),
-        (b"a\nb\na\n", r"train\.txt names 1 images more than once: a\. Remove"),
-        (b"\xff\xfe\x00", r"train\.txt cannot be read .*: it must be a text file"),
-    ],
-)
-def test_bad_list(small, content, sentence):
-    path = small / "ImageSets" / "Segmentation" / "train.txt"
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(CosegError, match=sentence):
-        read(small)
 
 
 @pytest.mark.parametrize(("folder", "kind"), [("JPEGImages", "image"), ("SegmentationClass", "mask")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from coseg.data.drawing.surfaces import smooth_noise, surface
 
 Colour = NDArray[np.float32]
 """RGB in 0..1, shape (3,)."""
+
+_BRIGHTNESS = np.array([0.3, 0.59, 0.11], np.float32)
 
 _TEXTURES = ("stripes", "waves", "checker", "grid", "dots", "zigzag", "rings", "speckle", "noise", "plain", "gradient")
 
@@ -22,15 +26,21 @@ def random_colour(rng: np.random.Generator) -> Colour:
     return (value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))).astype(np.float32)
 
 
-def distant_colour(others: list[Colour], distance: float, rng: np.random.Generator) -> Colour:
-    """A colour at least `distance` (Euclidean, RGB 0..1) from all of `others`, or the farthest of 20 that were tried."""
-    best, gap = random_colour(rng), -1.0
-    for _ in range(20):
+def contrast(a: Colour, b: Colour) -> float:
+    """How far apart two colours are, about 0..1.4: the difference in brightness counts most, hue and saturation too."""
+    difference = a - b
+    return float(abs(difference @ _BRIGHTNESS) + 0.4 * np.linalg.norm(difference))
+
+
+def contrasting_colour(others: Sequence[Colour], least: float, rng: np.random.Generator) -> Colour:
+    """A colour with a `contrast` of at least `least` to all of `others`, or the best of 30 that were tried."""
+    best, most = random_colour(rng), -1.0
+    for _ in range(30):
         colour = random_colour(rng)
-        nearest = min((float(np.linalg.norm(colour - other)) for other in others), default=distance)
-        if nearest > gap:
-            best, gap = colour, nearest
-        if gap >= distance:
+        nearest = min(contrast(colour, other) for other in others)
+        if nearest > most:
+            best, most = colour, nearest
+        if most >= least:
             break
     return best
 

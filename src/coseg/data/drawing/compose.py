@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.drawing.backgrounds import background, distant_colour
+from coseg.data.drawing.backgrounds import background, contrasting_colour
 from coseg.data.drawing.silhouettes import silhouette
 from coseg.data.drawing.surfaces import surface
 
@@ -67,7 +67,7 @@ def arrange(kinds: Sequence[Kind], size: int, rng: np.random.Generator) -> list[
         rng: all randomness comes from it.
 
     Returns:
-        one `Placed` for each of `kinds`, each with at least 4 % of the picture visible.
+        one `Placed` for each of `kinds`, each with at least 3.5 % of the picture visible.
     """
     low, high = _AREAS.get(len(kinds), _AREAS_CROWDED)
     # A try fails when objects don't fit; each new one draws everything anew, with smaller objects.
@@ -133,8 +133,8 @@ def paint(placed: Sequence[Placed], size: int, rng: np.random.Generator) -> NDAr
     """
     picture, main = background(size, rng)
     for thing in placed:
-        first = distant_colour(main, 0.35, rng)
-        second = distant_colour([first, *main], 0.35, rng)
+        first = contrasting_colour(main, 0.25, rng)
+        second = contrasting_colour([first], 0.4, rng)
         height, width = thing.cover.shape
         across = np.arange(width, dtype=np.float32) + np.float32(0.5 - thing.centre[0])
         down = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - thing.centre[1])

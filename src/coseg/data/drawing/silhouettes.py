@@ -47,7 +47,10 @@ def _star() -> list[Contour]:
 
 def _cross() -> list[Contour]:
     a, b = 1.0, 0.36
-    corner = [(b, b), (a, b), (a, -b), (b, -b), (b, -a), (-b, -a), (-b, -b), (-a, -b), (-a, b), (-b, b), (-b, a), (b, a)]
+    corner = [
+        (b, b), (a, b), (a, -b), (b, -b), (b, -a), (-b, -a),
+        (-b, -b), (-a, -b), (-a, b), (-b, b), (-b, a), (b, a),
+    ]  # fmt: skip
     return [np.array(corner)]
 
 
@@ -101,9 +104,9 @@ def _key() -> list[Contour]:
 
 
 def _mug() -> list[Contour]:
-    handle = _arc(0.55, -80, 80, x=0.65)
+    handle = _arc(0.68, -85, 85, x=0.6)
     body = [(0.6, 0.9), (-0.7, 0.9), (-0.7, -0.9), (0.6, -0.9)]
-    hole = np.concatenate([[(0.6, -0.26)], _arc(0.28, -68, 68, x=0.62), [(0.6, 0.26)]])
+    hole = _arc(0.4, -85, 85, x=0.6)
     return [np.concatenate([handle, body]), hole]
 
 

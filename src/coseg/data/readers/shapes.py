@@ -90,8 +90,8 @@ class ShapesCatalog(Catalog):
 class ShapesReader(Reader):
     """A small co-segmentation task that needs no file.
 
-    Sixteen classes, each a silhouette with a surface, in any pose, size and colour on textured backgrounds; one to three
-    objects of different classes in an image. Twelve classes make up `train`, `val` and `seen` (the test of seen
+    Sixteen classes, each a silhouette with a surface, in any pose, size and colour on textured backgrounds; one to
+    three objects of different classes in an image. Twelve classes make up `train`, `val` and `seen` (the test of seen
     classes). In `unseen` the common object is of one of the four others; beside it are objects of seen classes, or
     another unseen one.
 
@@ -163,7 +163,8 @@ def _plan_seen(n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """The classes of each image: one (15 %), two (45 %) or three (40 %), every class about as often."""
     deck = _Deck(len(SEEN), rng)
     plan = []
-    for count in rng.choice((1, 2, 3), n, p=(0.15, 0.45, 0.4)).tolist():
+    # A stream of their own for the counts: a longer split then begins with the same images.
+    for count in rng.spawn(1)[0].choice((1, 2, 3), n, p=(0.15, 0.45, 0.4)).tolist():
         classes: list[int] = []
         while len(classes) < count:
             classes.append(deck.deal(without=classes))
@@ -180,7 +181,8 @@ def _plan_unseen(n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     primary = _Deck(len(UNSEEN), rng)
     beside = [_Deck(len(SEEN), rng) for _ in UNSEEN]
     plan = []
-    for company in rng.choice(("none", "seen", "two seen", "unseen"), n, p=(0.08, 0.48, 0.16, 0.28)).tolist():
+    choices, shares = ("none", "seen", "two seen", "unseen"), (0.06, 0.49, 0.19, 0.26)
+    for company in rng.spawn(1)[0].choice(choices, n, p=shares).tolist():
         first = primary.deal()
         classes = [len(SEEN) + first]
         if company == "unseen":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.data.catalog import VOID, Catalog, Reader
+from coseg.data.readers.voc_layout import check_files, find_folder, first_three, image_path, mask_path, read_list
 from coseg.errors import CosegError
 
 VOC_CLASSES = (
@@ -21,17 +21,6 @@ VOC_CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 """The 20 classes; label ``k + 1`` is ``VOC_CLASSES[k]``."""
-
-LAYOUT = """
-    VOC2012/
-        JPEGImages/2007_000032.jpg …
-        SegmentationClass/2007_000032.png …
-        ImageSets/Segmentation/train.txt, val.txt"""
-
-ARCHIVE = (
-    "The data is the archive VOCtrainval_11-May-2012.tar of the PASCAL VOC 2012 page "
-    "(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/)."
-)
 
 TRAIN_IMAGES = 1464
 VAL_IMAGES = 1449
@@ -124,76 +113,10 @@ class VocReader(Reader):
                 )
             ids = ids[:VALIDATION_ROWS] if split == "val" else ids[VALIDATION_ROWS:]
             expected = len(ids)
-        _check_files(folder, ids, path)
+        check_files(folder, ids, path)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
             rows = list(pool.map(lambda name: classes_of(folder, name), ids))
         return VocCatalog(folder, split, ids, np.stack(rows), expected)
-
-
-def image_path(folder: Path, name: str) -> Path:
-    """Where the image `name` is."""
-    return folder / "JPEGImages" / f"{name}.jpg"
-
-
-def mask_path(folder: Path, name: str) -> Path:
-    """Where the label map of image `name` is."""
-    return folder / "SegmentationClass" / f"{name}.png"
-
-
-def find_folder(root: Path | None) -> Path:
-    """The folder below `root` that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``.
-
-    Raises:
-        CosegError: there is none; the sentence draws what is expected.
-    """
-    if root is None:
-        raise CosegError(
-            "The data set voc needs its folder: set dataset.root=<folder>, or the environment variable "
-            f"COSEG_VOC_ROOT. {ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
-        )
-    if not root.is_dir():
-        raise CosegError(
-            f"{root} is not a folder. Set dataset.root (or COSEG_VOC_ROOT) to the folder of VOC 2012. "
-            f"{ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
-        )
-    parts = ("ImageSets", "JPEGImages", "SegmentationClass")
-    missing = {
-        folder: [part for part in parts if not (folder / part).is_dir()]
-        for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
-    }
-    nearest = min(missing, key=lambda folder: len(missing[folder]))
-    if missing[nearest]:
-        raise CosegError(
-            f"{nearest} has no folder {' and no '.join(missing[nearest])}. Set dataset.root (or COSEG_VOC_ROOT) to "
-            f"the folder of VOC 2012. {ARCHIVE} Unpacked, it looks like this:{LAYOUT}"
-        )
-    return nearest
-
-
-def read_list(path: Path) -> list[str]:
-    """The ids in a list, one a line, blank lines left out.
-
-    Raises:
-        CosegError: the list is missing, is not text, is empty, or names an image twice.
-    """
-    try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise CosegError(
-            f"{path} is missing: it lists the images of a split, one id a line. Unpack the archive again or write it."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise CosegError(
-            f"{path} cannot be read ({error}): it must be a text file with one image id a line."
-        ) from error
-    if not ids:
-        raise CosegError(f"{path} is empty: write one image id a line, or unpack the archive again.")
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise CosegError(
-            f"{path} names {len(twice)} images more than once: {_first_three(twice)}. Remove the repeated lines."
-        )
-    return ids
 
 
 def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
@@ -222,22 +145,11 @@ def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
     unknown = [str(label) for label in np.flatnonzero(pixels) if len(VOC_CLASSES) < label < VOID]
     if unknown:
         raise CosegError(
-            f"{path} has pixels that are labelled {_first_three(unknown)}, but labels are 0 for background, "
+            f"{path} has pixels that are labelled {first_three(unknown)}, but labels are 0 for background, "
             f"1 to {len(VOC_CLASSES)} for the classes and {VOID} for void: correct the mask, or take its image out of "
             "the list."
         )
     return pixels[1 : 1 + len(VOC_CLASSES)] > 0
-
-
-def _check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
-    for kind, where, ending in (("image", folder / "JPEGImages", "jpg"), ("mask", folder / "SegmentationClass", "png")):
-        present = set(os.listdir(where))  # one call, where a network disk would be asked thousands of times
-        missing = [f"{name}.{ending}" for name in ids if f"{name}.{ending}" not in present]
-        if missing:
-            raise CosegError(
-                f"{source} names {len(ids)} images, of which {len(missing)} have no {kind} in {where}: "
-                f"{_first_three(missing)}. Unpack the archive again, or take them out of the list."
-            )
 
 
 def _check_mode(path: Path, file: Image.Image) -> None:
@@ -253,7 +165,3 @@ def _damaged(path: Path, error: Exception) -> CosegError:
         f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
         "or take its id out of the list."
     )
-
-
-def _first_three(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -1,0 +1,119 @@
+"""A training step of `coseg-train` against the same network in a bare PyTorch loop.
+
+    python benchmarks/training_step.py [--pairs N] [--steps S] [Hydra overrides]
+
+Both get the same batches, made before the clock starts, so that the loader is no part of it. Runs alternate (one of
+each makes a pair of runs), the first step of each run is left out, and the ratio of their medians is taken pair by
+pair. Prints one line of JSON: the median ratio, its 95 % bootstrap interval, and the seconds of a step of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import nullcontext
+from importlib.resources import files
+from statistics import median
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
+
+from coseg.cli.app import register_resolvers
+from coseg.training.fit import make_datamodule, make_task, make_trainer, prepare_process
+
+CONF = files("coseg.conf")
+
+
+class Clock(Callback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        synchronise()
+        self.ends.append(time.perf_counter())
+
+
+def synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def step_seconds(ends: list[float]) -> float:
+    """Median time of a step, the first left out."""
+    return median(np.diff(ends))
+
+
+def lightning_run(config: Any, batches: list[Any]) -> float:
+    """Seconds of a step of the `Trainer` with the callbacks that a run has during a step."""
+    clock = Clock()
+    task = make_task(config, [])
+    trainer = make_trainer(config, [clock], False, max_epochs=1, enable_checkpointing=False, limit_val_batches=0)
+    trainer.fit(task, train_dataloaders=DataLoader(batches, batch_size=None))
+    return step_seconds(clock.ends)
+
+
+def bare_run(config: Any, batches: list[Any]) -> float:
+    """Seconds of a step of a plain loop over the same network, loss, optimiser and precision."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    task = make_task(config, []).to(device)
+    optimizer = torch.optim.AdamW(task.network.parameters(), lr=1e-3)
+    half = config.trainer.precision == "bf16-mixed"
+    clip = config.trainer.gradient_clip_val
+    task.train()
+    ends = []
+    for batch in batches:
+        batch = {key: value.to(device) for key, value in batch.items()}
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
+            loss = task.loss(batch, *task.network(batch["image_a"], batch["image_b"]))
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(task.network.parameters(), clip)
+        optimizer.step()
+        synchronise()
+        ends.append(time.perf_counter())
+    return step_seconds(ends)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of runs")
+    parser.add_argument("--steps", type=int, default=12, help="steps of a run")
+    arguments, overrides = parser.parse_known_args()
+    register_resolvers()
+    prepare_process(None)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [*overrides, "data.workers=0", "schedule=constant"])
+    L.seed_everything(0, verbose=False)
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")
+    loader = iter(datamodule.train_dataloader())
+    batches = [next(loader) for _ in range(arguments.steps)]
+
+    runs = [(lightning_run(config, batches), bare_run(config, batches)) for _ in range(arguments.pairs + 1)][1:]
+    ratios = np.array([ours / bare for ours, bare in runs])
+    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.quantile(np.median(draws, 1), (0.025, 0.975))
+    result = {
+        "ratio": round(float(np.median(ratios)), 4),
+        "interval": [round(float(low), 4), round(float(high), 4)],
+        "lightning_seconds": round(median(ours for ours, _ in runs), 4),
+        "bare_seconds": round(median(bare for _, bare in runs), 4),
+        "pairs_of_runs": len(runs),
+        "batch_size": datamodule.batch_size,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coseg.cli import app
+from coseg.errors import CosegError
+from coseg.training.errors import Stopped
+
+HANDED_OVER = """
+
+-- Process 1 terminated with the following error:
+Traceback (most recent call last):
+  File "x.py", line 7, in wrap
+{}
+"""
+
+
+def test_sentences_of_spawned_processes() -> None:
+    assert app.sentence(CosegError("Mend it.")) == "Mend it."
+    assert app.sentence(Exception(HANDED_OVER.format("coseg.errors.CosegError: Mend it."))) == "Mend it."
+    assert app.sentence(ValueError("a defect")) is None
+
+
+def test_a_stop_in_a_spawned_process_is_one_here() -> None:
+    stopped = Stopped(Path("/runs/a b/checkpoints/last.ckpt"), 2)
+    text = f"{Stopped.__module__}.Stopped: {stopped}"
+    found = Stopped.find(Exception(HANDED_OVER.format(text)))
+    assert found is not None
+    assert (found.path, found.code) == (stopped.path, 130)
+    assert found.sentence.endswith("coseg-train 'resume=/runs/a b'")
+    assert Stopped.find(ValueError("a defect")) is None
+    assert Stopped.find(stopped) is stopped
+
+
+def test_two_runs_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for _ in range(3):
+        app._run_directory.cache_clear()
+        folder = Path(app._run_directory(str(tmp_path / "runs"), "a", None))
+        assert str(folder) == app._run_directory(str(tmp_path / "runs"), "a", None)
+        folder.mkdir(parents=True)
+        made.append(folder)
+    assert len(set(made)) == 3

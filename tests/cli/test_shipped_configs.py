@@ -1,0 +1,126 @@
+"""Every configuration that is shipped composes, and what can run without downloads does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from coseg.cli.app import register_resolvers
+from coseg.data.readers.shapes import ShapesReader, write_tree
+from coseg.models.encoder import VGG16Encoder
+from coseg.training.fit import fit, make_callbacks, prepare_process
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+FOLDERS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and list(folder.glob("*.yaml")))
+PLACE = {"encoder": "encoder@model.encoder"}
+FAST = ("trainer.accelerator=cpu", "trainer.fast_dev_run=true", "data.workers=0", "panels=0")
+SMALL_SHAPES = tuple(f"dataset.reader.{split}=24" for split in ("train", "val", "seen", "unseen"))
+
+Compose = Callable[..., DictConfig]
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in FOLDERS for name in names(group)])
+def test_every_choice_composes(choice: str, compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSEG_VOC_ROOT", "somewhere")
+    register_resolvers()
+    group, name = choice.split("=")
+    command = "test" if choice == "trainer=test" else "train"
+    config = compose(command, f"{PLACE.get(group, group)}={name}")
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    assert {"data", "trainer", "protocol", "seed", "threads"} <= resolved.keys()
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("dataset", "protocol") for name in names(group)])
+def test_a_test_composes(choice: str, compose: Compose) -> None:
+    OmegaConf.to_container(compose("test", choice), resolve=True)
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn pictures in VOC's layout."""
+    root = tmp_path_factory.mktemp("voc")
+    write_tree(ShapesReader(size=64, train=24, val=12, seen=12), root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the keys and shapes of torchvision's ``vgg16_bn``, its numbers drawn."""
+    path = tmp_path_factory.mktemp("weights") / "vgg16_bn.pth"
+    torch.save({f"features.{key}": value for key, value in VGG16Encoder().features.state_dict().items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_runs(name: str, compose: Compose, voc: Path, weights: Path, tmp_path: Path) -> None:
+    prepare_process(1)
+    config = compose("train", f"experiment={name}")
+    own = [f"dataset.root={voc}", "dataset.split_val=false"] if config.dataset.name == "voc" else [*SMALL_SHAPES]
+    size = min(config.augmentation.size, 64)
+    own += [f"augmentation.size={size}", "data.batch_size=2", "data.pairs_per_epoch=4"]
+    if config.model.input_size is not None:
+        own.append(f"model.input_size={size}")
+    if config.model.encoder.weights is not None:
+        own.append(f"model.encoder.weights={weights}")
+    fit(compose("train", f"experiment={name}", *own, *FAST), tmp_path)
+    assert (tmp_path / "config.yaml").is_file()
+
+
+# Each name of these groups is in one of the rows.
+ROWS = (
+    ("model=siamese", "optimizer=adam", "schedule=constant", "augmentation=paper", "callbacks=none"),
+    ("model=cross_correlation", "optimizer=adamw", "schedule=one_cycle", "augmentation=crop", "callbacks=ema"),
+    ("augmentation=none", "trainer=default"),
+    ("augmentation=flip",),
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row))
+def test_choices_run(row: tuple[str, ...], tiny: Compose, tmp_path: Path) -> None:
+    fit(tiny(*row, "trainer.fast_dev_run=true"), tmp_path)
+
+
+def test_no_choice_is_left_out() -> None:
+    ran = {choice for row in ROWS for choice in row}
+    for group in ("model", "optimizer", "schedule", "augmentation", "callbacks"):
+        assert {f"{group}={name}" for name in names(group)} <= ran
+
+
+def test_the_average_of_the_weights_is_what_is_validated(tiny: Compose, tmp_path: Path) -> None:
+    (average,) = make_callbacks(tiny("callbacks=ema"))
+    assert type(average).__name__ == "EMAWeightAveraging"
+
+
+@pytest.mark.parametrize("name", names("logger"))
+def test_every_logger_writes(name: str, tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "wandb":
+        pytest.importorskip("wandb")
+        for variable in ("CACHE", "CONFIG", "DATA"):
+            monkeypatch.setenv(f"WANDB_{variable}_DIR", str(tmp_path / "elsewhere"))
+    if name == "tensorboard":
+        pytest.importorskip("tensorboard")
+    offline = ["logger.wandb.offline=true"] if name == "wandb" else []
+    run = tmp_path / "run"
+    fit(tiny(f"logger={name}", *offline, "trainer.max_epochs=1", "data.pairs_per_epoch=8", "panels=1"), run)
+    written = {"csv": "metrics.csv", "tensorboard": "**/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
+    assert list(run.glob(written[name]))
+    assert (run / "metrics.csv").is_file()  # whatever else: it is what a resumed run and the curves read
+
+
+def test_check_reports_and_leaves_nothing(
+    command: Callable[..., tuple[int, str, str]], tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    code, out, err = command("train", *tiny_overrides["train"], "check=true")
+    assert code == 0, err
+    for word in ("a step: ", "pairs/s", "peak memory: ", "a checkpoint: ", "2 epochs of 4 batches: about "):
+        assert word in out
+    assert not list(tmp_path.iterdir())

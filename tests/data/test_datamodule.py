@@ -1,0 +1,228 @@
+from itertools import combinations, islice
+from types import SimpleNamespace
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+
+from coseg.data.augment import Augmentation
+from coseg.data.catalog import Catalog, Reader
+from coseg.data.datamodule import PairDataModule
+from coseg.data.readers.shapes import ShapesReader
+from coseg.errors import CosegError
+
+READER = ShapesReader(size=48, train=24, val=16, seen=16, unseen=8)
+SPLITS = {"train": "train", "val": "val", "test": ["seen"]}
+
+
+def module(**changes):
+    crop = [A.RandomResizedCrop(size=(32, 32), scale=(0.4, 1.0)), A.HorizontalFlip(p=0.5)]
+    settings = {"augmentation": Augmentation(crop, size=32), "batch_size": 4, "pairs_per_epoch": 12} | changes
+    return PairDataModule(**{"reader": READER, "splits": SPLITS} | settings)
+
+
+def listed(split, reader=READER):
+    presence = reader.read(split).presence
+    return [(i, j) for i, j in combinations(range(len(presence)), 2) if (presence[i] & presence[j]).any()]
+
+
+def epochs(data, count=1):
+    """Batches of some epochs, as a `Trainer` asks for them."""
+    loader = data.train_dataloader()
+    batches = []
+    for epoch in range(count):
+        loader.sampler.set_epoch(epoch)
+        batches.append(list(loader))
+    return batches
+
+
+def equal(first, second):
+    return len(first) == len(second) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def pairs(batches):
+    return [tuple(pair) for batch in batches for pair in batch["pair"].tolist()]
+
+
+# training
+
+
+def test_training_batches():
+    ((first, *others),) = epochs(module())
+    assert len(others) == 2
+    assert tuple(first["image_a"].shape) == tuple(first["image_b"].shape) == (4, 3, 32, 32)
+    assert tuple(first["target_a"].shape) == tuple(first["target_b"].shape) == (4, 32, 32)
+    assert first["image_a"].dtype == first["target_b"].dtype == torch.uint8
+    presence = torch.from_numpy(READER.read("train").presence)
+    i, j = first["pair"].T
+    assert (i < j).all()
+    assert torch.equal(first["common"], presence[i] & presence[j])
+    assert first["common"].any(dim=1).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"cache_gb": 0.01}, {"negatives": 0.5, "order": "class_balanced"}])
+def test_workers_make_the_same_batches(settings):
+    alone, two = epochs(module(**settings), 2), epochs(module(workers=2, **settings), 2)
+    for a, b in zip(alone, two, strict=True):
+        assert equal(a, b)
+
+
+def test_seed_sets_the_batches_and_epochs_differ():
+    few = {"reader": ShapesReader(size=48, train=14, val=2, seen=2, unseen=2), "pairs_per_epoch": None}
+    first, second = epochs(module(seed=3, **few), 2)
+    again, _ = epochs(module(seed=3, **few), 2)
+    assert equal(first, again)
+    assert pairs(first) != pairs(second)
+    assert pairs(first) != pairs(epochs(module(seed=4, **few))[0])
+    # the tail that fills no batch is left out, nothing is seen twice
+    every = set(listed("train", few["reader"]))
+    assert len(pairs(first)) == len(set(pairs(first))) == len(every) // 4 * 4
+    assert set(pairs(first)) <= every
+
+
+def test_an_image_is_augmented_anew_each_time():
+    images = {}
+    for batch in epochs(module(pairs_per_epoch=60))[0]:
+        for (i, _), image in zip(batch["pair"].tolist(), batch["image_a"], strict=True):
+            images.setdefault(i, []).append(image)
+    repeated = [list(combinations(drawn, 2)) for drawn in images.values() if len(drawn) > 1]
+    assert repeated
+    assert not any(torch.equal(a, b) for several in repeated for a, b in several)
+
+
+def test_share_of_negative_pairs():
+    (batches,) = epochs(module(negatives=0.25, pairs_per_epoch=32))
+    assert sum((~batch["common"].any(dim=1)).sum().item() for batch in batches) == 8
+
+
+# validation and test
+
+
+@pytest.mark.parametrize("size", [5, 1])
+def test_validation_is_a_fixed_sample_at_original_size(size):
+    data = module(val_pairs=size, seed=1)
+    batches = list(data.val_dataloader())
+    assert len(batches) == len(data.val_dataloader()) == len(data.order("val")) == size
+    assert equal(batches, list(data.val_dataloader()))
+    assert equal(batches, list(module(val_pairs=size, seed=2, workers=1).val_dataloader()))
+    assert len(set(pairs(batches))) == size
+    catalog = READER.read("val")
+    for batch in batches:
+        i, j = batch["pair"][0].tolist()
+        assert np.array_equal(batch["image_a"][0].permute(1, 2, 0).numpy(), catalog.image(i))
+        assert np.array_equal(batch["target_b"][0].numpy() > 0, catalog.labels(j) > 0)
+
+
+@pytest.mark.parametrize("size", [None, 1000])
+def test_no_validation_pair_comes_twice(size):
+    assert pairs(module(val_pairs=size).val_dataloader()) == listed("val")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_test_visits_each_pair_once(workers):
+    data = module(workers=workers)
+    data.setup("test")
+    assert pairs(data.test_dataloader()) == listed("seen")
+
+
+def test_processes_share_the_test_pairs():
+    visited = []
+    for rank in range(3):
+        data = module()
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
+        visited += pairs(data.test_dataloader())
+    assert sorted(visited) == listed("seen")
+
+
+def test_test_of_a_sample():
+    sample = pairs(module(test_pairs=6).test_dataloader())
+    assert len(set(sample)) == len(sample) == 6
+    assert set(sample) <= set(listed("seen"))
+
+
+def test_catalogs_are_read_once():
+    data = module()
+    assert data.catalog("train") is data.catalog("train")
+    assert (data.catalog("train").split, data.catalog("val").split, data.catalog("test").split) == (
+        "train",
+        "val",
+        "seen",
+    )
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch_size": 0}, r"data\.batch_size is 0, but must be 1 or more"),
+        ({"batch_size": -2}, r"data\.batch_size is -2"),
+        ({"workers": -1}, r"data\.workers is -1, but must be 0 or more"),
+    ],
+)
+def test_values_out_of_range(changes, sentence):
+    with pytest.raises(CosegError, match=sentence):
+        module(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"order": "uniformly"}, r"order of pairs is 'uniformly'.*Did you mean 'uniform'"),
+        ({"negatives": 1.5}, r"share of negative pairs is 1\.5"),
+        ({"pairs_per_epoch": 0}, r"epoch of 0 pairs"),
+        ({"val_pairs": 0}, r"epoch of 0 pairs"),
+        ({"splits": {**SPLITS, "val": "vale"}}, r"split of shapes is 'vale'.*Did you mean 'val'"),
+    ],
+)
+def test_bad_settings_are_told_before_training(changes, sentence):
+    with pytest.raises(CosegError, match=sentence):
+        module(**changes).setup("fit")
+
+
+def test_several_test_splits_are_refused():
+    data = module(splits={**SPLITS, "test": ["seen", "unseen"]})
+    data.setup("fit")
+    with pytest.raises(CosegError, match=r"splits for test are seen, unseen, but a loader serves one"):
+        data.setup("test")
+
+
+def test_epoch_smaller_than_a_batch():
+    with pytest.raises(CosegError, match=r"3 training pairs for each process, fewer than data\.batch_size=4"):
+        module(pairs_per_epoch=3).train_dataloader()
+    assert len(list(islice(module(pairs_per_epoch=4).train_dataloader(), 9))) == 1
+
+
+class Strangers(Catalog):
+    def image(self, i):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def labels(self, i):
+        return np.full((4, 4), i + 1, np.uint8)
+
+
+class StrangersReader(Reader):
+    name = "strangers"
+    splits = ("train", "val", "seen")
+
+    def read(self, split):
+        return Strangers(self.name, split, "abc", "xyz", np.eye(3, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        ("fit", r"catalog has no pair: of its 3 images .* no two share a class"),
+        ("validate", r"strangers, split val: no two images share a class"),
+        ("test", r"strangers, split seen: no two images share a class"),
+    ],
+)
+def test_catalog_without_a_pair(stage, sentence):
+    with pytest.raises(CosegError, match=sentence):
+        module(reader=StrangersReader()).setup(stage)

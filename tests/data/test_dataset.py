@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from coseg.data.catalog import Catalog
+from coseg.data.dataset import COMMON, OTHER, Draw, PairDataset, collate, target_table
+
+# Classes cat, dog, cow are labels 1, 2, 3. The border of each map is void, its corner background.
+HELD = [{1, 2}, {2, 3}, {3}]
+SIZE = (6, 9)
+
+
+class Stripes(Catalog):
+    """Image i is filled with 10·i; its label map has one column of each class it holds, in the order of labels."""
+
+    def __init__(self):
+        presence = np.array([[label in held for label in (1, 2, 3)] for held in HELD])
+        super().__init__("stripes", "all", ["a", "b", "c"], ["cat", "dog", "cow"], presence)
+
+    def image(self, i):
+        image = np.full((*SIZE, 3), 10 * i, np.uint8)
+        image[..., 2] += 5
+        return image
+
+    def labels(self, i):
+        labels = np.zeros(SIZE, np.uint8)
+        for column, label in enumerate(sorted(HELD[i])):
+            labels[:, 2 + column] = label
+        labels[0] = 255
+        labels[0, 0] = 0
+        return labels
+
+
+def naive_target(labels, common):
+    target = np.zeros_like(labels)
+    for y, x in np.ndindex(labels.shape):
+        if labels[y, x] == 255:
+            target[y, x] = 255
+        elif labels[y, x] > 0:
+            target[y, x] = 1 if labels[y, x] in common else 2
+    return target
+
+
+@pytest.mark.parametrize("classes", [1, 3, 20, 200])
+def test_table_against_a_loop(classes):
+    rng = np.random.default_rng(classes)
+    for _ in range(20):
+        common = rng.random(classes) < rng.random()
+        labels = np.concatenate([rng.integers(0, classes + 1, 60), [0, 255, classes]]).astype(np.uint8).reshape(9, 7)
+        table = target_table(common)
+        assert (table.shape, table.dtype) == ((256,), np.uint8)
+        assert np.array_equal(table[labels], naive_target(labels, 1 + np.flatnonzero(common)))
+
+
+@pytest.mark.parametrize(("i", "j", "common"), [(0, 1, {2}), (1, 2, {3}), (0, 2, set())])
+def test_items(i, j, common):
+    catalog = Stripes()
+    item = PairDataset(catalog)[Draw(i, j, 0)]
+    for side, k in (("a", i), ("b", j)):
+        image, target = item[f"image_{side}"], item[f"target_{side}"]
+        assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, *SIZE))
+        assert (target.dtype, tuple(target.shape)) == (torch.uint8, SIZE)
+        assert image[:, 3, 3].tolist() == [10 * k, 10 * k, 10 * k + 5]
+        assert np.array_equal(target.numpy(), naive_target(catalog.labels(k), common))
+        assert (target == 255).sum() == SIZE[1] - 1
+    assert (item["pair"].dtype, item["pair"].tolist()) == (torch.int64, [i, j])
+    assert (item["common"].dtype, item["common"].tolist()) == (torch.bool, [label in common for label in (1, 2, 3)])
+
+
+def test_negative_pair_has_empty_masks():
+    item = PairDataset(Stripes())[Draw(0, 2, 0)]
+    for target in (item["target_a"], item["target_b"]):
+        assert not (target == COMMON).any()
+        assert (target == OTHER).any()
+    assert not item["common"].any()
+
+
+def test_each_image_is_transformed_on_its_own():
+    calls = []
+
+    def flip(image, target, seed):
+        calls.append(seed)
+        return image[:, ::-1], target[:, ::-1]  # views that run backwards
+
+    plain, flipped = PairDataset(Stripes())[Draw(0, 1, 7)], PairDataset(Stripes(), flip)[Draw(0, 1, 7)]
+    assert torch.equal(flipped["target_b"], plain["target_b"].flip(-1))
+    assert torch.equal(flipped["image_a"], plain["image_a"].flip(-1))
+    PairDataset(Stripes(), flip)[Draw(0, 1, 8)]
+    assert len(set(calls)) == 4  # the sides of a pair, and of pairs with other seeds, are drawn independently
+
+
+def test_transform_gets_what_the_catalog_gives():
+    def check(image, target, seed):
+        assert (image.shape, image.dtype, target.shape, target.dtype) == ((*SIZE, 3), np.uint8, SIZE, np.uint8)
+        return image[:4, :4], target[:4, :4]
+
+    item = PairDataset(Stripes(), check)[Draw(0, 1, 0)]
+    assert tuple(item["image_b"].shape) == (3, 4, 4)
+
+
+def test_collate_stacks():
+    dataset = PairDataset(Stripes())
+    batch = collate([dataset[Draw(0, 1, 0)], dataset[Draw(1, 2, 0)]])
+    assert {name: (tuple(value.shape), value.dtype) for name, value in batch.items()} == {
+        "image_a": ((2, 3, *SIZE), torch.uint8),
+        "image_b": ((2, 3, *SIZE), torch.uint8),
+        "target_a": ((2, *SIZE), torch.uint8),
+        "target_b": ((2, *SIZE), torch.uint8),
+        "pair": ((2, 2), torch.int64),
+        "common": ((2, 3), torch.bool),
+    }
+    assert batch["pair"].tolist() == [[0, 1], [1, 2]]

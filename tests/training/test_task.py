@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from coseg.data.dataset import Draw, PairDataset, collate
+from coseg.errors import CosegError
+from coseg.training.build import build
+from coseg.training.checkpoint import load_task, read_checkpoint
+from coseg.training.fit import make_datamodule, make_task, make_trainer
+from coseg.training.task import CosegTask, pair_loss
+
+NETWORK = {
+    "_target_": "coseg.models.siamese.SiameseNetwork",
+    "encoder": {"_target_": "coseg.models.encoder.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
+}
+
+
+def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
+    logits = torch.tensor([[[[2.0, 0.0, -1.0, 0.5]], [[0.0, 1.0, 3.0, 0.5]]]])  # (1, 2, 1, 4)
+    target = torch.tensor([[[0, 1, 2, 255]]], dtype=torch.uint8)
+
+    def cost(background: float, foreground: float, truth: int) -> float:
+        chosen = foreground if truth else background
+        return math.log(math.exp(background) + math.exp(foreground)) - chosen
+
+    three = cost(2, 0, 0) + cost(0, 1, 1) + cost(-1, 3, 0)  # the other object, 2, is background
+    assert pair_loss(logits, target, "ignored").item() == pytest.approx(three / 3, rel=1e-6)
+    assert pair_loss(logits, target, "background").item() == pytest.approx((three + cost(0.5, 0.5, 0)) / 4, rel=1e-6)
+    assert pair_loss(logits, torch.full_like(target, 255), "ignored").item() == 0
+
+
+def test_both_sides_add_up() -> None:
+    task = CosegTask(network=NETWORK, class_names=["a"])
+    generator = torch.Generator().manual_seed(0)
+    sides = [torch.randn(2, 2, 5, 7, generator=generator) for _ in range(2)]
+    targets = [torch.randint(0, 3, (2, 5, 7), generator=generator, dtype=torch.uint8) for _ in range(2)]
+    batch: Any = {"target_a": targets[0], "target_b": targets[1]}
+    expected = sum(
+        float(-logits.double().log_softmax(1)[b, int(target[b, y, x] == 1), y, x]) / target.numel()
+        for logits, target in zip(sides, targets, strict=True)
+        for b in range(2)
+        for y in range(5)
+        for x in range(7)
+    )
+    assert task.loss(batch, *sides).item() == pytest.approx(expected, rel=1e-5)
+
+
+def pairs_of(datamodule: Any, role: str) -> Iterator[tuple[Any, Any]]:
+    """Every pair of `role`, read from the catalog without a loader, as a batch of one; and its index."""
+    catalog, order = datamodule.catalog(role), datamodule.order(role)
+    for position in range(len(order)):
+        i, j = order.pair(0, position)
+        yield collate([PairDataset(catalog)[Draw(i, j, 0)]]), (i, j)
+
+
+def iou(mask: Tensor, target: Tensor) -> float:
+    """IoU by sets of pixels, void as background."""
+    truth = {tuple(at) for at in torch.nonzero(target == 1).tolist()}
+    found = {tuple(at) for at in torch.nonzero(mask).tolist()}
+    return len(truth & found) / len(truth | found)
+
+
+def test_validation_scores_are_those_of_the_pairs(tiny: Callable[..., DictConfig]) -> None:
+    config = tiny("data.val_pairs=5")
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")
+    torch.manual_seed(0)
+    task = make_task(config, datamodule.catalog("val").class_names)
+    trainer = make_trainer(config, [], False, enable_checkpointing=False)
+    (logged,) = trainer.validate(task, datamodule=datamodule, verbose=False)
+    task.eval()
+    scores, losses = [], []
+    with torch.no_grad():
+        for batch, _ in pairs_of(datamodule, "val"):
+            logits = task(batch["image_a"], batch["image_b"])
+            losses.append(float(task.loss(batch, *logits)))
+            for side, key in zip(logits, ("target_a", "target_b"), strict=True):
+                scores.append(iou(side.argmax(1)[0], batch[key][0]))
+    assert len(losses) == 5
+    assert logged["val/jaccard"] == pytest.approx(sum(scores) / len(scores), abs=1e-9)
+    assert logged["val/loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert 0 < logged["val/jaccard"] < 1
+
+
+def test_auto_is_the_number_of_steps_of_the_whole_training(tiny: Callable[..., DictConfig], trained: Path) -> None:
+    schedule = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["lr_schedulers"][0]
+    assert schedule["total_steps"] == 8  # 2 epochs of 16 pairs in batches of 4
+    assert schedule["last_epoch"] == 8
+
+
+def primitive(value: object) -> bool:
+    if type(value) is dict:
+        return all(type(key) is str and primitive(each) for key, each in value.items())
+    if type(value) is list:
+        return all(primitive(each) for each in value)
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def test_a_checkpoint_opens_alone(trained: Path) -> None:
+    for name in ("best", "last"):
+        path = trained / "checkpoints" / f"{name}.ckpt"
+        contents = torch.load(path, weights_only=True)
+        assert primitive(dict(contents["hyper_parameters"])), contents["hyper_parameters"]
+        task = CosegTask.load_from_checkpoint(path, weights_only=True).eval()
+        other = load_task(path).eval()
+        for key, value in contents["state_dict"].items():
+            assert torch.equal(task.state_dict()[key], value)
+        images = torch.rand(2, 3, 40, 56)
+        with torch.no_grad():
+            for mine, yours in zip(task(images, images.flip(0)), other(images, images.flip(0)), strict=True):
+                assert torch.equal(mine, yours)
+
+
+def test_logits_survive_a_checkpoint(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    config = tiny()
+    datamodule = make_datamodule(config)
+    task = make_task(config, datamodule.catalog("train").class_names)
+    trainer = make_trainer(config, [], False, enable_checkpointing=False, max_epochs=1, limit_val_batches=0)
+    trainer.fit(task, datamodule=datamodule)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    images = torch.rand(1, 3, 48, 48)
+    with torch.no_grad():
+        before = task.eval()(images, images.flip(-1))
+        after = CosegTask.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True).eval()(images, images.flip(-1))
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_opening_a_checkpoint_fetches_no_weights(
+    tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coseg.models.encoder import VGG16Encoder
+
+    state = {
+        f"features.{key}": value for key, value in VGG16Encoder(width=0.125, stride=8).features.state_dict().items()
+    }
+    torch.save(state, tmp_path / "features.pth")
+    config = tiny(f"model.encoder.weights={tmp_path / 'features.pth'}", "model.kernel_sizes=[3]")
+    datamodule = make_datamodule(config)
+    task = make_task(config, datamodule.catalog("train").class_names)
+    assert torch.equal(task.network.encoder.features[0].weight, state["features.0.weight"])  # type: ignore[attr-defined]
+    trainer = make_trainer(config, [], False, enable_checkpointing=False, fast_dev_run=True)
+    trainer.fit(task, datamodule=datamodule)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "features.pth").unlink()
+    assert "features.pth" not in str(read_checkpoint(tmp_path / "a.ckpt")["hyper_parameters"])
+    loaded = CosegTask.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), task.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "network", [{"_target_": "os.system"}, {"_target_": "subprocess.Popen"}, {"_target_": "no.such"}]
+)
+def test_a_checkpoint_calls_nothing_but_networks(network: dict[str, str]) -> None:
+    with pytest.raises(CosegError, match=network["_target_"]):
+        build({**NETWORK, "encoder": network}, torch.nn.Module, "model")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+
+from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.write import write_voc
+from coseg.evaluation.results import read_pairs
+from coseg.training.checkpoint import load_task
+from coseg.training.score import score
+
+Compose = Callable[..., DictConfig]
+
+
+def config_for(compose: Compose, overrides: dict[str, tuple[str, ...]], checkpoint: Path, *more: str) -> DictConfig:
+    return compose("test", *overrides["test"], f"ckpt={checkpoint}", *more)
+
+
+def test_scores_are_those_of_each_pair(
+    compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    (folder,) = score(config_for(compose, tiny_overrides, checkpoint, "split=seen", "panels=2"))
+    assert folder == trained / "test" / "shapes-seen-paper"
+    results = json.loads((folder / "results.json").read_text())
+    keys = "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "
+    keys += "jaccard_distractor pixel_accuracy per_class references model checkpoint seconds"
+    assert set(keys.split()) <= results.keys()
+
+    # The same by loops over pixels and pairs, from nothing but the reader and the network.
+    network = load_task(checkpoint).network.eval()
+    catalog = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8).read("seen")
+    ious: list[float] = []
+    by_class: dict[int, list[float]] = {}
+    distractor: list[float] = []
+    accuracy: list[float] = []
+    inter = union = pairs = 0
+    for i, j in combinations(range(len(catalog)), 2):
+        common = np.flatnonzero(catalog.presence[i] & catalog.presence[j])
+        if not len(common):
+            continue
+        pairs += 1
+        images = [torch.from_numpy(catalog.image(k).transpose(2, 0, 1).copy())[None] for k in (i, j)]
+        with torch.no_grad():
+            logits = network(*images)
+        for k, side in zip((i, j), logits, strict=True):
+            found = (side[0, 1] > side[0, 0]).numpy()
+            labels = catalog.labels(k)
+            truth = np.isin(labels, common + 1)
+            iou = (found & truth).sum() / (found | truth).sum()
+            ious.append(iou)
+            for each in common:
+                by_class.setdefault(int(each), []).append(iou)
+            if ((labels > 0) & ~truth).any():
+                distractor.append(iou)
+            accuracy.append((found == truth).mean())
+            inter, union = inter + (found & truth).sum(), union + (found | truth).sum()
+    assert (results["images"], results["pairs"]) == (16, pairs)
+    expected = {
+        "jaccard": np.mean(ious),
+        "jaccard_class_mean": np.mean([np.mean(values) for values in by_class.values()]),
+        "jaccard_global": inter / union,
+        "jaccard_distractor": np.mean(distractor),
+        "pixel_accuracy": np.mean(accuracy),
+    }
+    assert {key: results[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    per_class = {catalog.class_names[k]: np.mean(values) for k, values in by_class.items()}
+    assert {k: v for k, v in results["per_class"].items() if v is not None} == pytest.approx(per_class, abs=1e-6)
+    assert (results["dataset"], results["split"], results["protocol"], results["void"]) == (
+        "shapes",
+        "seen",
+        "paper",
+        "background",
+    )
+    assert results["complete"] is True
+    assert results["model"] == "CrossCorrelationNetwork"
+    assert results["checkpoint"] == str(checkpoint)
+    assert results["references"]["all_objects"] > results["references"]["all_foreground"] > 0
+
+    rows = read_pairs(folder / "pairs.csv")
+    assert [score for row in rows for score in (row.jaccard_a, row.jaccard_b)] == pytest.approx(ious, abs=1e-6)
+    for name in ("best", "middle", "worst"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert min(picture.size) > 48
+
+
+def test_a_sample_is_never_complete(
+    compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    more = ("split=unseen", "data.test_pairs=3", "protocol.name=sample", "panels=0")
+    (folder,) = score(config_for(compose, tiny_overrides, checkpoint, *more))
+    results = json.loads((folder / "results.json").read_text())
+    assert results["complete"] is False
+    assert results["pairs"] == 3
+    assert not list(folder.glob("*.png"))
+
+
+def test_all_test_splits_are_tested(
+    compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    more = ("protocol.name=all", "protocol.void=ignored", "panels=0")
+    folders = score(config_for(compose, tiny_overrides, trained / "checkpoints" / "best.ckpt", *more))
+    assert [folder.name for folder in folders] == ["shapes-seen-all", "shapes-unseen-all"]
+    assert all(json.loads((folder / "results.json").read_text())["void"] == "ignored" for folder in folders)
+
+
+def test_data_with_other_classes_than_those_of_training(
+    compose: Compose, trained: Path, tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    rng = np.random.default_rng(0)
+    items = []
+    for k in range(3):
+        labels = np.zeros((30 + k, 41), np.uint8)
+        labels[5:20, 8:30] = 17  # sheep
+        labels[20:24, 8:30] = 255
+        items.append((f"{k}", rng.integers(0, 256, (30 + k, 41, 3), dtype=np.uint8), labels))
+    write_voc(tmp_path / "voc", items, {"train": ["0", "1"], "val": ["0", "1", "2"]})
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    more = ("dataset=voc", f"dataset.root={tmp_path / 'voc'}", "dataset.split_val=false", "panels=0")
+    overrides = [each for each in tiny_overrides["test"] if not each.startswith("dataset.reader")]
+    (folder,) = score(compose("test", *overrides, f"ckpt={checkpoint}", *more))
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["dataset"], results["images"], results["pairs"]) == ("voc", 3, 3)
+    assert [name for name, value in results["per_class"].items() if value is not None] == ["sheep"]
+
+
+def test_the_newest_best_checkpoint_is_taken_and_named(
+    command: Callable[..., tuple[int, str, str]],
+    trained: Path,
+    tmp_path: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+) -> None:
+    source = (trained / "checkpoints" / "best.ckpt").read_bytes()
+    for age, run in ((300, "a/old"), (200, "b/sweeps/x/1"), (0, "demo")):
+        path = tmp_path / "runs" / run / "checkpoints" / "best.ckpt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(source)
+        stamp = path.stat().st_mtime - age
+        os.utime(path, (stamp, stamp))
+    code, out, err = command("test", *tiny_overrides["test"], "split=seen", "panels=0")
+    assert code == 0, err
+    assert out.splitlines()[0] == "checkpoint: runs/b/sweeps/x/1/checkpoints/best.ckpt (the newest best one)"
+    assert (tmp_path / "runs/b/sweeps/x/1/test/shapes-seen-paper/results.json").is_file()
