@@ -1,5 +1,8 @@
 """The one exception that a user is meant to read."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class CosegError(Exception):
     """A mistake that the user can mend, as a sentence: what is wrong, where, what to do next.
@@ -9,11 +12,9 @@ class CosegError(Exception):
     """
 
 
-def unknown_choice(what: str, value: object, choices: object) -> CosegError:
-    """The sentence for a value that is not one of `choices`, e.g. ``unknown_choice("model.pooling", "avg", ["average"])``."""
-    from difflib import get_close_matches
-
-    names = [str(choice) for choice in choices]  # type: ignore[attr-defined]
+def unknown_choice(what: str, value: object, choices: Iterable[object]) -> CosegError:
+    """The error for a `value` of `what` (such as ``model.pooling``) that is not one of `choices`."""
+    names = [str(choice) for choice in choices]
     nearest = get_close_matches(str(value), names, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return CosegError(f"{what} is '{value}', but must be one of: {', '.join(names)}.{hint}")

@@ -113,7 +113,9 @@ def test_checkpoints_that_cannot_be_used(
     assert_refused(command, ["weights.ckpt", "coseg-train"], "test", *arguments, "ckpt=weights.ckpt")
 
     contents = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    contents["state_dict"] = {key: value[..., :1] for key, value in contents["state_dict"].items()}
+    contents["state_dict"] = {
+        key: value[..., :1] if value.dim() else value for key, value in contents["state_dict"].items()
+    }
     torch.save(contents, "other.ckpt")
     assert_refused(command, ["other.ckpt", "network"], "test", *arguments, "ckpt=other.ckpt")
     contents["hyper_parameters"]["network"] = {"_target_": "coseg.models.gone.GoneNetwork"}
