@@ -21,12 +21,13 @@ def main() -> None:
     from coseg.cli.app import config_path, register_resolvers
     from coseg.evaluation.results import read_results
     from coseg.files import write_text_atomically
-    from coseg.training.fit import fit
+    from coseg.training.fit import fit, prepare_process
     from coseg.training.score import score
 
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     register_resolvers()
+    prepare_process(None)
     path = config_path()
     start = (
         initialize_config_module(path.removeprefix("pkg://"), version_base="1.3")
