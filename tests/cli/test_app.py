@@ -23,6 +23,13 @@ def test_sentences_of_spawned_processes() -> None:
     assert app.sentence(ValueError("a defect")) is None
 
 
+def test_sentences_of_a_loaders_workers() -> None:
+    text = (
+        'Caught CosegError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File "x"\n'
+    )
+    assert app.sentence(CosegError(text + "coseg.errors.CosegError: a.jpg can't be read.\n")) == "a.jpg can't be read."
+
+
 def test_a_stop_in_a_spawned_process_is_one_here() -> None:
     stopped = Stopped(Path("/runs/a b/checkpoints/last.ckpt"), 2)
     text = f"{Stopped.__module__}.Stopped: {stopped}"

@@ -137,6 +137,7 @@ def test_resuming_what_is_no_run(trained: Path, command: Command, tmp_path: Path
     (tmp_path / "early").mkdir()
     shutil.copy(trained / "config.yaml", tmp_path / "early")
     assert_refused(command, ["last.ckpt"], "train", "resume=early")
+    assert_refused(command, ["seed=3", "keeps its configuration"], "train", "resume=early", "seed=3")
 
 
 def test_other_runs_stay(command: Command, tmp_path: Path, tiny_overrides: Overrides) -> None:

@@ -80,3 +80,10 @@ def test_seeds_are_distinct_and_fit_in_62_bits():
     assert 2**61 < max(seeds) < 2**62  # so that `2 * seed + 1`, one for each side, stays an int64
     bits = np.array([[seed >> bit & 1 for bit in range(62)] for seed in seeds])
     assert bits.mean(axis=0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_fixed_sampler_visits_the_same_pairs_in_each_epoch():
+    sampler = PairSampler(ShuffledPairs(PRESENCE, seed=3, length=5), 0, fixed=True)
+    first = list(sampler)
+    sampler.set_epoch(1)  # as Lightning does before each validation
+    assert list(sampler) == first

@@ -154,16 +154,21 @@ def test_last_is_the_end_of_the_run_even_where_scores_fell(whole: Callable[..., 
 
 
 def test_ctrl_c_on_the_command(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
-    """A real process: SIGINT, exit code 130 with a sentence, and ``resume=`` ends well in the same directory."""
+    """Real processes: SIGINT to all of them, as a terminal sends it, ends with exit code 130 and a sentence.
+
+    ``resume=`` then ends well in the same directory.
+    """
     command = [sys.executable, "-m", "coseg.cli.train"]
     training = [*command, *tiny_overrides["train"], "panels=0", "data.pairs_per_epoch=160", "trainer.max_epochs=1"]
-    with subprocess.Popen([*training, "data.workers=1"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*training, "data.workers=1"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and process.poll() is None:
             if any(path.read_text().count("\n") > 2 for path in tmp_path.glob("runs/*/*/metrics.csv")):
                 break
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=300)
     (folder,) = tmp_path.glob("runs/*/*")
     assert process.returncode == 130, errors

@@ -161,3 +161,5 @@ def test_opening_a_checkpoint_fetches_no_weights(
 def test_a_checkpoint_calls_nothing_but_networks(network: dict[str, str]) -> None:
     with pytest.raises(CosegError, match=network["_target_"]):
         build({**NETWORK, "encoder": network}, torch.nn.Module, "model")
+    with pytest.raises(CosegError, match=network["_target_"]):
+        build({**NETWORK, "decoder_channels": [network]}, torch.nn.Module, "model")

@@ -102,6 +102,7 @@ def test_a_sample_is_never_complete(
     results = json.loads((folder / "results.json").read_text())
     assert results["complete"] is False
     assert results["pairs"] == 3
+    assert folder.name.endswith("-sample_3")  # not where the whole test lies
     assert not list(folder.glob("*.png"))
 
 

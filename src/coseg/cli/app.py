@@ -68,11 +68,11 @@ def register_resolvers() -> None:
 
 def sentence(error: BaseException) -> str | None:
     """What to tell a user of `error`; None for a defect, which keeps its traceback."""
-    if isinstance(error, CosegError):
-        return str(error)
-    # A spawned process hands its error over as the text of its traceback.
+    # A loader's worker and a spawned process hand their error over as the text of its traceback.
     found = re.search(r"^coseg\.errors\.CosegError: (.*)", str(error), re.MULTILINE | re.DOTALL)
-    return found[1].strip() if found else None
+    if found is not None:
+        return found[1].strip()
+    return str(error) if isinstance(error, CosegError) else None
 
 
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:

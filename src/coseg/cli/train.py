@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from coseg.cli.app import run
+from coseg.errors import CosegError
 
 
 def job(config: DictConfig) -> float | None:
@@ -17,10 +18,18 @@ def job(config: DictConfig) -> float | None:
     from coseg.training.fit import fit, prepare_process
     from coseg.training.run import resumed_config
 
-    prepare_process(config.threads)
     if config.resume is not None:
+        others = [word for word in HydraConfig.get().overrides.task if not word.startswith("resume=")]
+        if others:
+            raise CosegError(
+                f"A resumed run keeps its configuration, so {' '.join(others)} can't be given beside resume=…: leave "
+                "it out, or start a new run."
+            )
         folder = Path(config.resume).resolve()
-        return fit(resumed_config(folder), folder, resume=True)
+        resumed = resumed_config(folder)
+        prepare_process(resumed.threads)  # another number of threads sums in another order
+        return fit(resumed, folder, resume=True)
+    prepare_process(config.threads)
     if config.check:
         check(config)
         return None

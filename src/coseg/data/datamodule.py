@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 
+import cv2
 import lightning as L
 from torch.utils.data import DataLoader
 
@@ -70,6 +72,7 @@ class PairDataModule(L.LightningDataModule):
         self.cache_gb = cache_gb
         self.seed = seed
         self._catalogs: dict[str, Catalog] = {}
+        self._orders: dict[str, PairOrder] = {}
 
     def catalog(self, role: str) -> Catalog:
         """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
@@ -82,7 +85,12 @@ class PairDataModule(L.LightningDataModule):
         return self._catalogs[split]
 
     def order(self, role: str) -> PairOrder:
-        """The pairs of `role`: the epochs of training, or the fixed sample of validation or test."""
+        """The pairs of `role`: the epochs of training, or the fixed sample of validation or test; made once."""
+        if role not in self._orders:
+            self._orders[role] = self._make_order(role)
+        return self._orders[role]
+
+    def _make_order(self, role: str) -> PairOrder:
         catalog = self.catalog(role)
         if role == "train":
             return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
@@ -122,15 +130,19 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(PairDataset(self.catalog("train"), self.augmentation), sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
-        """The fixed validation pairs at original size, one a batch."""
-        return self._evaluation_loader("val")
+        """The fixed validation pairs at original size, one a batch.
+
+        Several processes leave out the last pairs that do not go round: while training, their forward passes must
+        keep step.
+        """
+        return self._evaluation_loader("val", even=True)
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """The test pairs at original size, one a batch, each visited once whatever the number of processes."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader("test", even=False)
 
-    def _evaluation_loader(self, role: str) -> DataLoader[PairBatch]:
-        sampler = PairSampler(self.order(role), self.seed, *self._process())
+    def _evaluation_loader(self, role: str, even: bool) -> DataLoader[PairBatch]:
+        sampler = PairSampler(self.order(role), self.seed, *self._process(), even=even, fixed=True)
         return self._loader(PairDataset(self.catalog(role)), sampler, 1)
 
     def _loader(self, dataset: PairDataset, sampler: PairSampler, batch_size: int) -> DataLoader[PairBatch]:
@@ -140,6 +152,7 @@ class PairDataModule(L.LightningDataModule):
             sampler=sampler,
             num_workers=self.workers,
             collate_fn=collate,
+            worker_init_fn=_start_worker,
             drop_last=batch_size > 1,
             persistent_workers=self.workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
@@ -155,3 +168,9 @@ class PairDataModule(L.LightningDataModule):
             return 0, 0
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
         return self.trainer.current_epoch, batches.processed  # type: ignore[attr-defined]
+
+
+def _start_worker(worker: int) -> None:
+    """Ctrl-C reaches workers too, but it is for the main process, which needs their batches to end its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)  # or each worker keeps as many threads as there are cores

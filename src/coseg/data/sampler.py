@@ -28,6 +28,7 @@ class PairSampler(Sampler[Draw]):
         order: the pairs.
         seed: seeds the augmentation of each draw.
         start: draws of this process to leave out in the first epoch iterated (they were made before a stop).
+        fixed: visit the same pairs in each epoch: validations must be comparable.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PairSampler(Sampler[Draw]):
         even: bool = False,
         start: int = 0,
         epoch: int = 0,
+        fixed: bool = False,
     ) -> None:
         self.order = order
         self.seed = seed
@@ -47,11 +49,13 @@ class PairSampler(Sampler[Draw]):
         self.even = even
         self.start = start
         self.epoch = epoch
+        self.fixed = fixed
         self._resumed_epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+        """Called by Lightning before each epoch, of validation too."""
+        if not self.fixed:
+            self.epoch = epoch
 
     def __len__(self) -> int:
         total = len(self.order)

@@ -75,6 +75,9 @@ def without_weights(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_classes(config: object, kinds: tuple[type, ...], what: str) -> None:
+    if isinstance(config, list | tuple):
+        for value in config:
+            _require_classes(value, kinds, what)
     if not isinstance(config, Mapping):
         return
     if "_target_" in config:
@@ -82,7 +85,8 @@ def _require_classes(config: object, kinds: tuple[type, ...], what: str) -> None
         try:
             found = get_class(target)
         except Exception as error:
-            raise CosegError(f"{what}: there is no class {target} ({error}).") from None
+            reason = " ".join(str(error).split())
+            raise CosegError(f"{what}: there is no class {target} ({reason}).") from None
         if not issubclass(found, kinds):
             raise CosegError(f"{what}: {target} is no network, optimiser or schedule.")
     for value in config.values():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from coseg.data.datamodule import PairDataModule
@@ -18,6 +19,18 @@ from coseg.evaluation.panels import PanelRow, draw_panel, panel_row, save_panel
 from coseg.training.task import CosegTask
 
 log = logging.getLogger(__name__)
+
+
+class MovingAverage(EMAWeightAveraging):
+    """Lightning's moving average of the weights, kept on the device that trains.
+
+    Lightning makes it before the network is moved there, and would copy all weights to the host after each step.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make the average."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
 
 
 class ValidationPanels(Callback):
@@ -109,11 +122,11 @@ class PlainProgress(Callback):
             return
         self._last = now
         each = (now - self._began) / max(1, trainer.global_step - self._first)
-        left = each * max(0, int(trainer.estimated_stepping_batches) - trainer.global_step)
+        left = each * max(0, trainer.estimated_stepping_batches - trainer.global_step)
+        end = f", about {left / 60:.0f} min left" if math.isfinite(left) else ""
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         log.info(
-            f"epoch {trainer.current_epoch}, step {trainer.global_step}: loss {loss:.4f}, "
-            f"{each:.3f} s a step, about {left / 60:.0f} min left"
+            f"epoch {trainer.current_epoch}, step {trainer.global_step}: loss {loss:.4f}, {each:.3f} s a step{end}"
         )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -60,6 +60,8 @@ def check(config: DictConfig) -> None:
             config,
             [*make_callbacks(config), panels, clock],
             False,
+            devices=1,
+            strategy="auto",  # processes of their own could not tell their times
             max_epochs=1,
             max_steps=-1,
             limit_train_batches=min(batches, STEPS * config.trainer.accumulate_grad_batches),
@@ -127,7 +129,9 @@ def _memory() -> str:
 
 def _duration(seconds: float) -> str:
     """Seconds, for people."""
-    if not seconds < float("inf"):
+    if seconds != seconds:
+        return "an unknown time: there were too few steps to time one"
+    if seconds == float("inf"):
         return "for ever: neither trainer.max_epochs nor trainer.max_steps sets an end"
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:

@@ -33,12 +33,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_task(path: Path) -> CosegTask:
+def load_task(path: str | Path) -> CosegTask:
     """The task in a checkpoint, its network rebuilt from the checkpoint alone.
 
     Raises:
         CosegError: it is not a checkpoint, or not one of `CosegTask`, or of a network that this version lacks.
     """
+    path = Path(path)
     checkpoint = read_checkpoint(path)
     hyper_parameters = checkpoint["hyper_parameters"]
     if "network" not in hyper_parameters:

@@ -10,13 +10,15 @@ from typing import Any
 
 import lightning as L
 import torch
+import wandb
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
-from coseg.training.build import make, plain
+from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.metrics_log import continue_metrics, read_metrics
@@ -54,17 +56,16 @@ def make_trainer(
         CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep.
     """
     settings = plain(config.trainer) | changes
-    if (
-        settings.get("strategy") in ("ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
-        and _in_sweep()
-    ):
+    if settings.get("accelerator") == "auto" and torch.backends.mps.is_available():
+        settings["accelerator"] = "cpu"  # scores are summed in float64, which Apple's GPUs lack
+    bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
+    progress: Callback = TQDMProgressBar() if bar else PlainProgress()
+    trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and _in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
             "trainer.strategy=ddp_spawn, or a launcher that gives each job processes of its own."
         )
-    bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
-    progress: Callback = TQDMProgressBar() if bar else PlainProgress()
-    trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
     return trainer
 
 
@@ -88,6 +89,9 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
     datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
+    if resume:  # its checkpoint holds all weights: those that it began with need not be there any more
+        config = config.copy()
+        config.model = without_weights(plain(config.model))
     task = make_task(config, catalog.class_names)
     checkpoints = folder / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -126,9 +130,8 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     finally:
         for logger in trainer.loggers:  # W&B would carry an unfinished run into the next job of a sweep
-            logger.finalize("success")
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish()
+            if isinstance(logger, WandbLogger) and wandb.run is not None:
+                wandb.finish()
     score = best.best_model_score
     return float(score) if score is not None else float("nan")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning as L
 from omegaconf import DictConfig, ListConfig
 
+from coseg.data.orders import AllPairs
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.models.network import CosegNetwork
@@ -52,14 +53,21 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule = make_datamodule(config, splits=splits)
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
-    folder = _run_of(checkpoint) / "test" / f"{config.dataset.name}-{split}-{config.protocol.name}"
+    pairs = len(datamodule.order("test"))
+    whole = len(AllPairs(catalog.presence, split))
+    name = f"{config.dataset.name}-{split}-{config.protocol.name}"
+    if config.protocol.void != "background":
+        name += f"-void_{config.protocol.void}"
+    if pairs < whole:  # a quick look must not take the place of a whole test
+        name += f"-sample_{pairs}"
+    folder = _run_of(checkpoint) / "test" / name
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
         void=config.protocol.void,
         model=type(network).__name__,
         checkpoint=str(checkpoint),
-        whole=datamodule.test_pairs is None,
+        all_pairs=whole,
         panels=config.panels,
         feature_gb=config.feature_gb,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from coseg.training.errors import Stopped
 
@@ -106,8 +107,7 @@ class StopOnSignal(Callback):
 @contextmanager
 def pass_signals_on(trainer: L.Trainer) -> Iterator[None]:
     """While `trainer` runs in spawned processes, hand their stop signal to them and go on waiting."""
-    launcher = trainer.strategy.launcher
-    if launcher is None or not launcher.is_interactive_compatible:
+    if not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         yield
         return
 

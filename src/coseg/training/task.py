@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,11 @@ from torch import Tensor
 
 from coseg.data.catalog import VOID
 from coseg.data.dataset import COMMON, PairBatch
-from coseg.errors import unknown_choice
+from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.metrics import PairScores
+from coseg.evaluation.scores import VOID_RULES
 from coseg.models.network import CosegNetwork
 from coseg.training.build import build, build_network, without_weights
-
-VOID_CHOICES = ("ignored", "background")
 
 
 def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
@@ -68,8 +68,8 @@ class CosegTask(L.LightningModule):
     ) -> None:
         super().__init__()
         for key, value in (("task.void", void), ("protocol.void", score_void)):
-            if value not in VOID_CHOICES:
-                raise unknown_choice(key, value, VOID_CHOICES)
+            if value not in VOID_RULES:
+                raise unknown_choice(key, value, VOID_RULES)
         self.save_hyperparameters()
         # A checkpoint brings its own weights: opening it must not fetch those that training began with.
         self.hparams["network"] = without_weights(network)
@@ -106,13 +106,16 @@ class CosegTask(L.LightningModule):
             logits_a.argmax(1).bool(), batch["target_a"], logits_b.argmax(1).bool(), batch["target_b"], batch["common"]
         )
 
+    def on_validation_epoch_start(self) -> None:
+        """Start from empty scores."""
+        self.val_scores.reset()  # which also takes them out of the memory that spawned processes share
+
     def on_validation_epoch_end(self) -> None:
         """Log the scores of all validation pairs, of all processes."""
         scores = self.val_scores.compute()
         for name, value in scores.items():
             # Equal in all processes already; but for `sync_dist` Lightning would warn that it may not be.
             self.log(f"val/{name}", value, prog_bar=name == "jaccard", sync_dist=True)
-        self.val_scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over the trainable parameters, with its schedule where there is one."""
@@ -120,7 +123,10 @@ class CosegTask(L.LightningModule):
         optimizer = build(self.optimizer, torch.optim.Optimizer, "optimizer", params=parameters)
         if self.schedule is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        estimate = self.trainer.estimated_stepping_batches
+        if not math.isfinite(estimate):
+            raise CosegError("A schedule needs an end: set trainer.max_epochs or trainer.max_steps.")
+        steps = int(estimate)
         if self.trainer.ckpt_path is not None:
             # The estimate has opened the loader, before the checkpoint says where in the epoch to go on: open it anew.
             self.trainer.fit_loop._combined_loader = None

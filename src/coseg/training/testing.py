@@ -30,7 +30,7 @@ class TestPlan(NamedTuple):
         void: ``background`` or ``ignored``.
         model: name of the network's class.
         checkpoint: path of the checkpoint.
-        whole: whether every pair of the catalog is tested.
+        all_pairs: how many pairs the catalog has; a test of fewer is not complete.
         panels: pairs in each picture; 0 draws none.
         feature_gb: bound on the features kept, so that an image is encoded once however many pairs it is in.
     """
@@ -40,7 +40,7 @@ class TestPlan(NamedTuple):
     void: str
     model: str
     checkpoint: str
-    whole: bool
+    all_pairs: int
     panels: int
     feature_gb: float
 
@@ -63,7 +63,11 @@ class PairTest(L.LightningModule):
         self.began = 0.0
 
     def on_test_start(self) -> None:
-        """Start the clock."""
+        """Start the clock, from empty scores."""
+        # Spawned processes get their scores' tensors in shared memory, where each would add to the others': `reset`
+        # gives each process its own.
+        self.scores.reset()
+        self.references.reset()
         self.began = time.monotonic()
 
     def test_step(self, batch: PairBatch, batch_idx: int) -> None:
@@ -93,6 +97,7 @@ class PairTest(L.LightningModule):
         if not self.trainer.is_global_zero:
             return
         seconds = time.monotonic() - self.began
+        (self.plan.folder / "results.json").unlink(missing_ok=True)  # of an earlier test, with other pairs beside it
         write_pairs(self.plan.folder / "pairs.csv", rows)
         results = build_results(
             self.catalog,
@@ -102,7 +107,7 @@ class PairTest(L.LightningModule):
             references=references,
             protocol=self.plan.protocol,
             void=self.plan.void,
-            complete=self.catalog.complete and self.plan.whole,
+            complete=self.catalog.complete and len(rows) == self.plan.all_pairs,
             model=self.plan.model,
             checkpoint=self.plan.checkpoint,
             seconds=seconds,
