@@ -97,7 +97,7 @@ def test_no_choice_is_left_out() -> None:
 
 def test_the_average_of_the_weights_is_what_is_validated(tiny: Compose, tmp_path: Path) -> None:
     (average,) = make_callbacks(tiny("callbacks=ema"))
-    assert type(average).__name__ == "EMAWeightAveraging"
+    assert type(average).__name__ == "MovingAverage"
 
 
 @pytest.mark.parametrize("name", names("logger"))

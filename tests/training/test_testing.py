@@ -111,7 +111,10 @@ def test_all_test_splits_are_tested(
 ) -> None:
     more = ("protocol.name=all", "protocol.void=ignored", "panels=0")
     folders = score(config_for(compose, tiny_overrides, trained / "checkpoints" / "best.ckpt", *more))
-    assert [folder.name for folder in folders] == ["shapes-seen-all", "shapes-unseen-all"]
+    assert [folder.name for folder in folders] == [
+        "shapes-seen-all-void_ignored",
+        "shapes-unseen-all-void_ignored",
+    ]
     assert all(json.loads((folder / "results.json").read_text())["void"] == "ignored" for folder in folders)
 
 

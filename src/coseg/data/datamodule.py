@@ -166,8 +166,11 @@ class PairDataModule(L.LightningDataModule):
         """Epoch to go on with and batches of it that are done: not (0, 0) after a checkpoint was restored."""
         if self.trainer is None:
             return 0, 0
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return self.trainer.current_epoch, batches.processed  # type: ignore[attr-defined]
+        loop = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current
+        if epoch.started == epoch.processed:  # between two epochs: the counts of batches are those of the last one
+            return epoch.processed, 0
+        return epoch.processed, loop.epoch_loop.batch_progress.current.processed
 
 
 def _start_worker(worker: int) -> None:

@@ -130,6 +130,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     finally:
         for logger in trainer.loggers:  # W&B would carry an unfinished run into the next job of a sweep
+            logger.finalize("success")
             if isinstance(logger, WandbLogger) and wandb.run is not None:
                 wandb.finish()
     score = best.best_model_score
