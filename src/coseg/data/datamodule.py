@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import lightning as L
@@ -167,7 +168,7 @@ class PairDataModule(L.LightningDataModule):
         if self.trainer is None:
             return 0, 0
         loop = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current
+        epoch: Any = loop.epoch_progress.current  # Lightning types it as a base class without these counts
         if epoch.started == epoch.processed:  # between two epochs: the counts of batches are those of the last one
             return epoch.processed, 0
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed
