@@ -167,8 +167,8 @@ class PairDataModule(L.LightningDataModule):
         """Epoch to go on with and batches of it that are done: not (0, 0) after a checkpoint was restored."""
         if self.trainer is None:
             return 0, 0
-        loop = self.trainer.fit_loop
-        epoch: Any = loop.epoch_progress.current  # Lightning types it as a base class without these counts
+        loop: Any = self.trainer.fit_loop  # Lightning types its progress as a base class without these counts
+        epoch = loop.epoch_progress.current
         if epoch.started == epoch.processed:  # between two epochs: the counts of batches are those of the last one
             return epoch.processed, 0
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed
