@@ -12,17 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from importlib.resources import files
 from itertools import islice
 from statistics import median
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from coseg.cli.app import register_resolvers
+from coseg.cli.app import compose_config
 from coseg.training.fit import make_datamodule, prepare_process
 
-CONF = files("coseg.conf")
 ROUNDS = 3
 
 
@@ -53,12 +49,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     arguments, overrides = parser.parse_known_args()
-    register_resolvers()
     prepare_process(1)
     settings = [(workers, 0) for workers in arguments.workers] + [(max(arguments.workers), 2)]
     for workers, cache in settings:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("train", [*overrides, f"data.workers={workers}", f"data.cache_gb={cache}"])
+        config = compose_config("train", [*overrides, f"data.workers={workers}", f"data.cache_gb={cache}"])
         datamodule = make_datamodule(config)
         datamodule.setup("fit")
         if cache:

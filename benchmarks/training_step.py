@@ -13,21 +13,17 @@ import argparse
 import json
 import time
 from contextlib import nullcontext
-from importlib.resources import files
 from statistics import median
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from coseg.cli.app import register_resolvers
+from coseg.cli.app import compose_config
 from coseg.training.fit import make_datamodule, make_task, make_trainer, prepare_process
-
-CONF = files("coseg.conf")
 
 
 class Clock(Callback):
@@ -88,10 +84,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs")
     parser.add_argument("--steps", type=int, default=12, help="steps of a run")
     arguments, overrides = parser.parse_known_args()
-    register_resolvers()
     prepare_process(None)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [*overrides, "data.workers=0", "schedule=constant"])
+    config = compose_config("train", [*overrides, "data.workers=0", "schedule=constant"])
     L.seed_everything(0, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")

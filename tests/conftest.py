@@ -61,23 +61,13 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., DictConfig]:
     """``compose("train" or "test", *overrides)``: the configuration that a command would compose."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
 
-    from coseg.cli.app import config_path, register_resolvers
+    from coseg.cli.app import compose_config
 
     def composed(name: str, *overrides: str) -> DictConfig:
-        register_resolvers()
         GlobalHydra.instance().clear()
-        path = config_path()
-        start = (
-            initialize_config_module(path.removeprefix("pkg://"), version_base="1.3")
-            if path.startswith("pkg://")
-            else initialize_config_dir(path, version_base="1.3")
-        )
-        with start:
-            return hydra_compose(name, list(overrides))
+        return compose_config(name, list(overrides))
 
     return composed
 
@@ -137,16 +127,16 @@ def _own_logging() -> Iterator[None]:
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """``command("train" or "test", *arguments)``: run it as from a shell, in the temporary directory of the test."""
+    """``command("train", "test" or "demo", *arguments)``: run it as from a shell, in the test's temporary directory."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
     monkeypatch.chdir(tmp_path)
 
     def run(name: str, *arguments: str) -> Outcome:
-        from coseg.cli import test, train
+        from coseg.cli import demo, test, train
 
-        main = {"train": train.main, "test": test.main}[name]
+        main = {"train": train.main, "test": test.main, "demo": demo.main}[name]
         monkeypatch.setattr(sys, "argv", [f"coseg-{name}", *arguments])
         GlobalHydra.instance().clear()
         capsys.readouterr()

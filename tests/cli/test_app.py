@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from coseg.cli import app
 from coseg.errors import CosegError
@@ -50,3 +52,16 @@ def test_two_runs_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         folder.mkdir(parents=True)
         made.append(folder)
     assert len(set(made)) == 3
+
+
+def test_a_root_is_kept_absolute(
+    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is resumed, and its configuration read, from any directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COSEG_VOC_ROOT", raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    roots = {"photographs": str(tmp_path / "photographs"), "'~/voc'": "/home/somebody/voc", "null": None}
+    for given, kept in roots.items():
+        config = compose("train", "experiment=voc_mini", f"dataset.root={given}")
+        assert config.data.reader.root == kept

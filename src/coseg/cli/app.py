@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
+from coseg.training.errors import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,20 @@ def config_path() -> str:
     if importlib.util.find_spec("coseg.conf") is not None:
         return "pkg://coseg.conf"
     return str(Path(__file__).resolve().parents[3] / "conf")
+
+
+def compose_config(name: str, overrides: list[str]) -> DictConfig:
+    """The configuration that the command of `name`, ``train`` or ``test``, composes from these overrides.
+
+    Raises:
+        HydraException: an override does not fit.
+    """
+    register_resolvers()
+    path = config_path()
+    package = path.removeprefix("pkg://")
+    start = initialize_config_dir if path == package else initialize_config_module
+    with start(package, version_base="1.3"):
+        return hydra.compose(name, overrides)
 
 
 _new_folders: list[Path] = []
@@ -60,10 +76,15 @@ def _remove_empty_folders(output: Path) -> None:
             folder.rmdir()
 
 
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
 def register_resolvers() -> None:
-    """``${coseg.run_dir:runs,name,resume}`` and ``${coseg.either:condition,yes,no}``."""
+    """``${coseg.run_dir:runs,name,resume}``, ``${coseg.either:condition,yes,no}`` and ``${coseg.absolute:path}``."""
     OmegaConf.register_new_resolver("coseg.run_dir", _run_directory, replace=True)
     OmegaConf.register_new_resolver("coseg.either", lambda condition, yes, no: yes if condition else no, replace=True)
+    OmegaConf.register_new_resolver("coseg.absolute", _absolute, replace=True)
 
 
 def sentence(error: BaseException) -> str | None:
@@ -75,14 +96,22 @@ def sentence(error: BaseException) -> str | None:
     return str(error) if isinstance(error, CosegError) else None
 
 
+def tell(error: BaseException, where: str = "") -> int | None:
+    """Print the sentence for what a user can mend or has stopped; its exit code, or None for a defect."""
+    stop = Stopped.find(error)
+    told = stop.sentence if stop is not None else sentence(error)
+    if told is None:
+        return None
+    print(f"{where}{told}", file=sys.stderr)
+    return stop.code if stop is not None else BAD_INPUT
+
+
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run `job` on it, and end the process.
 
-    Exit codes: 0; 2 after a sentence; 128 + n after signal n; 1 after a defect, or a sweep with failed jobs.
-    In a sweep, a failed job is told and the next one runs.
+    Exit codes: 0; 2 after a sentence; 128 + n after signal n; 1 after a defect. In a sweep, a failed job is told and
+    the next one runs; the code is that of the failed jobs where they share one, otherwise 1.
     """
-    from coseg.training.errors import Stopped
-
     register_resolvers()
     _run_directory.cache_clear()
     _new_folders.clear()
@@ -93,22 +122,14 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         try:
             return job(config)
         except Exception as error:
-            stop = Stopped.find(error)
-            if stop is not None:
-                print(stop.sentence, file=sys.stderr)
-                if in_sweep:  # a signal ends the sweep, not one job
-                    raise SystemExit(stop.code) from None
-                codes.append(stop.code)
-                return None
-            told = sentence(error)
-            where = f"job {HydraConfig.get().job.num}: " if in_sweep else ""
-            if told is not None:
-                print(f"{where}{told}", file=sys.stderr)
-            elif in_sweep:
-                log.exception(f"{where}failed")
-            else:
+            code = tell(error, f"job {HydraConfig.get().job.num}: " if in_sweep else "")
+            if code is None and not in_sweep:
                 raise
-            codes.append(BAD_INPUT if told is not None else 1)
+            if code is None:
+                log.exception(f"job {HydraConfig.get().job.num}: failed")
+            elif code > 128 and in_sweep:  # a signal ends the sweep, not one job
+                raise SystemExit(code) from None
+            codes.append(code or 1)
         finally:
             _remove_empty_folders(Path(HydraConfig.get().runtime.output_dir))
         return None

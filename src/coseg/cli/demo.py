@@ -10,15 +10,11 @@ import time
 from pathlib import Path
 
 
-def main() -> None:
-    """Train the ``shapes`` experiment, test both of its test splits, and sum them up.
-
-    Arguments of the command line are Hydra overrides of the training, e.g. ``model=siamese``.
-    """
-    from hydra import compose, initialize_config_dir, initialize_config_module
+def demo(overrides: list[str]) -> None:
+    """Train the ``shapes`` experiment with these overrides, test both of its test splits, and sum them up."""
     from omegaconf import open_dict
 
-    from coseg.cli.app import config_path, register_resolvers
+    from coseg.cli.app import compose_config
     from coseg.evaluation.results import read_results
     from coseg.files import write_text_atomically
     from coseg.training.fit import fit, prepare_process
@@ -26,20 +22,12 @@ def main() -> None:
 
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    register_resolvers()
-    prepare_process(None)
-    path = config_path()
-    start = (
-        initialize_config_module(path.removeprefix("pkg://"), version_base="1.3")
-        if path.startswith("pkg://")
-        else initialize_config_dir(path, version_base="1.3")
-    )
-    folder = Path("runs", "demo")
-    with start:
-        training = compose("train", ["experiment=shapes", "name=demo", *sys.argv[1:]])
-        testing = compose("test", ["dataset=shapes", f"ckpt={folder / 'checkpoints' / 'best.ckpt'}"])
+    folder = Path("runs", "demo").resolve()
+    training = compose_config("train", ["experiment=shapes", "name=demo", *overrides])
+    testing = compose_config("test", ["dataset=shapes", f"ckpt='{folder / 'checkpoints' / 'best.ckpt'}'"])
     with open_dict(testing):
         testing.dataset = training.dataset  # the same pictures, whatever was overridden
+    prepare_process(training.threads)
     shutil.rmtree(folder, ignore_errors=True)
     fit(training, folder)
     seen, unseen = (read_results(path / "results.json") for path in score(testing))
@@ -54,6 +42,26 @@ def main() -> None:
     }
     write_text_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     print(json.dumps(summary, indent=2))
+
+
+def main() -> None:
+    """Entry point: arguments are Hydra overrides of the training, e.g. ``model=siamese``."""
+    from hydra.errors import HydraException
+
+    from coseg.cli.app import tell
+
+    try:
+        demo(sys.argv[1:])
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except HydraException as error:  # an override that does not fit: Hydra's own words and exit code
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    except Exception as error:
+        code = tell(error)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -117,8 +118,9 @@ def _each(ends: list[float]) -> float:
 
 def _memory() -> str:
     """Peak memory of this process and of its largest worker, and of the accelerator."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
     parts = [f"{own:.2f} GB"]
     if workers:
         parts.append(f"{workers:.2f} GB in a worker")

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
+from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
@@ -133,8 +134,15 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
             logger.finalize("success")
             if isinstance(logger, WandbLogger) and wandb.run is not None:
                 wandb.finish()
-    score = best.best_model_score
-    return float(score) if score is not None else float("nan")
+    return _best_score(best)
+
+
+def _best_score(best: ModelCheckpoint) -> float:
+    """From the checkpoint itself: spawned processes hand back where it lies, but not its score."""
+    if not best.best_model_path:
+        return float("nan")
+    score: Tensor = read_checkpoint(Path(best.best_model_path))["callbacks"][best.state_key]["best_model_score"]
+    return score.item()
 
 
 def describe(datamodule: PairDataModule, task: CosegTask) -> str:
