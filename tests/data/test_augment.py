@@ -12,6 +12,8 @@ from coseg.errors import CosegError
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "augmentation").glob("*.yaml"))
 SIZE = 48
 
+WANTED = np.array([1])
+
 COLOURS = {0: (0, 0, 200), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 0)}
 """Background blue, common red, other green, void black, like the padding of the shipped pipelines."""
 
@@ -62,7 +64,7 @@ def test_shipped_pipelines_end_at_the_training_size(path, shape):
     image, target = image[: shape[0], : shape[1]], target[: shape[0], : shape[1]]
     before = image.copy(), target.copy()
     for seed in range(5):
-        out, mask = augmentation(image, target, seed)
+        out, mask = augmentation(image, target, WANTED, seed)
         assert (out.shape, out.dtype) == ((SIZE, SIZE, 3), np.uint8)
         assert (mask.shape, mask.dtype) == ((SIZE, SIZE), np.uint8)
         assert set(np.unique(mask)) <= {0, 1, 2, 255}
@@ -75,7 +77,7 @@ def test_mask_stays_on_the_image(path):
     image, target = picture()
     agreement, displaced = [], []
     for seed in range(20):
-        out, mask = augmentation(image, target, seed)
+        out, mask = augmentation(image, target, WANTED, seed)
         agreement.append((shown(out) == mask).mean())
         displaced.append((shown(out) == mask[:, ::-1]).mean())
     assert min(agreement) > 0.85  # but for interpolation at the borders of blocks
@@ -87,9 +89,9 @@ def test_mask_stays_on_the_image(path):
 def test_equal_seeds_give_equal_results(path):
     image, target = picture()
     augmentation, other = shipped(path), shipped(path)
-    results = [augmentation(image, target, seed) for seed in range(12)]
+    results = [augmentation(image, target, WANTED, seed) for seed in range(12)]
     for seed in reversed(range(12)):  # whatever was drawn before
-        assert equal(other(image, target, seed), results[seed])
+        assert equal(other(image, target, WANTED, seed), results[seed])
     kinds = sum(not equal(result, results[0]) for result in results)
     if path.stem == "none":
         assert kinds == 0
@@ -100,7 +102,7 @@ def test_equal_seeds_give_equal_results(path):
 def test_neighbouring_seeds_differ():
     image, target = picture()
     augmentation = shipped(next(path for path in CONFIGS if path.stem == "crop"))
-    results = {augmentation(image, target, seed)[0].tobytes() for seed in range(30)}
+    results = {augmentation(image, target, WANTED, seed)[0].tobytes() for seed in range(30)}
     assert len(results) == 30
 
 
@@ -136,14 +138,14 @@ def corner(value=1):
 def test_a_crop_that_loses_the_common_object_is_drawn_again():
     image, target = corner()
     once, often = cropping(1), cropping(100)
-    lost = [not (once(image, target, seed)[1] == 1).any() for seed in range(40)]
+    lost = [not (once(image, target, WANTED, seed)[1] == 1).any() for seed in range(40)]
     assert 10 < sum(lost) < 40
     for seed in range(40):
-        out, mask = often(image, target, seed)
+        out, mask = often(image, target, WANTED, seed)
         assert (mask == 1).any()
         assert np.array_equal(shown(out), mask)
         if not lost[seed]:
-            assert equal((out, mask), once(image, target, seed))  # tries don't change a draw that is good
+            assert equal((out, mask), once(image, target, WANTED, seed))  # tries don't change a draw that is good
     assert once.pipeline.calls == 40 + 40 - sum(lost)
     assert 40 + sum(lost) <= often.pipeline.calls < 40 * 30
 
@@ -151,7 +153,7 @@ def test_a_crop_that_loses_the_common_object_is_drawn_again():
 def test_tries_are_bounded_and_the_last_draw_is_kept():
     image, target = corner()
     augmentation = cropping(7, A.Crop(x_min=60, y_min=60, x_max=90, y_max=90))
-    _, mask = augmentation(image, target, 0)
+    _, mask = augmentation(image, target, WANTED, 0)
     assert not mask.any()
     assert augmentation.pipeline.calls == 7
 
@@ -160,7 +162,7 @@ def test_tries_are_bounded_and_the_last_draw_is_kept():
 def test_without_a_common_object_one_draw_is_enough(value):
     augmentation = cropping(7)
     for seed in range(10):
-        augmentation(*corner(value), seed)
+        augmentation(*corner(value), WANTED, seed)
     assert augmentation.pipeline.calls == 10
 
 
@@ -169,7 +171,7 @@ def test_without_a_common_object_one_draw_is_enough(value):
 
 def test_transforms_that_end_at_another_size():
     with pytest.raises(CosegError, match=r"end at \(30, 30\), but augmentation\.size is 40: let the last of them"):
-        Augmentation([A.Resize(height=30, width=30)], size=40)(*picture(), 0)
+        Augmentation([A.Resize(height=30, width=30)], size=40)(*picture(), WANTED, 0)
 
 
 @pytest.mark.parametrize("tries", [0, -1])

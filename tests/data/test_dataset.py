@@ -63,6 +63,8 @@ def test_items(i, j, common):
         assert image[:, 3, 3].tolist() == [10 * k, 10 * k, 10 * k + 5]
         assert np.array_equal(target.numpy(), naive_target(catalog.labels(k), common))
         assert (target == 255).sum() == SIZE[1] - 1
+        assert item[f"labels_{side}"].dtype == torch.uint8
+        assert np.array_equal(item[f"labels_{side}"].numpy(), catalog.labels(k))
     assert (item["pair"].dtype, item["pair"].tolist()) == (torch.int64, [i, j])
     assert (item["common"].dtype, item["common"].tolist()) == (torch.bool, [label in common for label in (1, 2, 3)])
 
@@ -78,21 +80,23 @@ def test_negative_pair_has_empty_masks():
 def test_each_image_is_transformed_on_its_own():
     calls = []
 
-    def flip(image, target, seed):
+    def flip(image, labels, wanted, seed):
+        assert wanted.tolist() == [2]  # the label of the dog, which both hold
         calls.append(seed)
-        return image[:, ::-1], target[:, ::-1]  # views that run backwards
+        return image[:, ::-1], labels[:, ::-1]  # views that run backwards
 
     plain, flipped = PairDataset(Stripes())[Draw(0, 1, 7)], PairDataset(Stripes(), flip)[Draw(0, 1, 7)]
-    assert torch.equal(flipped["target_b"], plain["target_b"].flip(-1))
+    for part in ("target_b", "labels_a"):
+        assert torch.equal(flipped[part], plain[part].flip(-1))
     assert torch.equal(flipped["image_a"], plain["image_a"].flip(-1))
     PairDataset(Stripes(), flip)[Draw(0, 1, 8)]
     assert len(set(calls)) == 4  # the sides of a pair, and of pairs with other seeds, are drawn independently
 
 
 def test_transform_gets_what_the_catalog_gives():
-    def check(image, target, seed):
-        assert (image.shape, image.dtype, target.shape, target.dtype) == ((*SIZE, 3), np.uint8, SIZE, np.uint8)
-        return image[:4, :4], target[:4, :4]
+    def check(image, labels, wanted, seed):
+        assert (image.shape, image.dtype, labels.shape, labels.dtype) == ((*SIZE, 3), np.uint8, SIZE, np.uint8)
+        return image[:4, :4], labels[:4, :4]
 
     item = PairDataset(Stripes(), check)[Draw(0, 1, 0)]
     assert tuple(item["image_b"].shape) == (3, 4, 4)
@@ -106,6 +110,8 @@ def test_collate_stacks():
         "image_b": ((2, 3, *SIZE), torch.uint8),
         "target_a": ((2, *SIZE), torch.uint8),
         "target_b": ((2, *SIZE), torch.uint8),
+        "labels_a": ((2, *SIZE), torch.uint8),
+        "labels_b": ((2, *SIZE), torch.uint8),
         "pair": ((2, 2), torch.int64),
         "common": ((2, 3), torch.bool),
     }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,32 +8,19 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from coseg.data.dataset import Draw, PairDataset, collate
 from coseg.errors import CosegError
-from coseg.training.build import build
+from coseg.training.build import build, plain
 from coseg.training.checkpoint import load_task, read_checkpoint
-from coseg.training.fit import make_datamodule, make_task, make_trainer
-from coseg.training.task import CosegTask, pair_loss
+from coseg.training.fit import fit, make_datamodule, make_task, make_trainer
+from coseg.training.task import CosegTask
 
 NETWORK = {
     "_target_": "coseg.models.siamese.SiameseNetwork",
     "encoder": {"_target_": "coseg.models.encoder.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
 }
-
-
-def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
-    logits = torch.tensor([[[[2.0, 0.0, -1.0, 0.5]], [[0.0, 1.0, 3.0, 0.5]]]])  # (1, 2, 1, 4)
-    target = torch.tensor([[[0, 1, 2, 255]]], dtype=torch.uint8)
-
-    def cost(background: float, foreground: float, truth: int) -> float:
-        chosen = foreground if truth else background
-        return math.log(math.exp(background) + math.exp(foreground)) - chosen
-
-    three = cost(2, 0, 0) + cost(0, 1, 1) + cost(-1, 3, 0)  # the other object, 2, is background
-    assert pair_loss(logits, target, "ignored").item() == pytest.approx(three / 3, rel=1e-6)
-    assert pair_loss(logits, target, "background").item() == pytest.approx((three + cost(0.5, 0.5, 0)) / 4, rel=1e-6)
-    assert pair_loss(logits, torch.full_like(target, 255), "ignored").item() == 0
 
 
 def test_both_sides_add_up() -> None:
@@ -51,6 +37,32 @@ def test_both_sides_add_up() -> None:
         for x in range(7)
     )
     assert task.loss(batch, *sides).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_step_adds_the_weighted_semantic_loss(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    config = tiny("task.semantic=0.5", "trainer.max_epochs=1")
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")
+    torch.manual_seed(0)
+    task = make_task(config, datamodule.catalog("train").class_names).eval()
+    logged: dict[str, float] = {}
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign,assignment]
+    batch = next(iter(datamodule.train_dataloader()))
+    with torch.no_grad():
+        loss = float(task.training_step(batch, 0))
+        pairs = float(task.loss(batch, *task(batch["image_a"], batch["image_b"])))
+        assert task.semantic_loss is not None
+        semantic = sum(
+            0.5 * float(task.semantic_loss(task.network.encode(batch[f"image_{side}"]), batch[f"labels_{side}"]))  # type: ignore[literal-required]
+            for side in "ab"
+        )
+    assert logged == pytest.approx({"train/loss": pairs, "train/semantic_loss": semantic}, rel=1e-5)
+    assert loss == pytest.approx(pairs + 0.5 * semantic, rel=1e-5)
+
+    fit(config, tmp_path)  # and its checkpoint opens alone
+    loaded = load_task(tmp_path / "checkpoints" / "last.ckpt")
+    assert loaded.semantic_loss is not None
+    assert loaded.semantic_loss.layer.out_channels == len(datamodule.catalog("train").class_names) + 1
 
 
 def pairs_of(datamodule: Any, role: str) -> Iterator[tuple[Any, Any]]:
@@ -94,6 +106,16 @@ def test_auto_is_the_number_of_steps_of_the_whole_training(tiny: Callable[..., D
     schedule = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["lr_schedulers"][0]
     assert schedule["total_steps"] == 8  # 2 epochs of 16 pairs in batches of 4
     assert schedule["last_epoch"] == 8
+
+
+def test_the_shipped_schedule_has_any_number_of_steps(compose: Callable[..., DictConfig]) -> None:
+    shipped = plain(compose("train", "schedule=one_cycle").schedule)
+    for steps in range(2, 201):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        schedule = build({**shipped, "total_steps": steps}, LRScheduler, "schedule", optimizer=optimizer)
+        optimizer.step()
+        schedule.step()
+        assert 0 < schedule.get_last_lr()[0] <= shipped["max_lr"]
 
 
 def primitive(value: object) -> bool:

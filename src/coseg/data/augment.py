@@ -11,7 +11,6 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.dataset import COMMON
 from coseg.errors import CosegError
 
 
@@ -22,7 +21,7 @@ class _Pipeline(Protocol):
 
 
 class Augmentation:
-    """An albumentations pipeline applied to an image and its target map.
+    """An albumentations pipeline applied to an image and its label map.
 
     The pipeline is seeded afresh before each image: left to itself, albumentations draws the same numbers in every
     forked worker. When a draw loses the common object (a crop beside it), the image is drawn again, at most `tries`
@@ -45,15 +44,20 @@ class Augmentation:
         self.tries = tries
 
     def __call__(
-        self, image: NDArray[np.uint8], target: NDArray[np.uint8], seed: int
+        self, image: NDArray[np.uint8], labels: NDArray[np.uint8], wanted: NDArray[np.intp], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Augment `image` (H, W, 3) and `target` (H, W); a pure function of its arguments."""
-        wanted = bool((target == COMMON).any())
+        """Augment `image` (H, W, 3) and `labels` (H, W), of which one that is `wanted` should stay in the picture.
+
+        A pure function of its arguments.
+        """
+        table = np.zeros(256, np.bool_)
+        table[wanted] = True
+        present = bool(table[labels].any())
         seeds = np.random.SeedSequence(seed).generate_state(self.tries)
         for one in seeds:
             self.pipeline.set_random_seed(int(one))
-            drawn = self.pipeline(image=image, mask=target)
-            if not wanted or (drawn["mask"] == COMMON).any():
+            drawn = self.pipeline(image=image, mask=labels)
+            if not present or table[drawn["mask"]].any():
                 break
         if drawn["mask"].shape != (self.size, self.size):
             raise CosegError(

@@ -36,7 +36,8 @@ class PairDataModule(L.LightningDataModule):
             them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
         workers: processes that make batches; 0 makes them in the main process.
-        cache_gb: bound in GB on the cache of a split's decoded images, which the workers share; 0 turns it off.
+        cache_gb: bound in GB on the cache of a split's decoded images, which the workers of one training process
+            share; 0 turns it off.
         seed: seeds the order of pairs and the augmentation.
     """
 

@@ -19,8 +19,12 @@ COMMON = 1
 OTHER = 2
 """Target value of the pixels of a class that the partner lacks: background, but salient."""
 
-Transform = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-"""``(image, target, seed) -> (image, target)``, a pure function of its arguments."""
+Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Transform = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.intp], int], Images]
+"""``(image, labels, wanted, seed) -> (image, labels)``, a pure function of its arguments.
+
+`wanted` are the labels of which one should stay in the picture: those of the common classes.
+"""
 
 
 class Draw(NamedTuple):
@@ -36,6 +40,7 @@ class PairBatch(TypedDict):
 
     `image_a`, `image_b`: uint8 (B, 3, H, W) and (B, 3, H', W').
     `target_a`, `target_b`: uint8 (B, H, W) and (B, H', W'): 0 background, 1 common, 2 other object, 255 void.
+    `labels_a`, `labels_b`: likewise, the label maps: 0 background, k + 1 class k, 255 void.
     `pair`: int64 (B, 2), the indices of the two images in the catalog.
     `common`: bool (B, K), the classes that both images hold.
     """
@@ -44,6 +49,8 @@ class PairBatch(TypedDict):
     image_b: Tensor
     target_a: Tensor
     target_b: Tensor
+    labels_a: Tensor
+    labels_b: Tensor
     pair: Tensor
     common: Tensor
 
@@ -55,6 +62,11 @@ def target_table(common: NDArray[np.bool_]) -> NDArray[np.uint8]:
     table[VOID] = VOID
     table[1 : 1 + len(common)][common] = COMMON
     return table
+
+
+def labels_of(classes: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The labels of the classes that bool (K,) marks."""
+    return np.flatnonzero(classes) + 1
 
 
 class PairDataset(Dataset[PairBatch]):
@@ -74,24 +86,23 @@ class PairDataset(Dataset[PairBatch]):
     def __getitem__(self, draw: Draw) -> PairBatch:
         i, j, seed = draw
         common = self.catalog.presence[i] & self.catalog.presence[j]
+        image_a, labels_a = self._side(i, common, 2 * seed)
+        image_b, labels_b = self._side(j, common, 2 * seed + 1)
         table = target_table(common)
-        image_a, target_a = self._side(i, table, 2 * seed)
-        image_b, target_b = self._side(j, table, 2 * seed + 1)
         return PairBatch(
-            image_a=image_a,
-            image_b=image_b,
-            target_a=target_a,
-            target_b=target_b,
+            image_a=torch.from_numpy(np.ascontiguousarray(image_a.transpose(2, 0, 1))),
+            image_b=torch.from_numpy(np.ascontiguousarray(image_b.transpose(2, 0, 1))),
+            target_a=torch.from_numpy(table[labels_a]),
+            target_b=torch.from_numpy(table[labels_b]),
+            labels_a=torch.from_numpy(np.ascontiguousarray(labels_a)),
+            labels_b=torch.from_numpy(np.ascontiguousarray(labels_b)),
             pair=torch.tensor([i, j]),
             common=torch.from_numpy(common),
         )
 
-    def _side(self, i: int, table: NDArray[np.uint8], seed: int) -> tuple[Tensor, Tensor]:
-        image, target = self.catalog.image(i), table[self.catalog.labels(i)]
-        if self.transform is not None:
-            image, target = self.transform(image, target, seed)
-        channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
-        return torch.from_numpy(channels_first), torch.from_numpy(np.ascontiguousarray(target))
+    def _side(self, i: int, common: NDArray[np.bool_], seed: int) -> Images:
+        image, labels = self.catalog.image(i), self.catalog.labels(i)
+        return (image, labels) if self.transform is None else self.transform(image, labels, labels_of(common), seed)
 
 
 def collate(items: list[PairBatch]) -> PairBatch:

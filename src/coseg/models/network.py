@@ -70,18 +70,20 @@ class CosegNetwork(nn.Module, ABC):
                     sums[k] = logits if total is None else total + logits
         return [total / (len(features) - 1) for total in sums if total is not None]
 
+    def encode_pairs(self, images_a: Tensor, images_b: Tensor) -> tuple[Any, Any]:
+        """Features of both sides of B pairs, in one pass where all images have one size."""
+        if images_a.shape == images_b.shape and images_a.dtype == images_b.dtype:
+            return _halves(self.encode(torch.cat((images_a, images_b))))
+        return self.encode(images_a), self.encode(images_b)
+
     def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of B pairs: (B, 3, H, W) and (B, 3, H', W') to (B, 2, H, W) and (B, 2, H', W')."""
-        if images_a.shape == images_b.shape and images_a.dtype == images_b.dtype:
-            features_a, features_b = _halves(self.encode(torch.cat((images_a, images_b))))
-        else:
-            features_a, features_b = self.encode(images_a), self.encode(images_b)
-        return self.cosegment(features_a, features_b, _size(images_a), _size(images_b))
+        return self.cosegment(*self.encode_pairs(images_a, images_b), image_size(images_a), image_size(images_b))
 
     def resize(self, images: Tensor) -> Tensor:
         """Images as float in 0..1, at `input_size` if there is one."""
         images = unit_range(images)
-        if self.input_size is None or _size(images) == (self.input_size, self.input_size):
+        if self.input_size is None or image_size(images) == (self.input_size, self.input_size):
             return images
         size = (self.input_size, self.input_size)
         return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
@@ -90,8 +92,10 @@ class CosegNetwork(nn.Module, ABC):
         """Logits of the padded (and resized) image back at the image's own `size`, as float32."""
         height, width = size if self.input_size is None else (self.input_size, self.input_size)
         logits = logits[..., :height, :width].float()
-        if _size(logits) != (height, width):
-            raise ValueError(f"features of an image of at most {_size(logits)} pixels were given with the size {size}")
+        if image_size(logits) != (height, width):
+            raise ValueError(
+                f"features of an image of at most {image_size(logits)} pixels were given with the size {size}"
+            )
         if (height, width) != tuple(size):
             logits = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
         return logits
@@ -142,7 +146,8 @@ def require_group(features: Sequence[Any]) -> None:
         raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
 
 
-def _size(images: Tensor) -> Size:
+def image_size(images: Tensor) -> Size:
+    """Height and width of (..., H, W)."""
     return images.shape[-2], images.shape[-1]
 
 

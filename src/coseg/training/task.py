@@ -8,33 +8,16 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from coseg.data.catalog import VOID
-from coseg.data.dataset import COMMON, PairBatch
+from coseg.data.dataset import PairBatch
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES
-from coseg.models.network import CosegNetwork
+from coseg.models.network import CosegNetwork, image_size
 from coseg.training.build import build, build_network, without_weights
-
-
-def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
-    """Cross-entropy of one image of each pair, the mean over its pixels.
-
-    Args:
-        logits: (B, 2, H, W), background and foreground.
-        target: uint8 (B, H, W), the values of `coseg.data.dataset`; other objects are background.
-        void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
-    """
-    truth = (target == COMMON).long()
-    if void == "background":
-        return F.cross_entropy(logits, truth)
-    truth[target == VOID] = -100
-    # The mean over no pixel at all is nan: an image that is nothing but void adds nothing instead.
-    return F.cross_entropy(logits, truth, ignore_index=-100, reduction="sum") / (truth >= 0).sum().clamp(min=1)
+from coseg.training.losses import SemanticLoss, pair_loss
 
 
 class CosegTask(L.LightningModule):
@@ -51,6 +34,7 @@ class CosegTask(L.LightningModule):
         class_names: K names, in the order of the columns of a batch's `common`.
         void: the loss's treatment of void pixels, ``ignored`` or ``background``.
         score_void: likewise in the scores of validation.
+        semantic: weight of `SemanticLoss` in training; 0: none.
         channels_last: memory layout of the network.
         compile: compile the network with `torch.compile`.
     """
@@ -63,6 +47,7 @@ class CosegTask(L.LightningModule):
         class_names: tuple[str, ...] | list[str] = (),
         void: str = "ignored",
         score_void: str = "background",
+        semantic: float = 0.0,
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
@@ -76,12 +61,16 @@ class CosegTask(L.LightningModule):
         self.network: CosegNetwork = build_network(network)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.classes = len(class_names)
+        self.semantic = semantic
+        self.semantic_loss = SemanticLoss(self.network, self.classes) if semantic else None
         if compile:
-            self.network.compile()  # in place: the names of the parameters stay
+            for part in self.network.children():
+                part.compile()  # in place: the names of the parameters stay
         self.optimizer = dict(optimizer or {"_target_": "torch.optim.Adam", "lr": 1e-5})
         self.schedule = dict(schedule) if schedule else None
         self.void = void
-        self.val_scores = PairScores(len(class_names), score_void)
+        self.val_scores = PairScores(self.classes, score_void)
 
     def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both images; see `CosegNetwork.forward`."""
@@ -93,9 +82,17 @@ class CosegTask(L.LightningModule):
         return pair_loss(logits_a, batch["target_a"], self.void) + pair_loss(logits_b, batch["target_b"], self.void)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """One step; see Lightning."""
-        loss = self.loss(batch, *self(batch["image_a"], batch["image_b"]))
+        """One step; see Lightning. ``train/loss`` is that of the pairs, as ``val/loss``."""
+        features_a, features_b = self.network.encode_pairs(batch["image_a"], batch["image_b"])
+        size_a, size_b = image_size(batch["image_a"]), image_size(batch["image_b"])
+        logits_a, logits_b = self.network.cosegment(features_a, features_b, size_a, size_b)
+        loss = self.loss(batch, logits_a, logits_b)
         self.log("train/loss", loss, prog_bar=True)
+        if self.semantic_loss is not None:
+            semantic_a = self.semantic_loss(features_a, batch["labels_a"])
+            semantic = (semantic_a + self.semantic_loss(features_b, batch["labels_b"])) / 2
+            self.log("train/semantic_loss", semantic)
+            loss = loss + self.semantic * semantic
         return loss
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:

@@ -1,0 +1,72 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.data.catalog import BACKGROUND, VOID
+from coseg.data.dataset import COMMON
+from coseg.errors import CosegError
+from coseg.models.network import CosegNetwork, EncoderDecoderNetwork
+
+_IGNORED = -100
+
+
+def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
+    """Cross-entropy of one image of each pair, the mean over its pixels.
+
+    Args:
+        logits: (B, 2, H, W), background and foreground.
+        target: uint8 (B, H, W), the values of `coseg.data.dataset`; other objects are background.
+        void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
+    """
+    truth = (target == COMMON).long()
+    if void == "ignored":
+        truth[target == VOID] = _IGNORED
+    return _cross_entropy(logits, truth)
+
+
+class SemanticLoss(nn.Module):
+    """Cross-entropy of the class of each pixel, told from the features of its image alone by a linear layer.
+
+    Training adds it to the loss of the pairs so that features tell classes apart, which matching needs and pairs by
+    themselves teach slowly. The layer serves nothing else: a network is used without it.
+
+    Args:
+        network: its encoder gives the number of channels.
+        classes: K.
+
+    Raises:
+        CosegError: `network` has no single feature map.
+    """
+
+    def __init__(self, network: CosegNetwork, classes: int) -> None:
+        super().__init__()
+        if not isinstance(network, EncoderDecoderNetwork):
+            raise CosegError(
+                f"task.semantic needs a network with one encoder, which {type(network).__name__} has not: set it to 0."
+            )
+        self.layer = nn.Conv2d(network.encoder.out_channels, classes + 1, 1)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The mean over background pixels and the mean over the pixels of objects, halved: they weigh the same.
+
+        Every second pixel of each row and column is enough.
+
+        Args:
+            features: (B, C, h, w).
+            labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
+        """
+        truth = labels[:, ::2, ::2].long()
+        truth[truth == VOID] = _IGNORED
+        logits = F.interpolate(self.layer(features).float(), truth.shape[-2:], mode="bilinear", align_corners=False)
+        background = _cross_entropy(logits, truth.where(truth <= BACKGROUND, _IGNORED))
+        objects = _cross_entropy(logits, truth.where(truth > BACKGROUND, _IGNORED))
+        return (background + objects) / 2
+
+
+def _cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    # The mean over no pixel at all is nan: images that are nothing but void add nothing instead.
+    total = F.cross_entropy(logits, truth, ignore_index=_IGNORED, reduction="sum")
+    return total / (truth != _IGNORED).sum().clamp(min=1)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.models.encoder import VGG16Encoder
+from coseg.models.network import CosegNetwork, Size
+from coseg.models.siamese import SiameseNetwork
+from coseg.training.losses import SemanticLoss, pair_loss
+
+
+def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
+    logits = torch.tensor([[[[2.0, 0.0, -1.0, 0.5]], [[0.0, 1.0, 3.0, 0.5]]]])  # (1, 2, 1, 4)
+    target = torch.tensor([[[0, 1, 2, 255]]], dtype=torch.uint8)
+
+    def cost(background: float, foreground: float, truth: int) -> float:
+        chosen = foreground if truth else background
+        return math.log(math.exp(background) + math.exp(foreground)) - chosen
+
+    three = cost(2, 0, 0) + cost(0, 1, 1) + cost(-1, 3, 0)  # the other object, 2, is background
+    assert pair_loss(logits, target, "ignored").item() == pytest.approx(three / 3, rel=1e-6)
+    assert pair_loss(logits, target, "background").item() == pytest.approx((three + cost(0.5, 0.5, 0)) / 4, rel=1e-6)
+    assert pair_loss(logits, torch.full_like(target, 255), "ignored").item() == 0
+
+
+@pytest.fixture
+def semantic() -> SemanticLoss:
+    torch.manual_seed(0)
+    return SemanticLoss(SiameseNetwork(VGG16Encoder(width=0.125, stride=8)), classes=3)
+
+
+def test_semantic_loss_of_constant_features(semantic: SemanticLoss) -> None:
+    """The same scores everywhere, so that each labelled pixel costs -log of its class's share; void costs nothing."""
+    features = torch.rand(2, semantic.layer.in_channels, 1, 1).expand(-1, -1, 2, 3)
+    labels = torch.tensor([0, 1, 3, 255, 2, 0], dtype=torch.uint8).repeat(2, 8, 3)[:, :, :17].contiguous()
+    labels[1] = labels[1].roll(1, -1)
+    costs: dict[bool, list[float]] = {False: [], True: []}  # background, objects
+    for b in range(2):
+        weight, bias = semantic.layer.weight.detach()[..., 0, 0], semantic.layer.bias
+        assert bias is not None
+        shares = (weight @ features[b, :, 0, 0] + bias.detach()).softmax(0)
+        seen = labels[b, ::2, ::2].flatten().tolist()
+        for label in seen:
+            if label != 255:
+                costs[label > 0].append(-math.log(float(shares[label])))
+    assert len(costs[False]) != len(costs[True])
+    means = [sum(each) / len(each) for each in costs.values()]
+    assert semantic(features, labels).item() == pytest.approx(sum(means) / 2, rel=1e-5)
+
+
+def test_semantic_loss_falls_to_nothing(semantic: SemanticLoss) -> None:
+    """Features and labels that agree place by place can be told apart: rows and columns are not mixed up."""
+    labels = torch.zeros(1, 32, 48, dtype=torch.uint8)
+    labels[:, :16, 24:] = 2
+    labels[:, 16:, :24] = 3
+    labels[:, 14:18] = labels[:, :, 22:26] = 255  # scores change over from one class to the next
+    features = torch.zeros(1, semantic.layer.in_channels, 16, 24)
+    features[:, 2, :8, 12:] = features[:, 3, 8:, :12] = 1
+    features[:, 0] = 1 - features.sum(1)
+    with torch.no_grad():
+        semantic.layer.weight.zero_()
+        semantic.layer.weight[:, :4, 0, 0] = 30 * torch.eye(4)
+    assert semantic(features, labels).item() < 1e-6
+    assert semantic(features.flip(2), labels).item() > 1
+    assert semantic(features.flip(3), labels).item() > 1
+
+
+def test_semantic_loss_of_nothing_but_void(semantic: SemanticLoss) -> None:
+    features = torch.rand(1, semantic.layer.in_channels, 2, 2)
+    assert semantic(features, torch.full((1, 16, 16), 255, dtype=torch.uint8)).item() == 0
+
+
+def test_semantic_loss_needs_an_encoder() -> None:
+    class Other(CosegNetwork):
+        def encode(self, images: Tensor) -> Tensor:
+            return images
+
+        def cosegment(
+            self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size
+        ) -> tuple[Tensor, Tensor]:
+            return features_a, features_b
+
+    with pytest.raises(CosegError, match=r"task\.semantic needs a network with one encoder, which Other has not"):
+        SemanticLoss(Other(), 3)
