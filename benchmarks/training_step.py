@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="steps of a run")
     arguments, overrides = parser.parse_known_args()
     prepare_process(None)
-    config = compose_config("train", [*overrides, "data.workers=0", "schedule=constant"])
+    config = compose_config("train", [*overrides, "data.workers=0", "schedule=constant", "task.semantic=0"])
     L.seed_everything(0, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")
