@@ -16,7 +16,7 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from coseg.cli.app import compose_config
+from coseg.cli.app import compose_config, guard
 from coseg.training.fit import make_datamodule, prepare_process
 
 ROUNDS = 3
@@ -70,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guard(main)

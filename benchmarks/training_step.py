@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from coseg.cli.app import compose_config
+from coseg.cli.app import compose_config, guard
 from coseg.training.fit import make_datamodule, make_task, make_trainer, prepare_process
 
 
@@ -110,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guard(main)

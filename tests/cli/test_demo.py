@@ -35,8 +35,12 @@ def test_summary(command: Command, tmp_path: Path, tiny_overrides: dict[str, tup
 def test_bad_override(
     override: str, code: int, words: list[str], command: Command, tmp_path: Path, tiny_overrides: dict[str, tuple[str]]
 ) -> None:
+    earlier = tmp_path / "runs" / "demo" / "summary.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier demo")
     found, out, err = command("demo", *tiny_overrides["train"], override)
     assert found == code
     assert all(word in err for word in words)
     assert "Traceback" not in out + err
-    assert not list(tmp_path.iterdir())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [earlier]
+    assert earlier.read_text() == "of an earlier demo"

@@ -16,6 +16,7 @@ from typing import Any
 import hydra
 from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -104,6 +105,22 @@ def tell(error: BaseException, where: str = "") -> int | None:
         return None
     print(f"{where}{told}", file=sys.stderr)
     return stop.code if stop is not None else BAD_INPUT
+
+
+def guard(job: Callable[[], Any]) -> None:
+    """Run `job`, which composes its configuration itself, and end the process with the exit codes of `run`."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except HydraException as error:  # an override that does not fit: Hydra's own words and exit code
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    except Exception as error:
+        code = tell(error)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
 
 
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:

@@ -7,7 +7,25 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[None]:
+    """Put `folder` aside while a new one is made, and back where none was."""
+    previous = folder.with_name(f".{folder.name}-previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if folder.exists():
+        folder.rename(previous)
+    try:
+        yield
+    finally:
+        if previous.exists() and not any(path.is_file() for path in folder.rglob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+            previous.rename(folder)
+        shutil.rmtree(previous, ignore_errors=True)
 
 
 def demo(overrides: list[str]) -> None:
@@ -28,8 +46,8 @@ def demo(overrides: list[str]) -> None:
     with open_dict(testing):
         testing.dataset = training.dataset  # the same pictures, whatever was overridden
     prepare_process(training.threads)
-    shutil.rmtree(folder, ignore_errors=True)
-    fit(training, folder)
+    with _replacing(folder):
+        fit(training, folder)
     seen, unseen = (read_results(path / "results.json") for path in score(testing))
     summary = {
         "seen": seen["jaccard"],
@@ -46,22 +64,9 @@ def demo(overrides: list[str]) -> None:
 
 def main() -> None:
     """Entry point: arguments are Hydra overrides of the training, e.g. ``model=siamese``."""
-    from hydra.errors import HydraException
+    from coseg.cli.app import guard
 
-    from coseg.cli.app import tell
-
-    try:
-        demo(sys.argv[1:])
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except HydraException as error:  # an override that does not fit: Hydra's own words and exit code
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
-    except Exception as error:
-        code = tell(error)
-        if code is None:
-            raise
-        raise SystemExit(code) from None
+    guard(lambda: demo(sys.argv[1:]))
 
 
 if __name__ == "__main__":

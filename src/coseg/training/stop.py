@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
@@ -65,8 +66,11 @@ class StopOnSignal(Callback):
         """Where Lightning can go on after a restart: the step is applied."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
             return
-        self._saved = self._asked(trainer)
-        if self._saved or self._due(trainer):
+        asked = self.received is not None
+        due = 0 < self.seconds <= time.monotonic() - self._written
+        wanted = self._largest(trainer, 2 if asked else int(due))
+        self._saved = wanted == 2
+        if wanted:
             trainer.save_checkpoint(self.path)
             self._written = time.monotonic()
 
@@ -79,16 +83,15 @@ class StopOnSignal(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave between two epochs, if the signal came so late."""
-        if self._asked(trainer) and self.path.exists():
+        if self._largest(trainer, int(self.received is not None)) and self.path.exists():
             raise Stopped(self.path, self.received or signal.SIGTERM)
 
-    def _asked(self, trainer: L.Trainer) -> bool:
-        asked = self.received is not None
-        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
-
-    def _due(self, trainer: L.Trainer) -> bool:
-        due = 0 < self.seconds <= time.monotonic() - self._written
-        return trainer.strategy.broadcast(due) if trainer.world_size > 1 and self.seconds else due
+    def _largest(self, trainer: L.Trainer, wanted: int) -> int:
+        """Of what each process wants: they have to agree, and one message between them says it all."""
+        if trainer.world_size == 1:
+            return wanted
+        value = torch.tensor(wanted, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(value, reduce_op="max"))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give the signals back."""
