@@ -57,6 +57,7 @@ def results(**changes: Any) -> dict[str, Any]:
         "references": {"all_foreground": 0.1, "constant": 0.2, "all_objects": 0.4},
         "model": "cross_correlation",
         "checkpoint": None,
+        "input_size": None,
         "seconds": 1.23456789,
         "draws": 50,
     }
@@ -91,7 +92,7 @@ def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
     assert found == built == read_results(tmp_path / "results.json")
     assert " ".join(found) == (
         "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "
-        "jaccard_distractor pixel_accuracy intervals per_class references model checkpoint seconds"
+        "jaccard_distractor pixel_accuracy intervals per_class references model checkpoint input_size seconds"
     )
     assert (found["pairs"], found["images"], found["jaccard"], found["seconds"]) == (3, 3, 0.441667, 1.234568)
     assert found["jaccard_distractor"] is None
@@ -119,6 +120,8 @@ def test_the_table_is_aligned() -> None:
     assert next(line for line in lines if line.startswith("jaccard_distractor"))[at : at + 5] == "    -"
     assert not any(line.startswith("dog") for line in lines)
     assert "untrained" in format_table(results())
+    assert "model cross_correlation, weights" in lines[2]
+    assert "model cross_correlation at 96 x 96, weights" in format_table(results(input_size=96))
 
 
 def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:

@@ -38,18 +38,41 @@ def test_semantic_loss_of_constant_features(semantic: SemanticLoss) -> None:
     features = torch.rand(2, semantic.layer.in_channels, 1, 1).expand(-1, -1, 2, 3)
     labels = torch.tensor([0, 1, 3, 255, 2, 0], dtype=torch.uint8).repeat(2, 8, 3)[:, :, :17].contiguous()
     labels[1] = labels[1].roll(1, -1)
-    costs: dict[bool, list[float]] = {False: [], True: []}  # background, objects
+    weighted: dict[bool, list[tuple[float, float]]] = {False: [], True: []}  # background, objects: weight and cost
     for b in range(2):
         weight, bias = semantic.layer.weight.detach()[..., 0, 0], semantic.layer.bias
         assert bias is not None
         shares = (weight @ features[b, :, 0, 0] + bias.detach()).softmax(0)
         seen = labels[b, ::2, ::2].flatten().tolist()
-        for label in seen:
-            if label != 255:
-                costs[label > 0].append(-math.log(float(shares[label])))
-    assert len(costs[False]) != len(costs[True])
-    means = [sum(each) / len(each) for each in costs.values()]
+        for label in set(seen) - {255}:
+            pixels = seen.count(label)
+            total = pixels if label == 0 else pixels / max(pixels, len(seen) / 100)  # each class once in each image
+            weighted[label > 0].append((total, -math.log(float(shares[label]))))
+    assert len(weighted[True]) > 3
+    means = [sum(w * cost for w, cost in each) / sum(w for w, _ in each) for each in weighted.values()]
     assert semantic(features, labels).item() == pytest.approx(sum(means) / 2, rel=1e-5)
+
+
+def test_a_small_object_weighs_as_much_as_a_large_one(semantic: SemanticLoss) -> None:
+    def losses(side: int) -> tuple[float, float]:
+        """With scores that get the large object, or the small one, of class 3, wrong."""
+        labels = torch.full((1, 40, 40), 1, dtype=torch.uint8)
+        labels[:, :side, :side] = 3
+        features = torch.zeros(1, semantic.layer.in_channels, 1, 1)
+        result = []
+        for wrong in (1, 3):
+            with torch.no_grad():
+                semantic.layer.weight.zero_()
+                semantic.layer.bias.zero_()  # type: ignore[union-attr]
+                semantic.layer.bias[wrong] = -5  # type: ignore[index]
+            result.append(semantic(features, labels).item())
+        return result[0], result[1]
+
+    large, small = losses(side=10)
+    assert small == pytest.approx(large, rel=1e-5)
+    large, small = losses(side=2)  # one counted pixel of 400: a quarter of a hundredth
+    right = math.log(3 + math.exp(-5)) / 2
+    assert (small - right) / (large - right) == pytest.approx(0.25, rel=1e-4)
 
 
 def test_semantic_loss_falls_to_nothing(semantic: SemanticLoss) -> None:

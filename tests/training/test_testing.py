@@ -14,6 +14,7 @@ from PIL import Image
 
 from coseg.data.readers.shapes import ShapesReader
 from coseg.data.readers.write import write_voc
+from coseg.errors import CosegError
 from coseg.evaluation.results import read_pairs
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score
@@ -33,7 +34,7 @@ def test_scores_are_those_of_each_pair(
     assert folder == trained / "test" / "shapes-seen-paper"
     results = json.loads((folder / "results.json").read_text())
     keys = "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "
-    keys += "jaccard_distractor pixel_accuracy per_class references model checkpoint seconds"
+    keys += "jaccard_distractor pixel_accuracy per_class references model checkpoint input_size seconds"
     assert set(keys.split()) <= results.keys()
 
     # The same by loops over pixels and pairs, from nothing but the reader and the network.
@@ -104,6 +105,31 @@ def test_a_sample_is_never_complete(
     assert results["pairs"] == 3
     assert folder.name.endswith("-sample_3")  # not where the whole test lies
     assert not list(folder.glob("*.png"))
+
+
+def test_another_input_size(compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    more = ("split=unseen", "input_size=32", "panels=0")
+    (folder,) = score(config_for(compose, tiny_overrides, checkpoint, *more))
+    assert folder.name == "shapes-unseen-paper-size_32"  # not where the scores at the size of training lie
+    results = json.loads((folder / "results.json").read_text())
+    assert results["input_size"] == 32
+
+    network = load_task(checkpoint).network.eval()
+    assert network.input_size is None
+    network.input_size = 32
+    catalog = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8).read("unseen")
+    row = read_pairs(folder / "pairs.csv")[0]
+    images = [torch.from_numpy(catalog.image(k).transpose(2, 0, 1).copy())[None] for k in (row.i, row.j)]
+    with torch.no_grad():
+        found = network(*images)[0][0].argmax(0).bool().numpy()
+    common = np.flatnonzero(catalog.presence[row.i] & catalog.presence[row.j])
+    truth = np.isin(catalog.labels(row.i), common + 1)
+    assert row.jaccard_a == pytest.approx((found & truth).sum() / (found | truth).sum(), abs=1e-6)
+
+    for bad in ("0", "big", "[32]"):
+        with pytest.raises(CosegError, match=r"^input_size is"):
+            score(config_for(compose, tiny_overrides, checkpoint, f"input_size={bad}"))
 
 
 def test_all_test_splits_are_tested(

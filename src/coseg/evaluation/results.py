@@ -125,6 +125,7 @@ def build_results(
     complete: bool,
     model: str,
     checkpoint: str | None,
+    input_size: int | None,
     seconds: float,
     draws: int = 1000,
     seed: int = 0,
@@ -142,6 +143,7 @@ def build_results(
         complete: whether all pairs of the published split were tested.
         model: name of the model.
         checkpoint: where its weights are from, None for untrained ones.
+        input_size: side to which the model resizes images, None for their own size.
         seconds: how long the test took.
         draws: of the bootstrap.
         seed: of the bootstrap.
@@ -164,6 +166,7 @@ def build_results(
         "references": {name: _number(value) for name, value in references.items()},
         "model": model,
         "checkpoint": checkpoint,
+        "input_size": input_size,
         "seconds": _number(seconds),
     }
 
@@ -203,11 +206,13 @@ def format_table(results: Mapping[str, Any]) -> str:
         ("class", "", [(name, value, None) for name, value in results["per_class"].items() if value is not None]),
     ]
     width = max(len(label) for _, _, lines in blocks for label, _, _ in lines)
+    size = results.get("input_size")
+    model = f"{results['model']} at {size} x {size}" if size else results["model"]
     text = [
         f"{results['dataset']} {results['split']}: {results['pairs']} pairs of {results['images']} images"
         + ("" if results["complete"] else " (incomplete: not all pairs of the published split)"),
         f"protocol {results['protocol']}, void {results['void']}",
-        f"model {results['model']}, weights {results['checkpoint'] or 'untrained'}, {results['seconds']:.1f} s",
+        f"model {model}, weights {results['checkpoint'] or 'untrained'}, {results['seconds']:.1f} s",
     ]
     for head, note, lines in blocks:
         if not lines:

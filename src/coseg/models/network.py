@@ -34,9 +34,7 @@ class CosegNetwork(nn.Module, ABC):
 
     def __init__(self, input_size: int | None = None) -> None:
         super().__init__()
-        if input_size is not None and (not isinstance(input_size, int) or input_size < 1):
-            raise CosegError(f"model.input_size is '{input_size}', but must be a number of pixels (128, say) or null.")
-        self.input_size = input_size
+        self.input_size = checked_input_size(input_size, "model.input_size")
 
     @abstractmethod
     def encode(self, images: Tensor) -> Any:
@@ -99,6 +97,17 @@ class CosegNetwork(nn.Module, ABC):
         if (height, width) != tuple(size):
             logits = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
         return logits
+
+
+def checked_input_size(size: object, what: str) -> int | None:
+    """`size`, which the user set as `what`.
+
+    Raises:
+        CosegError: it is neither None nor a positive whole number.
+    """
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise CosegError(f"{what} is '{size}', but must be a number of pixels (128, say) or null.")
+    return size
 
 
 class EncoderDecoderNetwork(CosegNetwork):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +25,9 @@ def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
     truth = (target == COMMON).long()
     if void == "ignored":
         truth[target == VOID] = _IGNORED
-    return _cross_entropy(logits, truth)
+    # The mean over no pixel at all is nan: images that are nothing but void add nothing instead.
+    total = F.cross_entropy(logits, truth, ignore_index=_IGNORED, reduction="sum")
+    return total / (truth != _IGNORED).sum().clamp(min=1)
 
 
 class SemanticLoss(nn.Module):
@@ -50,23 +53,28 @@ class SemanticLoss(nn.Module):
         self.layer = nn.Conv2d(network.encoder.out_channels, classes + 1, 1)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The mean over background pixels and the mean over the pixels of objects, halved: they weigh the same.
+        """The mean over background pixels and the mean over objects, halved: they weigh the same.
 
-        Every second pixel of each row and column is enough.
+        So does each class that an image shows, as it does in the Jaccard index of masks: else the large object of an
+        image hides the small one beside it. Of classes with less than a hundredth of an image each pixel weighs as if
+        it had that. Every second pixel of each row and column is enough.
 
         Args:
             features: (B, C, h, w).
             labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
         """
         truth = labels[:, ::2, ::2].long()
-        truth[truth == VOID] = _IGNORED
         logits = F.interpolate(self.layer(features).float(), truth.shape[-2:], mode="bilinear", align_corners=False)
-        background = _cross_entropy(logits, truth.where(truth <= BACKGROUND, _IGNORED))
-        objects = _cross_entropy(logits, truth.where(truth > BACKGROUND, _IGNORED))
+        cost = F.cross_entropy(logits, truth.where(truth != VOID, _IGNORED), ignore_index=_IGNORED, reduction="none")
+        classes = torch.arange(self.layer.out_channels, device=truth.device)
+        places = truth.flatten(1)
+        pixels = (places[..., None] == classes).sum(1).clamp(min=places.shape[1] / 100)  # (B, K + 1)
+        weight = pixels.reciprocal().gather(1, places.clamp(max=len(classes) - 1)).view_as(cost)
+        background = _weighted_mean(cost, (truth == BACKGROUND).float())
+        objects = _weighted_mean(cost, weight * ((truth != BACKGROUND) & (truth != VOID)))
         return (background + objects) / 2
 
 
-def _cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    # The mean over no pixel at all is nan: images that are nothing but void add nothing instead.
-    total = F.cross_entropy(logits, truth, ignore_index=_IGNORED, reduction="sum")
-    return total / (truth != _IGNORED).sum().clamp(min=1)
+def _weighted_mean(cost: Tensor, weight: Tensor) -> Tensor:
+    """0 where nothing has weight."""
+    return (cost * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 from coseg.data.orders import AllPairs
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
-from coseg.models.network import CosegNetwork
+from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.run import newest_best_checkpoint
@@ -34,8 +34,11 @@ def score(config: DictConfig) -> list[Path]:
     checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else Path(config.ckpt)
     log.info(f"checkpoint: {checkpoint}{' (the newest best one)' if chosen else ''}")
     check_void(config.protocol.void)
+    size = checked_input_size(config.input_size, "input_size")
     L.seed_everything(config.seed, workers=True, verbose=False)
     task = load_task(checkpoint)
+    if size is not None:
+        task.network.input_size = size
     return [_score_split(config, task.network, checkpoint, split) for split in _splits(config)]
 
 
@@ -58,6 +61,8 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     name = f"{config.dataset.name}-{split}-{config.protocol.name}"
     if config.protocol.void != "background":
         name += f"-void_{config.protocol.void}"
+    if config.input_size is not None:
+        name += f"-size_{config.input_size}"
     if pairs < whole:  # a quick look must not take the place of a whole test
         name += f"-sample_{pairs}"
     folder = _run_of(checkpoint) / "test" / name

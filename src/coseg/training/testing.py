@@ -110,6 +110,7 @@ class PairTest(L.LightningModule):
             complete=self.catalog.complete and len(rows) == self.plan.all_pairs,
             model=self.plan.model,
             checkpoint=self.plan.checkpoint,
+            input_size=self.network.input_size,
             seconds=seconds,
         )
         if self.plan.panels:
