@@ -41,7 +41,10 @@ def test_every_choice_composes(choice: str, compose: Compose, monkeypatch: pytes
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("dataset", "protocol") for name in names(group)])
 def test_a_test_composes(choice: str, compose: Compose) -> None:
-    OmegaConf.to_container(compose("test", choice), resolve=True)
+    resolved = OmegaConf.to_container(compose("test", choice), resolve=True)
+    assert isinstance(resolved, dict)
+    group, name = choice.split("=")
+    assert resolved[group]["name"] == name
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,7 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row))
 def test_choices_run(row: tuple[str, ...], tiny: Compose, tmp_path: Path) -> None:
     fit(tiny(*row, "trainer.fast_dev_run=true"), tmp_path)
+    assert (tmp_path / "config.yaml").is_file()
 
 
 def test_no_choice_is_left_out() -> None:
