@@ -10,7 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.app import register_resolvers
-from coseg.data.readers.shapes import ShapesReader, write_tree
+from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.write_shapes import write_tree
 from coseg.models.encoder import VGG16Encoder
 from coseg.training.fit import fit, make_callbacks, prepare_process
 
@@ -45,6 +46,16 @@ def test_a_test_composes(choice: str, compose: Compose) -> None:
     assert isinstance(resolved, dict)
     group, name = choice.split("=")
     assert resolved[group]["name"] == name
+
+
+def test_the_split_is_the_choice_of_groups(compose: Compose) -> None:
+    register_resolvers()
+    config = compose("test", "dataset=msrc", "dataset.groups=[cow, sheep]")
+    assert OmegaConf.to_container(config.dataset.splits, resolve=True) == {
+        "train": "cow+sheep",
+        "val": "cow+sheep",
+        "test": ["cow+sheep"],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +95,7 @@ ROWS = (
     ("model=cross_correlation", "optimizer=adamw", "schedule=one_cycle", "augmentation=crop", "callbacks=ema"),
     ("augmentation=none", "trainer=default"),
     ("augmentation=flip",),
+    ("augmentation=strong", "model.input_size=48", "callbacks=resizing"),
 )
 
 

@@ -91,6 +91,9 @@ def test_workers_do_not_change_the_numbers(tiny: Tiny, whole: Callable[..., Path
         pytest.param([], 6, 6, id="second epoch"),
         pytest.param([], 4, 4, id="end"),
         pytest.param(["callbacks=ema"], 6, 6, id="average of the weights"),
+        pytest.param(
+            ["callbacks=resizing", "callbacks.resizing.sizes=[16,32]", "model.input_size=48"], 6, 6, id="growing sizes"
+        ),
         pytest.param(["trainer.accumulate_grad_batches=2"], 5, 3, id="accumulation"),
         pytest.param(["callbacks=ema", "trainer.accumulate_grad_batches=2"], 4, 2, id="average, accumulation, end"),
     ],
