@@ -81,11 +81,22 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().resolve())
 
 
+def _groups(groups: Any) -> str:
+    from coseg.data.readers.groups import groups_name
+
+    return groups_name(groups if isinstance(groups, str) else [str(group) for group in groups])
+
+
 def register_resolvers() -> None:
-    """``${coseg.run_dir:runs,name,resume}``, ``${coseg.either:condition,yes,no}`` and ``${coseg.absolute:path}``."""
+    """What configurations may say.
+
+    ``${coseg.run_dir:runs,name,resume}``, ``${coseg.either:condition,yes,no}``, ``${coseg.absolute:path}``, and
+    ``${coseg.groups:groups}``, the split that a choice of groups is.
+    """
     OmegaConf.register_new_resolver("coseg.run_dir", _run_directory, replace=True)
     OmegaConf.register_new_resolver("coseg.either", lambda condition, yes, no: yes if condition else no, replace=True)
     OmegaConf.register_new_resolver("coseg.absolute", _absolute, replace=True)
+    OmegaConf.register_new_resolver("coseg.groups", _groups, replace=True)
 
 
 def sentence(error: BaseException) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -85,6 +85,17 @@ class Reader(ABC):
         Raises:
             CosegError: the data is missing, incomplete or damaged, or there is no such split.
         """
+
+    def problems(self, split: str) -> Iterator[str]:
+        """Everything that is wrong with one split on disk, a sentence each: unlike `read`, it does not stop at one.
+
+        Every file is decoded whole. A data set that is not on disk has none.
+
+        Raises:
+            CosegError: there is no such split.
+        """
+        self.check_split(split)
+        return iter(())
 
     def check_split(self, split: str) -> None:
         """Refuse a split that the data set does not have."""

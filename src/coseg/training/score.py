@@ -58,7 +58,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     catalog = datamodule.catalog("test")
     pairs = len(datamodule.order("test"))
     whole = len(AllPairs(catalog.presence, split))
-    name = f"{config.dataset.name}-{split}-{config.protocol.name}"
+    name = f"{catalog.name}-{split}-{config.protocol.name}"
     if config.protocol.void != "background":
         name += f"-void_{config.protocol.void}"
     if config.input_size is not None:
@@ -78,6 +78,8 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     )
     trainer = make_trainer(config, [], False, enable_checkpointing=False)
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
+    if not catalog.complete:
+        log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
     with pass_signals_on(trainer):
         trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
     results = read_results(folder / "results.json")

@@ -4,8 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from coseg.data.readers.shapes import CLASSES, SEEN, UNSEEN, ShapesReader, write_tree
-from coseg.data.readers.voc import VocReader
+from coseg.data.readers.shapes import CLASSES, SEEN, UNSEEN, ShapesReader
 from coseg.errors import CosegError
 
 COUNTS = {"train": 40, "val": 12, "seen": 30, "unseen": 40}
@@ -165,27 +164,6 @@ def test_values_out_of_range(values, sentence):
         ShapesReader(**values)
 
 
-def test_unknown_split_and_layout(tmp_path):
+def test_unknown_split():
     with pytest.raises(CosegError, match=r"split of shapes is 'test', but must be one of: train, val, seen, unseen"):
         small().read("test")
-    with pytest.raises(CosegError, match=r"layout to write shapes in is 'vok'.*Did you mean 'voc'"):
-        write_tree(small(), tmp_path, "vok")
-
-
-# on disk
-
-
-def test_written_as_voc_it_reads_back(tmp_path):
-    reader = ShapesReader(seed=5, size=48, train=6, val=3, seen=4, unseen=2)
-    write_tree(reader, tmp_path, "voc")
-    voc = VocReader(tmp_path, split_val=False)
-    for written, splits in (("train", ["train"]), ("val", ["val", "seen"])):
-        back = voc.read(written)
-        sources = [(catalog, i) for catalog in map(reader.read, splits) for i in range(len(catalog))]
-        assert back.ids == tuple(catalog.ids[i] for catalog, i in sources)
-        for k, (catalog, i) in enumerate(sources):
-            assert np.array_equal(back.labels(k), catalog.labels(i))
-            assert np.array_equal(back.presence[k, :12], catalog.presence[i, :12])
-            assert not back.presence[k, 12:].any()
-            difference = back.image(k).astype(int) - catalog.image(i)
-            assert np.abs(difference).mean() < 12  # JPEG

@@ -189,5 +189,5 @@ def test_damaged_files(small, content):
 def test_file_that_went_away(small):
     catalog = read(small)
     mask(small, "a").unlink()
-    with pytest.raises(CosegError, match=r"a\.png cannot be decoded"):
+    with pytest.raises(CosegError, match=r"a\.png is missing"):
         catalog.labels(0)

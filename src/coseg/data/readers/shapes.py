@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +10,7 @@ from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog, Reader
 from coseg.data.drawing.compose import Kind, Placed, arrange, label_map, paint
-from coseg.data.readers.write import write_voc
-from coseg.errors import CosegError, unknown_choice
+from coseg.errors import CosegError
 
 
 class ShapeClass(NamedTuple):
@@ -192,30 +189,3 @@ def _plan_unseen(n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
                 classes.append(beside[first].deal(without=classes))
         plan.append(_shuffled(classes, rng))
     return plan
-
-
-def write_tree(reader: ShapesReader, root: Path, layout: str = "voc") -> None:
-    """Write the pictures to disk as another reader expects them, for tests of that reader.
-
-    Args:
-        reader: what to write.
-        root: the folder, made if it is missing.
-        layout: ``voc``: the list `train` holds the split `train`, the list `val` holds `val`, then `seen`; ids are
-            those of the catalogs, labels are 1 to 12. The images are JPEG files, so their pixels change a little.
-
-    Raises:
-        CosegError: there is no such layout.
-    """
-    if layout not in LAYOUTS:
-        raise unknown_choice("the layout to write shapes in", layout, tuple(LAYOUTS))
-    LAYOUTS[layout](reader, root)
-
-
-def _write_voc(reader: ShapesReader, root: Path) -> None:
-    train, val, seen = (reader.read(split) for split in ("train", "val", "seen"))
-    items = ((name, c.image(i), c.labels(i)) for c in (train, val, seen) for i, name in enumerate(c.ids))
-    write_voc(root, items, {"train": train.ids, "val": tuple(chain(val.ids, seen.ids))})
-
-
-LAYOUTS: dict[str, Callable[[ShapesReader, Path], None]] = {"voc": _write_voc}
-"""Writers of the whole data set, by the name of the reader whose layout they write."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.data.catalog import VOID, Catalog, Reader
-from coseg.data.readers.voc_layout import check_files, find_folder, first_three, image_path, mask_path, read_list
+from coseg.data.images import UNREADABLE, damaged, photograph_size, read_photograph
+from coseg.data.readers.files import first_three
+from coseg.data.readers.voc_layout import check_files, find_folder, image_path, mask_path, missing_files, read_list
 from coseg.errors import CosegError
 
 VOC_CLASSES = (
@@ -26,9 +27,6 @@ TRAIN_IMAGES = 1464
 VAL_IMAGES = 1449
 VALIDATION_ROWS = 724
 """Rows of ``val.txt`` that are the validation split; the others are the test split."""
-
-# what PIL raises for files that are damaged or are no images
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class VocCatalog(Catalog):
@@ -51,12 +49,7 @@ class VocCatalog(Catalog):
         Raises:
             CosegError: the file is gone or damaged.
         """
-        path = image_path(self.folder, self.ids[i])
-        try:
-            with Image.open(path) as file:
-                return np.array(file.convert("RGB"))
-        except _UNREADABLE as error:
-            raise _damaged(path, error) from error
+        return read_photograph(image_path(self.folder, self.ids[i]))
 
     def labels(self, i: int) -> NDArray[np.uint8]:
         """The label map of image ``i`` as uint8 of shape (H, W).
@@ -69,8 +62,8 @@ class VocCatalog(Catalog):
             with Image.open(path) as file:
                 _check_mode(path, file)
                 return np.array(file)
-        except _UNREADABLE as error:
-            raise _damaged(path, error) from error
+        except UNREADABLE as error:
+            raise damaged(path, error) from error
 
 
 class VocReader(Reader):
@@ -99,6 +92,39 @@ class VocReader(Reader):
                 names an image twice; ``val.txt`` is to be split and does not have 1449 rows; a mask is damaged, not a
                 palette or grey picture, of another size than its image, or has a label other than 0-20 and 255.
         """
+        folder, ids, path, expected = self._list(split)
+        check_files(folder, ids, path)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+            rows = list(pool.map(lambda name: classes_of(folder, name), ids))
+        return VocCatalog(folder, split, ids, np.stack(rows), expected)
+
+    def problems(self, split: str) -> Iterator[str]:
+        """See `Reader.problems`."""
+        self.check_split(split)
+        try:
+            folder, ids, _, expected = self._list(split)
+        except CosegError as error:
+            yield str(error)
+            return
+        if len(ids) != expected:
+            yield f"the split {split} has {len(ids)} images, that of VOC 2012 {expected}"
+        gone = missing_files(folder, ids)
+        yield from (f"{path} is missing" for path in gone)
+        without = {path.stem for path in gone}
+
+        def problem(name: str) -> str | None:
+            try:
+                read_photograph(image_path(folder, name))
+                classes_of(folder, name)
+            except CosegError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from filter(None, pool.map(problem, (name for name in ids if name not in without)))
+
+    def _list(self, split: str) -> tuple[Path, list[str], Path, int]:
+        """The folder, the ids of `split` and the list they are from, and how many VOC 2012 has."""
         self.check_split(split)
         folder = find_folder(self.root)
         path = folder / "ImageSets" / "Segmentation" / ("train.txt" if split == "train" else "val.txt")
@@ -113,10 +139,7 @@ class VocReader(Reader):
                 )
             ids = ids[:VALIDATION_ROWS] if split == "val" else ids[VALIDATION_ROWS:]
             expected = len(ids)
-        check_files(folder, ids, path)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
-            rows = list(pool.map(lambda name: classes_of(folder, name), ids))
-        return VocCatalog(folder, split, ids, np.stack(rows), expected)
+        return folder, ids, path, expected
 
 
 def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
@@ -126,20 +149,16 @@ def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
         CosegError: the mask is damaged, of the wrong kind or size, or has a label that is none.
     """
     path, image = mask_path(folder, name), image_path(folder, name)
-    try:
-        with Image.open(image) as file:  # the header only
-            size = file.size
-    except _UNREADABLE as error:
-        raise _damaged(image, error) from error
+    height, width = photograph_size(image)
     try:
         with Image.open(path) as file:
             _check_mode(path, file)
             mask_size, pixels = file.size, np.array(file.histogram())
-    except _UNREADABLE as error:
-        raise _damaged(path, error) from error
-    if mask_size != size:
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    if mask_size != (width, height):
         raise CosegError(
-            f"{path} is {mask_size[0]}x{mask_size[1]} pixels, but its image {image.name} is {size[0]}x{size[1]}: "
+            f"{path} is {mask_size[0]}x{mask_size[1]} pixels, but its image {image.name} is {width}x{height}: "
             "replace the one that is wrong, or take the image out of the list."
         )
     unknown = [str(label) for label in np.flatnonzero(pixels) if len(VOC_CLASSES) < label < VOID]
@@ -158,10 +177,3 @@ def _check_mode(path: Path, file: Image.Image) -> None:
             f"{path} is a picture of mode {file.mode}, but a mask must be a palette (P) or 8-bit grey (L) picture "
             "whose values are the labels: use VOC's own SegmentationClass files, not masks that were saved as colours."
         )
-
-
-def _damaged(path: Path, error: Exception) -> CosegError:
-    return CosegError(
-        f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
-        "or take its id out of the list."
-    )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from coseg.data.readers.files import first_three
 from coseg.errors import CosegError
 
 LAYOUT = """
@@ -93,9 +94,9 @@ def check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
     Raises:
         CosegError: a file is missing.
     """
-    for kind, where, ending in (("image", folder / "JPEGImages", "jpg"), ("mask", folder / "SegmentationClass", "png")):
-        present = set(os.listdir(where))  # one call, where a network disk would be asked thousands of times
-        missing = [f"{name}.{ending}" for name in ids if f"{name}.{ending}" not in present]
+    for kind, path_of in (("image", image_path), ("mask", mask_path)):
+        where = path_of(folder, "").parent
+        missing = [path.name for path in missing_files(folder, ids) if path.parent == where]
         if missing:
             raise CosegError(
                 f"{source} names {len(ids)} images, of which {len(missing)} have no {kind} in {where}: "
@@ -103,6 +104,10 @@ def check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
             )
 
 
-def first_three(names: Sequence[str]) -> str:
-    """At most three of `names` for a sentence, as ``a, b, c, …``."""
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+def missing_files(folder: Path, ids: Sequence[str]) -> list[Path]:
+    """The images and masks of `ids` that are not in `folder`."""
+    missing = []
+    for path_of in (image_path, mask_path):
+        present = set(os.listdir(path_of(folder, "").parent))  # one call: a network disk is slow to ask for each
+        missing += [path for path in (path_of(folder, name) for name in ids) if path.name not in present]
+    return missing

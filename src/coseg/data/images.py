@@ -1,0 +1,131 @@
+"""Photographs and masks from files, whatever their mode: one place that knows what PIL gives for each.
+
+A photograph may be grey, palette, RGB, CMYK, 16 bit or with alpha, and turned by its EXIF orientation. A mask may be
+palette, grey (its edges blurred by JPEG), 1-bit, RGB, or the alpha of a cut-out.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from coseg.data.catalog import VOID
+from coseg.errors import CosegError
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What PIL raises for files that are damaged or are no images."""
+
+FOREGROUND_FROM = 128
+"""Grey value, of 0 to 255, from which a mask's pixel is foreground: edges that JPEG blurred fall half to each side."""
+
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_VOC_VOID = (224, 224, 192)  # the colour of label 255 in VOC's palette
+
+
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """The picture as one sees it, RGB uint8 (H, W, 3): turned as its EXIF says, transparent parts on white.
+
+    Raises:
+        CosegError: the file is missing, damaged, no image, or holds no colours (a floating-point picture).
+    """
+    try:
+        with Image.open(path) as file:
+            return np.array(_rgb(path, ImageOps.exif_transpose(file)))
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+
+
+def photograph_size(path: Path) -> tuple[int, int]:
+    """Height and width of `read_photograph`, from the file's header alone.
+
+    Raises:
+        CosegError: the file is missing, damaged or no image.
+    """
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            turned = file.getexif().get(ExifTags.Base.Orientation) in _TURNED
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    return (width, height) if turned else (height, width)
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """A binary mask, uint8 (H, W): 1 foreground, 0 background, 255 void (only from a palette in VOC's colours).
+
+    What is foreground depends on the file's mode:
+
+    - 1-bit: white. Grey, 16-bit too: from half of the range on; where no value is above 1, the value 1.
+    - palette: as grey, where its colours are grey; otherwise every colour but black, and VOC's void is void.
+    - RGB: pixels whose brightest channel reaches half of the range.
+    - with alpha: the alpha, from half on, unless it is the same everywhere; then the colours.
+
+    Raises:
+        CosegError: the file is missing, damaged or no image.
+    """
+    try:
+        with Image.open(path) as file:
+            return _mask(ImageOps.exif_transpose(file))
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> CosegError:
+    """The sentence for a file that can't be decoded."""
+    if isinstance(error, FileNotFoundError):
+        return CosegError(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
+    return CosegError(
+        f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
+        "or take the image out of the data set."
+    )
+
+
+def _rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise CosegError(f"{path} holds floating-point numbers, not colours: save it as an 8-bit JPEG or PNG.")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(_eight_bits(image))
+    if _has_alpha(image):
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[1] == 0:  # 32-bit BMP: its fourth byte is often unused
+            return image.convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """A 16-bit grey picture, which PIL would clip at 255 instead of scaling it."""
+    values = np.array(image).astype(np.int64)
+    return (values >> 8 if values.max(initial=0) > 255 else values).clip(0, 255).astype(np.uint8)
+
+
+def _mask(image: Image.Image) -> NDArray[np.uint8]:
+    if _has_alpha(image):
+        alpha = np.array(image.convert("RGBA").getchannel("A"))
+        if alpha.min() < alpha.max():
+            return (alpha >= FOREGROUND_FROM).astype(np.uint8)
+    if image.mode == "1":
+        return np.array(image).astype(np.uint8)
+    if image.mode == "P" and not _is_grey(image):
+        colours = np.array(image.convert("RGB"))
+        mask = np.where(colours.any(axis=-1), 1, 0).astype(np.uint8)
+        mask[(colours == _VOC_VOID).all(-1)] = VOID
+        return mask
+    if image.mode == "L" or image.mode.startswith("I"):
+        grey = _eight_bits(image)
+        return grey if grey.max(initial=0) <= 1 else (grey >= FOREGROUND_FROM).astype(np.uint8)
+    return (np.array(image.convert("RGB")).max(-1) >= FOREGROUND_FROM).astype(np.uint8)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether all colours of the palette that occur are grey."""
+    colours = np.array(image.convert("RGB"))
+    return bool((colours == colours[..., :1]).all())

@@ -1,0 +1,75 @@
+"""A folder of one's own: images and binary masks, in one or several classes.
+
+::
+
+    <root>/
+        <class>/
+            images/  anything.jpg …
+            masks/   anything.png …      the mask of an image has its name before the dot
+        <another class>/ …
+
+or, for a single class, ``<root>/images`` and ``<root>/masks``. What a mask may be is said in `coseg.data.images`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coseg.data.readers.files import child_folder, paired, subfolders, without_image
+from coseg.data.readers.groups import Found, GroupImage, GroupReader, chosen_groups
+from coseg.errors import CosegError
+
+
+class FolderReader(GroupReader):
+    """Reads a folder of one's own.
+
+    Args:
+        root: the folder.
+        groups: ``all`` or ``test`` (every class), or a list of classes.
+    """
+
+    name = "folder"
+
+    def find(self) -> Found:
+        """See `GroupReader.find`."""
+        classes = self._classes()
+        wanted = chosen_groups(self.groups, list(classes), list(classes))
+        groups = {
+            name: [GroupImage(f"{name}/{stem}", name, image, mask) for stem, image, mask in paired(*classes[name])]
+            for name in wanted
+        }
+        return Found(self.name, groups)
+
+    def strays(self) -> list[Path]:
+        """See `GroupReader.strays`."""
+        return [path for images, masks in self._classes().values() for path in without_image(images, masks)]
+
+    def _classes(self) -> dict[str, tuple[Path, Path]]:
+        """Images and masks of each class."""
+        root = self.root
+        if root is None or not root.is_dir():
+            start = "The data set folder needs a folder" if root is None else f"{root} is not a folder"
+            raise _missing(f"{start}: set dataset.root=<folder>.")
+        single = _images_and_masks(root)
+        if single is not None:
+            return {root.resolve().name: single}
+        found = {path.name: _images_and_masks(path) for path in subfolders(root)}
+        classes = {name: folders for name, folders in found.items() if folders is not None}
+        if not classes:
+            raise _missing(f"{root} has no images and masks.")
+        without = [name for name in found if name not in classes]
+        if without:
+            raise _missing(f"{root / without[0]} has not both a folder images and a folder masks.")
+        return classes
+
+
+def _images_and_masks(folder: Path) -> tuple[Path, Path] | None:
+    images, masks = child_folder(folder, "images"), child_folder(folder, "masks")
+    return (images, masks) if images is not None and masks is not None else None
+
+
+def _missing(start: str) -> CosegError:
+    return CosegError(
+        f"{start} It looks like this, for one class without the folder <class>:\n"
+        "    <root>/<class>/\n        images/anything.jpg …\n        masks/anything.png …"
+    )

@@ -1,0 +1,235 @@
+"""Data sets whose images come in groups: every image of a group shows the group's object, pairs stay within a group."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coseg.data.catalog import VOID, Catalog, Reader
+from coseg.data.images import photograph_size, read_mask, read_photograph
+from coseg.errors import CosegError, unknown_choice
+
+FOREGROUND, OTHER_OBJECT = 1, 2
+"""Values of a decoded truth: the group's object, and an object of another kind; 0 is background, 255 void."""
+
+Groups = str | Sequence[str]
+"""The name of a choice of groups (``test``, ``all``), or a list of groups."""
+
+
+class GroupImage(NamedTuple):
+    """One image with its truth. `id` is unique in the data set, `group` the name of its group."""
+
+    id: str
+    group: str
+    image: Path
+    mask: Path
+
+
+Truth = Callable[[GroupImage], NDArray[np.uint8]]
+"""Decodes the mask of an image: uint8 (H, W) of 0, `FOREGROUND`, `OTHER_OBJECT` and 255. A function of a module."""
+
+
+def binary_truth(item: GroupImage) -> NDArray[np.uint8]:
+    """The truth of a data set with binary masks; see `read_mask`."""
+    return read_mask(item.mask)
+
+
+class Found(NamedTuple):
+    """What a reader finds on disk: the name of the image set, the images of each group, and how to decode a truth."""
+
+    name: str
+    groups: dict[str, list[GroupImage]]
+    truth: Truth = binary_truth
+
+    @property
+    def items(self) -> list[GroupImage]:
+        """The images of all groups."""
+        return [item for members in self.groups.values() for item in members]
+
+
+class GroupCatalog(Catalog):
+    """Images in groups; class ``k`` is the object of group ``class_names[k]``, other objects have the label K + 1."""
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        items: Sequence[GroupImage],
+        groups: Sequence[str],
+        foreground: NDArray[np.bool_],
+        truth: Truth,
+        expected: int | None,
+    ) -> None:
+        numbers = {group: k for k, group in enumerate(groups)}
+        presence = np.zeros((len(items), len(groups)), np.bool_)
+        for i, item in enumerate(items):
+            presence[i, numbers[item.group]] = foreground[i]
+        super().__init__(name, split, [item.id for item in items], groups, presence, expected)
+        self.items = tuple(items)
+        self._truth = truth
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """Image ``i`` as RGB uint8 of shape (H, W, 3).
+
+        Raises:
+            CosegError: the file is gone or damaged.
+        """
+        return read_photograph(self.items[i].image)
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        """The label map of image ``i`` as uint8 of shape (H, W).
+
+        Raises:
+            CosegError: the file is gone or damaged.
+        """
+        item = self.items[i]
+        table = np.zeros(256, np.uint8)
+        table[FOREGROUND] = 1 + self.class_names.index(item.group)
+        table[OTHER_OBJECT] = 1 + len(self.class_names)
+        table[VOID] = VOID
+        return table[self._truth(item)]
+
+
+class GroupReader(Reader):
+    """Reads a data set that comes in groups. It has one split, whose name says which groups were chosen.
+
+    Args:
+        root: the folder of the data set; each reader draws its layout.
+        groups: ``test`` (those of the literature), ``all``, or a list of names.
+    """
+
+    needs_foreground = True
+    """Whether an image without a foreground pixel is a mistake; otherwise it is in no pair."""
+
+    def __init__(self, root: str | os.PathLike[str] | None, groups: Groups = "test") -> None:
+        self.root = Path(root).expanduser() if root else None
+        self.groups = groups if isinstance(groups, str) else [str(group) for group in groups]
+        self.splits = (groups_name(self.groups),)
+
+    @abstractmethod
+    def find(self) -> Found:
+        """The images of each chosen group, without decoding any.
+
+        Raises:
+            CosegError: the layout is not there, a group does not exist, an image has no mask.
+        """
+
+    def expected(self, name: str, groups: Sequence[str]) -> Mapping[str, int | None]:
+        """How many images the release of the image set `name` has in each of `groups`; None: not known."""
+        return dict.fromkeys(groups)
+
+    def strays(self) -> list[Path]:
+        """Masks that belong to no image: no harm to a test, but often a misnamed image."""
+        return []
+
+    def read(self, split: str) -> GroupCatalog:
+        """The catalog of the chosen groups. Every mask is decoded once.
+
+        Raises:
+            CosegError: as `find`; a group has fewer than two images; a file is damaged; a mask has another size than
+                its image or, where every image must show the object, no foreground.
+        """
+        self.check_split(split)
+        found = self.find()
+        for group, members in found.groups.items():
+            if len(members) < 2:
+                raise CosegError(
+                    f"The group {group} has {len(members)} image{'' if len(members) == 1 else 's'} in {self.root}, but "
+                    "a pair needs two: add images, or leave the group out of dataset.groups."
+                )
+        items, groups = found.items, list(found.groups)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+            foreground = np.fromiter(pool.map(lambda item: self._has_foreground(item, found.truth), items), np.bool_)
+        counts = self.expected(found.name, groups).values()
+        known = [count for count in counts if count is not None]
+        expected = sum(known) if len(known) == len(counts) else None
+        return GroupCatalog(found.name, split, items, groups, foreground, found.truth, expected)
+
+    def problems(self, split: str) -> Iterator[str]:
+        """See `Reader.problems`."""
+        self.check_split(split)
+        try:
+            found = self.find()
+        except CosegError as error:
+            yield str(error)
+            return
+        expected = self.expected(found.name, list(found.groups))
+        for group, members in found.groups.items():
+            if len(members) < 2:
+                yield f"the group {group} has {len(members)} images: a pair needs two"
+            if expected[group] not in (None, len(members)):
+                yield f"the group {group} has {len(members)} images, the release {expected[group]}"
+        yield from (f"{path} belongs to no image" for path in self.strays())
+
+        def problem(item: GroupImage) -> str | None:
+            try:
+                read_photograph(item.image)
+                self._has_foreground(item, found.truth)
+            except CosegError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from filter(None, pool.map(problem, found.items))
+
+    def _has_foreground(self, item: GroupImage, truth: Truth) -> bool:
+        mask = truth(item)
+        size = photograph_size(item.image)
+        if mask.shape != size:
+            raise CosegError(
+                f"{item.mask} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {item.image.name} is "
+                f"{size[1]}x{size[0]} (turned as its EXIF says): replace the one that is wrong, or take both out."
+            )
+        foreground = bool((mask == FOREGROUND).any())
+        if self.needs_foreground and not foreground:
+            raise CosegError(
+                f"{item.mask} marks no pixel as {item.group}, but every image of a group shows its object: correct "
+                "the mask, or take it and its image out."
+            )
+        return foreground
+
+
+def groups_name(groups: Groups) -> str:
+    """The split's name for a choice of groups: the choice's own, or the groups joined by ``+``; long lists hashed."""
+    if isinstance(groups, str):
+        return groups
+    twice = [group for group, count in Counter(groups).items() if count > 1]
+    if twice or not groups:
+        raise CosegError(
+            f"dataset.groups is {list(groups)}, but must name at least one group, and each once; or 'all'."
+        )
+    name = "+".join(groups)
+    if len(name) > 60 or "/" in name:
+        name = f"{len(groups)}_groups-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> list[str]:
+    """The names that a choice of groups means.
+
+    Args:
+        groups: ``test``, ``all``, or a list of names.
+        known: the groups that there are.
+        test: the groups that ``test`` means.
+
+    Raises:
+        CosegError: a group is not known; those that are known are listed and the nearest is suggested.
+    """
+    if groups == "all":
+        return list(known)
+    wanted = list(test) if groups == "test" else [groups] if isinstance(groups, str) else list(groups)
+    by_lower = {name.lower(): name for name in known}
+    for name in wanted:
+        if name.lower() not in by_lower:
+            choices = known if groups == "test" else ("test", "all", *known)
+            raise unknown_choice("dataset.groups", name, choices)
+    return [by_lower[name.lower()] for name in wanted]

@@ -1,0 +1,54 @@
+"""The layout of the object-discovery bundle (Rubinstein et al., CVPR 2013), which holds parts of several data sets.
+
+::
+
+    Data/
+        Airplane100/  0001.jpg …   GroundTruth/ 0001.png …
+        Car100/ Horse100/          likewise
+        MSRC/<group>/  1.bmp …     GroundTruth/ 1.png …
+        iCoseg/<group>/  …         GroundTruth/ …
+
+Masks are binary. Readers of MSRC and iCoseg take it beside the official releases.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coseg.data.readers.files import child_folder, paired, subfolders, without_image
+from coseg.data.readers.groups import GroupImage
+
+TRUTH = "GroundTruth"
+
+
+def is_group(folder: Path) -> bool:
+    """Whether `folder` holds images with a folder of truth beside them."""
+    return child_folder(folder, TRUTH) is not None
+
+
+def group_folders(root: Path, *names: str) -> dict[str, Path]:
+    """The groups below ``root``, ``root/<name>`` or ``root/Data/<name>``, for the first of `names` that is there."""
+    data = child_folder(root, "Data")
+    places = [root, *(child_folder(place, name) for place in (root, data) if place for name in names)]
+    for place in places:
+        groups = {path.name: path for path in subfolders(place) if is_group(path)} if place is not None else {}
+        if groups:
+            return groups
+    return {}
+
+
+def images_of(folder: Path, group: str, prefix: str = "") -> list[GroupImage]:
+    """The images of a group, with the ids ``<prefix><group>/<stem>``.
+
+    Raises:
+        CosegError: an image has no mask.
+    """
+    truth = child_folder(folder, TRUTH)
+    assert truth is not None
+    return [GroupImage(f"{prefix}{group}/{stem}", group, image, mask) for stem, image, mask in paired(folder, truth)]
+
+
+def strays_of(folder: Path) -> list[Path]:
+    """Masks without an image."""
+    truth = child_folder(folder, TRUTH)
+    return without_image(folder, truth) if truth is not None else []

@@ -1,0 +1,92 @@
+"""`coseg-test` on every data set, from a tree in the layout of its release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.write_shapes import LAYOUTS, write_tree
+
+Command = Callable[..., tuple[int, str, str]]
+
+SIZE = 48
+OVERRIDES = ("data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=1")
+ALL = {"msrc": ["dataset.groups=all"], "icoseg": ["dataset.groups=all"], "voc": ["dataset.split_val=false"]}
+
+
+def shapes(layout: str) -> ShapesReader:
+    """So many pictures that every class is the first of two at least, where that makes the groups."""
+    return ShapesReader(size=SIZE, train=2, val=2, seen=16 if layout == "voc" else 60, unseen=2)
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The shapes in a layout."""
+    made: dict[str, Path] = {}
+
+    def tree(layout: str) -> Path:
+        if layout not in made:
+            made[layout] = tmp_path_factory.mktemp(layout)
+            write_tree(shapes(layout), made[layout], layout)
+        return made[layout]
+
+    return tree
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], trained: Path, command: Command) -> None:
+    dataset = layout.removesuffix("_subset")
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    code, out, err = command(
+        "test", f"dataset={dataset}", f"dataset.root={trees(layout)}", f"ckpt={checkpoint}", *ALL.get(dataset, []),
+        *OVERRIDES,
+    )  # fmt: skip
+    assert code == 0, err
+    (path,) = (trained / "test").glob(f"{layout}-*/results.json")
+    results = json.loads(path.read_text())
+    assert results["dataset"] == layout
+    # the pairs, counted from what was drawn
+    plans = shapes(layout)
+    if layout == "voc":
+        shown = [set(plan) for split in ("val", "seen") for plan in plans.read(split).plan]
+    else:
+        shown = [{plan[0]} for plan in plans.read("seen").plan if layout != "internet" or plan[0] < 3]
+    assert results["pairs"] == sum(bool(a & b) for a, b in combinations(shown, 2))
+    assert f"{layout}/{results['split']}: {results['images']} images, {results['pairs']} pairs" in out
+    assert results["complete"] == (layout not in ("voc", "internet"))  # of these, whole releases are counted
+    assert ("not the published images" in out) == (not results["complete"])
+
+
+def test_groups_of_ones_own_choice_have_results_of_their_own(
+    trees: Callable[[str], Path], trained: Path, command: Command
+) -> None:
+    arguments = ("dataset=msrc", f"dataset.root={trees('msrc')}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}")
+    code, _, err = command("test", *arguments, "dataset.groups=[cow,dog]", *OVERRIDES)
+    assert code == 0, err
+    assert json.loads((trained / "test" / "msrc-cow+dog-paper" / "results.json").read_text())["split"] == "cow+dog"
+    code, _, err = command("test", *arguments, "dataset.groups=[cow,dug]", *OVERRIDES)
+    assert code == 2
+    assert "'dug'" in err
+    assert "Did you mean 'dog'?" in err
+    assert err.count("\n") == 1
+
+
+def test_truth_without_foreground_is_one_sentence(
+    trees: Callable[[str], Path], trained: Path, command: Command, tmp_path: Path
+) -> None:
+    write_tree(shapes("folder"), tmp_path / "own", "folder")
+    mask = next((tmp_path / "own").glob("*/masks/0001.png"))
+    Image.new("L", (SIZE, SIZE)).save(mask)
+    code, _, err = command(
+        "test", "dataset=folder", f"dataset.root={tmp_path / 'own'}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}",
+        *OVERRIDES,
+    )  # fmt: skip
+    assert (code, err.count("\n")) == (2, 1)
+    assert str(mask) in err
+    assert "marks no pixel" in err

@@ -1,0 +1,170 @@
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coseg.data.images import photograph_size, read_mask, read_photograph
+from coseg.errors import CosegError
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+
+
+def saved(tmp_path, image, name, **options):
+    path = tmp_path / name
+    image.save(path, **options)
+    return path
+
+
+# photographs
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "A.BMP", "a.PNG", "a.tif", "a.webp"])
+def test_lossless_colours_come_back(tmp_path, name):
+    options = {"lossless": True} if name.endswith("webp") else {}
+    path = saved(tmp_path, Image.fromarray(RGB), name, **options)
+    assert np.array_equal(read_photograph(path), RGB)
+    assert photograph_size(path) == (5, 7)
+
+
+def test_grey_and_palette_pictures_have_three_channels(tmp_path):
+    grey = np.repeat(GREY[..., None], 3, -1)
+    assert np.array_equal(read_photograph(saved(tmp_path, Image.fromarray(GREY), "g.png")), grey)
+    palette = Image.fromarray(GREY % 4)
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    table = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90], [100, 110, 120]], np.uint8)
+    assert np.array_equal(read_photograph(saved(tmp_path, palette, "p.png")), table[GREY % 4])
+    one_bit = saved(tmp_path, Image.fromarray(GREY > 128), "b.png")
+    assert np.array_equal(read_photograph(one_bit)[..., 1], np.where(GREY > 128, 255, 0))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    deep = GREY.astype(np.uint16) << 8 | 17
+    assert np.array_equal(read_photograph(saved(tmp_path, Image.fromarray(deep), "d.png"))[..., 2], GREY)
+
+
+def test_cmyk(tmp_path):
+    flat = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # red
+    found = read_photograph(saved(tmp_path, flat, "c.jpg", quality=100))
+    assert np.abs(found.astype(int) - [255, 0, 0]).max() < 8
+
+
+def test_transparent_parts_are_white_and_an_unused_alpha_does_no_harm(tmp_path):
+    alpha = np.zeros((5, 7, 1), np.uint8)
+    alpha[:2] = 255
+    path = saved(tmp_path, Image.fromarray(np.concatenate((RGB, alpha), -1)), "a.png")
+    assert np.array_equal(read_photograph(path)[:2], RGB[:2])
+    assert (read_photograph(path)[2:] == 255).all()
+    # a 32-bit BMP with a mask for alpha, all of it 0
+    pixels = np.concatenate((RGB[::-1, :, ::-1], np.zeros_like(alpha)), -1).tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 108, 7, 5, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks + bytes(52)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 14 + len(head) + len(pixels), 0, 0, 14 + len(head)) + head + pixels)
+    assert np.array_equal(read_photograph(path.rename(tmp_path / "a.bmp")), RGB)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_the_picture(tmp_path, orientation):
+    upright = np.zeros((20, 30, 3), np.uint8)
+    upright[:10, :15] = 250  # top left
+    upright[10:, 15:] = 120
+    # what the camera stored: the inverse of each turn
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = saved(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), "e.jpg", quality=95, exif=exif)
+    assert np.abs(read_photograph(path).astype(int) - upright).mean() < 3
+    assert photograph_size(path) == (20, 30)
+
+
+@pytest.mark.parametrize("read", [read_photograph, read_mask, photograph_size])
+def test_what_is_no_image_is_named(tmp_path, read):
+    (tmp_path / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(CosegError, match=r"x\.jpg cannot be decoded"):
+        read(tmp_path / "x.jpg")
+    with pytest.raises(CosegError, match=r"y\.jpg is missing"):
+        read(tmp_path / "y.jpg")
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.repeat(np.repeat(RGB, 20, 0), 20, 1)).save(buffer, "JPEG")
+    (tmp_path / "t.jpg").write_bytes(buffer.getvalue()[:-300])
+    with pytest.raises(CosegError, match=r"t\.jpg cannot be decoded"):
+        read_photograph(tmp_path / "t.jpg")
+
+
+def test_floating_point_pictures_are_refused(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.ones((3, 3), np.float32)), "f.tif")
+    with pytest.raises(CosegError, match=r"f\.tif holds floating-point"):
+        read_photograph(path)
+
+
+# masks
+
+MASK = np.zeros((40, 60), bool)
+MASK[10:30, 15:45] = True
+RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)
+
+
+def palette(indices, colours):
+    image = Image.fromarray(indices.astype(np.uint8))
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+def cut_out():
+    return np.dstack((np.full((*MASK.shape, 3), 90, np.uint8), np.where(MASK, 255, 0).astype(np.uint8)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(Image.fromarray(MASK), id="1-bit"),
+        pytest.param(Image.fromarray(np.where(MASK, 255, 0).astype(np.uint8)), id="grey"),
+        pytest.param(Image.fromarray(MASK.astype(np.uint8)), id="labels 0 and 1"),
+        pytest.param(Image.fromarray(np.where(MASK, 65535, 0).astype(np.uint16)), id="16 bit"),
+        pytest.param(Image.fromarray(np.where(MASK[..., None], RED, BLACK).astype(np.uint8)), id="red on black"),
+        pytest.param(palette(MASK, [BLACK, (128, 0, 0)]), id="palette in colour"),
+        pytest.param(palette(~MASK, [WHITE, BLACK]), id="palette, white first"),
+        pytest.param(Image.fromarray(cut_out()), id="alpha"),
+        pytest.param(
+            Image.fromarray(
+                np.dstack((*[np.where(MASK, 255, 0).astype(np.uint8)] * 3, np.full(MASK.shape, 255, np.uint8)))
+            ),
+            id="alpha that is the same everywhere",
+        ),
+    ],
+)
+def test_masks_of_every_mode(tmp_path, image):
+    found = read_mask(saved(tmp_path, image, "m.png"))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, MASK.astype(np.uint8))
+
+
+def test_edges_that_jpeg_blurred_fall_at_half(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.where(MASK, 255, 0).astype(np.uint8)), "m.jpg", quality=40)
+    with Image.open(path) as file:
+        values = np.array(file)
+    assert len(np.unique(values)) > 2
+    assert np.array_equal(read_mask(path), (values >= 128).astype(np.uint8))
+    assert (read_mask(path) != MASK).mean() < 0.02
+
+
+def test_the_void_of_voc_stays_void(tmp_path):
+    indices = MASK.astype(np.uint8)
+    indices[0] = 2
+    found = read_mask(saved(tmp_path, palette(indices, [BLACK, (128, 0, 0), (224, 224, 192)]), "m.png"))
+    assert (found[0] == 255).all()
+    assert np.array_equal(found[1:], MASK[1:])
