@@ -41,7 +41,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], trained: Path, command: Command) -> None:
-    dataset = layout.removesuffix("_subset")
+    dataset = layout.split("_")[0]
     checkpoint = trained / "checkpoints" / "best.ckpt"
     code, out, err = command(
         "test", f"dataset={dataset}", f"dataset.root={trees(layout)}", f"ckpt={checkpoint}", *ALL.get(dataset, []),

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import COMMON, OTHER, PairBatch
+from coseg.data.dataset import COMMON, OTHER, PairBatch, target_table
 from coseg.evaluation.scores import mask_score
 from coseg.files import atomic_path
 
@@ -30,13 +30,13 @@ class PanelSide(NamedTuple):
     Attributes:
         image: uint8 (H, W, 3), RGB.
         target: uint8 (H, W), values as in `coseg.data.dataset`.
-        prediction: bool (H, W).
+        prediction: bool (H, W); None where nothing was predicted.
         caption: one short line.
     """
 
     image: NDArray[np.uint8]
     target: NDArray[np.uint8]
-    prediction: NDArray[np.bool_]
+    prediction: NDArray[np.bool_] | None
     caption: str
 
 
@@ -71,8 +71,21 @@ def panel_row(
     return PanelRow(*sides)
 
 
+def truth_row(catalog: Catalog, i: int, j: int) -> PanelRow:
+    """The row of images ``i`` and ``j`` of a catalog, without a prediction."""
+    common = catalog.presence[i] & catalog.presence[j]
+    names = ", ".join(name for name, shared in zip(catalog.class_names, common, strict=True) if shared)
+    a, b = (
+        PanelSide(catalog.image(k), target_table(common)[catalog.labels(k)], None, f"{catalog.ids[k]}  ·  {names}")
+        for k in (i, j)
+    )
+    return PanelRow(a, b)
+
+
 def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
     """A line of six tiles for each pair: image, truth and prediction of the first image, then of the second.
+
+    Rows without predictions make four tiles.
 
     The truth is green, the prediction orange under the outline of the truth; objects that are not common to the pair
     are outlined in grey. Images are fitted into square tiles, their shape kept.
@@ -84,12 +97,13 @@ def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
     Returns:
         uint8 (H, W, 3), RGB.
     """
-    half = 3 * tile + 2 * GAP
+    tiles = 3 if any(side.prediction is not None for row in rows for side in row) else 2
+    half = tiles * tile + (tiles - 1) * GAP
     picture = Image.new("RGB", (2 * half + MIDDLE + 2 * GAP, GAP + LINE + len(rows) * (LINE + tile + 2 * GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
     lefts = (GAP, GAP + half + MIDDLE)
     for left in lefts:
-        for column, head in enumerate(HEADS):
+        for column, head in enumerate(HEADS[:tiles]):
             draw.text((left + column * (tile + GAP), GAP), _fit(draw, head, tile, _font(tile)), FAINT, _font(tile))
     top = GAP + LINE
     for row in rows:
@@ -108,18 +122,21 @@ def save_panel(path: str | Path, picture: NDArray[np.uint8]) -> None:
 
 
 def _tiles(side: PanelSide, tile: int) -> tuple[NDArray[np.uint8], ...]:
-    """Image, truth and prediction, each uint8 (tile, tile, 3)."""
+    """Image, truth and, where there is one, prediction, each uint8 (tile, tile, 3)."""
     height, width = side.target.shape
     scale = tile / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = np.asarray(Image.fromarray(side.image).resize(size, Image.Resampling.LANCZOS))
-    truth, other, prediction = (
-        np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        for mask in (side.target == COMMON, side.target == OTHER, side.prediction)
+    masks = [side.target == COMMON, side.target == OTHER]
+    if side.prediction is not None:
+        masks.append(side.prediction)
+    truth, other, *predictions = (
+        np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks
     )
-    with_truth = _outlined(_tinted(_outlined(image, other, OTHER_OBJECT), truth, TRUTH), truth, TRUTH)
-    with_prediction = _outlined(_tinted(_outlined(image, other, OTHER_OBJECT), prediction, PREDICTION), truth, TRUTH)
-    return tuple(_letterboxed(pixels, tile) for pixels in (image, with_truth, with_prediction))
+    outlined = _outlined(image, other, OTHER_OBJECT)
+    marked = [(truth, TRUTH), *((prediction, PREDICTION) for prediction in predictions)]
+    pictures = (_outlined(_tinted(outlined, mask, colour), truth, TRUTH) for mask, colour in marked)
+    return tuple(_letterboxed(pixels, tile) for pixels in (image, *pictures))
 
 
 def _tinted(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:

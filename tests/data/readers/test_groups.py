@@ -220,7 +220,10 @@ def test_every_colour_of_msrc_is_decoded():
 
 
 def test_the_object_discovery_part_of_msrc_is_another_image_set(tmp_path):
-    write_object_discovery(tmp_path / "Data" / "MSRC", items(dict.fromkeys([*COUNTS, "chair"], 3)), "bmp")
+    write_object_discovery(tmp_path / "Data" / "MSRC", items({"chair": 3, "cow": 2}), "bmp")
+    catalog = MsrcReader(tmp_path, "all").read("all")
+    assert (catalog.name, len(catalog), catalog.expected) == ("msrc_object_discovery", 5, None)
+    write_object_discovery(tmp_path / "Data" / "sub_MSRC", items(dict.fromkeys(COUNTS, 3)), "bmp")
     catalog = MsrcReader(tmp_path).read("test")
     assert (catalog.name, len(catalog), catalog.expected, catalog.complete) == ("msrc_subset", 21, 70, False)
     assert len(AllPairs(catalog.presence, "msrc")) == 7 * 3
@@ -228,7 +231,8 @@ def test_the_object_discovery_part_of_msrc_is_another_image_set(tmp_path):
         MsrcReader(tmp_path, layout="v2").read("test")
     with pytest.raises(CosegError, match=r"dataset\.layout is 'v3'"):
         MsrcReader(tmp_path, layout="v3")
-    (tmp_path / "Data" / "MSRC" / "plane").rename(tmp_path / "Data" / "MSRC" / "Aeroplane")
+    folder = tmp_path / "Data" / "sub_MSRC"
+    (folder / "plane").rename(folder / "Aeroplane")
     assert "plane" in MsrcReader(tmp_path).read("test").class_names
 
 
@@ -277,7 +281,7 @@ def test_a_group_of_icoseg_without_truth(tmp_path):
 def test_the_object_discovery_part_of_icoseg_is_another_image_set(tmp_path):
     write_object_discovery(tmp_path / "Data" / "iCoseg", items({"brown_bear": 2, "023 Pandas": 2, "Cheetah": 3}))
     catalog = IcosegReader(tmp_path, "test", FOLDERS).read("test")
-    assert (catalog.name, len(catalog)) == ("icoseg_subset", 7)
+    assert (catalog.name, len(catalog)) == ("icoseg_object_discovery", 7)
 
 
 # Internet

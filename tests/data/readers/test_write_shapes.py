@@ -36,7 +36,8 @@ READERS = {
     "msrc": lambda root: MsrcReader(root, "all"),
     "msrc_subset": lambda root: MsrcReader(root, "all"),
     "icoseg": lambda root: IcosegReader(root, "all"),
-    "icoseg_subset": lambda root: IcosegReader(root, "all"),
+    "msrc_object_discovery": lambda root: MsrcReader(root, "all"),
+    "icoseg_object_discovery": lambda root: IcosegReader(root, "all"),
     "internet": lambda root: InternetReader(root),
     "folder": lambda root: FolderReader(root, "all"),
 }

@@ -52,7 +52,7 @@ class IcosegReader(GroupReader):
         self.counts = dict(counts or {})
 
     def find(self) -> Found:
-        """See `GroupReader.find`. The bundle's part is the image set ``icoseg_subset``."""
+        """See `GroupReader.find`. The bundle's part is the image set ``icoseg_object_discovery``."""
         release, bundle = self._folders()
         images = {path.name: path for path in subfolders(release[0])} if release else bundle
         if self.groups == "all":
@@ -61,7 +61,9 @@ class IcosegReader(GroupReader):
             chosen = chosen_groups(self.groups, [*self.folders, *images], list(self.folders))
             wanted = {name: self._folder(name, images) for name in chosen}
         if release is None:
-            return Found(f"{self.name}_subset", {name: images_of(path, name) for name, path in wanted.items()})
+            return Found(
+                f"{self.name}_object_discovery", {name: images_of(path, name) for name, path in wanted.items()}
+            )
         found = {}
         for name, path in wanted.items():
             truth = child_folder(release[1], path.name)
@@ -98,11 +100,12 @@ class IcosegReader(GroupReader):
     def _folders(self) -> tuple[tuple[Path, Path] | None, dict[str, Path]]:
         """Images and truth of the release, or the groups of the bundle."""
         if self.root is not None and self.root.is_dir():
-            for folder in (self.root, *(child_folder(self.root, name) for name in ("dataset_public", "iCoseg"))):
+            whole = child_folder(self.root, "CMU_Cornell_iCoseg_dataset") or self.root
+            for folder in (whole, child_folder(whole, "dataset_public"), child_folder(whole, "iCoseg")):
                 images, truth = (folder and child_folder(folder, name) for name in ("images", "ground_truth"))
                 if images and truth:
                     return (images, truth), {}
-            groups = group_folders(self.root, "iCoseg")
+            _, groups = group_folders(self.root, "iCoseg")
             if groups:
                 return None, groups
         raise _missing(self.root)

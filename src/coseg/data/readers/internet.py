@@ -52,7 +52,7 @@ class InternetReader(GroupReader):
         if self.root is not None and self.root.is_dir():
             places = [self.root, self.root / "Data"]
             for place in places:
-                found = group_folders(place) if place.is_dir() else {}
+                found = group_folders(place)[1] if place.is_dir() else {}
                 folders = {name: path for name, path in found.items() if name in TEST_GROUPS}
                 if folders:
                     return folders

@@ -8,8 +8,8 @@ The official release::
 
 Pairs are drawn within a group and the foreground is the group's own class: grass or sky that two pictures share is
 background, things of another class are other objects. The literature uses 7 groups, and of each 10 images, which only
-the object-discovery bundle names (``Data/MSRC/<group>``, see `coseg.data.readers.object_discovery`); of the release,
-all 208 images of these groups are taken.
+the object-discovery bundle names (``Data/sub_MSRC/<group>``, see `coseg.data.readers.object_discovery`); of the
+release, all 208 images of these groups are taken. The bundle's ``Data/MSRC`` is a third choice of images.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ COUNTS = {"plane": 30, "cow": 30, "car": 30, "sheep": 30, "dog": 30, "bird": 34,
 """Images of the release, where they are known."""
 
 IMAGES = 591
-OBJECT_DISCOVERY_COUNT = 10  # images in each group of the object-discovery bundle
+SUBSET_COUNT = 10
+"""Images in each group of ``sub_MSRC``."""
+
+BUNDLE = {"sub_msrc": "msrc_subset", "msrc": "msrc_object_discovery"}
+"""Names of the image sets of the object-discovery bundle, by their folders."""
 
 LAYOUTS = ("auto", "v2", "object_discovery")
 
@@ -119,8 +123,8 @@ class MsrcReader(GroupReader):
         self.layout = layout
 
     def find(self) -> Found:
-        """See `GroupReader.find`. The bundle's part is the image set ``msrc_subset``."""
-        release, bundle = self._folders()
+        """See `GroupReader.find`. Image sets of the bundle have names of their own, which are in `BUNDLE`."""
+        release, place, bundle = self._folders()
         if release is not None:
             found: dict[str, list[GroupImage]] = {group: [] for group in GROUPS}
             for stem, image, mask in paired(*release, _ENDING):
@@ -131,32 +135,32 @@ class MsrcReader(GroupReader):
             return Found(self.name, {group: found[group] for group in wanted}, coloured_truth)
         known = {("plane" if name.lower() == "aeroplane" else name.lower()): path for name, path in bundle.items()}
         wanted = chosen_groups(self.groups, list(known), TEST_GROUPS)
-        return Found(f"{self.name}_subset", {group: images_of(known[group], group) for group in wanted})
+        return Found(BUNDLE[place], {group: images_of(known[group], group) for group in wanted})
 
     def expected(self, name: str, groups: Sequence[str]) -> Mapping[str, int | None]:
         """See `GroupReader.expected`."""
-        if name != self.name:
-            return {group: OBJECT_DISCOVERY_COUNT if group in TEST_GROUPS else None for group in groups}
-        return {group: COUNTS.get(group) for group in groups}
+        counts = {"msrc": COUNTS, "msrc_subset": dict.fromkeys(TEST_GROUPS, SUBSET_COUNT)}.get(name, {})
+        return {group: counts.get(group) for group in groups}
 
     def strays(self) -> list[Path]:
         """See `GroupReader.strays`."""
-        release, bundle = self._folders()
+        release, _, bundle = self._folders()
         if release is not None:
             return without_image(*release, _ENDING)
         return [path for folder in bundle.values() for path in strays_of(folder)]
 
-    def _folders(self) -> tuple[tuple[Path, Path] | None, dict[str, Path]]:
-        """Images and truth of the release, or the groups of the bundle."""
+    def _folders(self) -> tuple[tuple[Path, Path] | None, str, dict[str, Path]]:
+        """Images and truth of the release, or which part of the bundle it is, and its groups."""
         if self.root is not None and self.root.is_dir():
             if self.layout != "object_discovery":
                 for folder in (self.root, child_folder(self.root, "MSRC_ObjCategImageDatabase_v2")):
                     images, truth = (folder and child_folder(folder, name) for name in ("Images", "GroundTruth"))
                     if images and truth:
-                        return (images, truth), {}
-            groups = group_folders(self.root, "MSRC", "sub_MSRC") if self.layout != "v2" else {}
-            if groups:
-                return None, groups
+                        return (images, truth), "", {}
+            if self.layout != "v2":
+                place, groups = group_folders(self.root, "sub_MSRC", "MSRC")
+                if groups:
+                    return None, "sub_msrc" if place.lower() == "sub_msrc" else "msrc", groups
         raise _missing(self.root)
 
     def _group(self, stem: str, image: Path) -> str:
@@ -178,5 +182,5 @@ def _missing(root: Path | None) -> CosegError:
     return CosegError(
         f"{start} Unpacked, the archive msrc_objcategimagedatabase_v2.zip looks like this:\n"
         "    MSRC_ObjCategImageDatabase_v2/\n        Images/1_1_s.bmp …\n        GroundTruth/1_1_s_GT.bmp …\n"
-        "and the object-discovery bundle like this:\n    Data/MSRC/<group>/1.bmp …, GroundTruth/1.png …"
+        "and the object-discovery bundle like this:\n    Data/sub_MSRC/<group>/1.bmp …, GroundTruth/1.png …"
     )

@@ -5,7 +5,8 @@
     Data/
         Airplane100/  0001.jpg …   GroundTruth/ 0001.png …
         Car100/ Horse100/          likewise
-        MSRC/<group>/  1.bmp …     GroundTruth/ 1.png …
+        MSRC/<group>/  1.bmp …     GroundTruth/ 1.png …       14 groups
+        sub_MSRC/<group>/          likewise: the 7 groups of 10 images that the literature tests
         iCoseg/<group>/  …         GroundTruth/ …
 
 Masks are binary. Readers of MSRC and iCoseg take it beside the official releases.
@@ -26,15 +27,19 @@ def is_group(folder: Path) -> bool:
     return child_folder(folder, TRUTH) is not None
 
 
-def group_folders(root: Path, *names: str) -> dict[str, Path]:
-    """The groups below ``root``, ``root/<name>`` or ``root/Data/<name>``, for the first of `names` that is there."""
+def group_folders(root: Path, *names: str) -> tuple[str, dict[str, Path]]:
+    """The groups in ``root``, ``root/<name>`` or ``root/Data/<name>``, for the first of `names` that is there.
+
+    Returns:
+        The name of the folder that holds them, and the folder of each; ``("", {})`` where there is none.
+    """
     data = child_folder(root, "Data")
     places = [root, *(child_folder(place, name) for place in (root, data) if place for name in names)]
     for place in places:
         groups = {path.name: path for path in subfolders(place) if is_group(path)} if place is not None else {}
-        if groups:
-            return groups
-    return {}
+        if place is not None and groups:
+            return place.resolve().name, groups
+    return "", {}
 
 
 def images_of(folder: Path, group: str, prefix: str = "") -> list[GroupImage]:

@@ -106,7 +106,7 @@ class VocReader(Reader):
         except CosegError as error:
             yield str(error)
             return
-        if len(ids) != expected:
+        if self.split_val and len(ids) != expected:
             yield f"the split {split} has {len(ids)} images, that of VOC 2012 {expected}"
         gone = missing_files(folder, ids)
         yield from (f"{path} is missing" for path in gone)

@@ -36,10 +36,10 @@ def write_tree(reader: ShapesReader, root: Path, layout: str = "voc") -> None:
         root: the folder, made if it is missing.
         layout: ``voc``: the list `train` holds the split `train`, the list `val` holds `val`, then `seen`; ids are
             those of the catalogs, labels are 1 to 12. Others hold the split `seen`, an image in the group of the first
-            of its classes: ``msrc`` and ``icoseg``, official releases with groups by their real names; ``msrc_subset``
-            and ``icoseg_subset``, their parts in the object-discovery bundle; ``internet``, where images of all but
-            three classes show no such object; ``folder``, a group for each class. Pictures in JPEG files change a
-            little.
+            of its classes: ``msrc`` and ``icoseg``, official releases with groups by their real names; ``msrc_subset``,
+            ``msrc_object_discovery`` and ``icoseg_object_discovery``, their parts in the bundle of that name;
+            ``internet``, where images of all but three classes show no such object; ``folder``, a group for each
+            class. Pictures in JPEG files change a little.
 
     Raises:
         CosegError: there is no such layout.
@@ -70,10 +70,13 @@ LAYOUTS: dict[str, Callable[[ShapesReader, Path], None]] = {
     "voc": _write_voc,
     "msrc": lambda reader, root: write_msrc(root, _items(reader, MSRC_GROUPS)),
     "msrc_subset": lambda reader, root: write_object_discovery(
+        root / "Data" / "sub_MSRC", _items(reader, MSRC_GROUPS), "bmp"
+    ),
+    "msrc_object_discovery": lambda reader, root: write_object_discovery(
         root / "Data" / "MSRC", _items(reader, MSRC_GROUPS), "bmp"
     ),
     "icoseg": lambda reader, root: write_icoseg(root, _items(reader, ICOSEG_GROUPS)),
-    "icoseg_subset": lambda reader, root: write_object_discovery(
+    "icoseg_object_discovery": lambda reader, root: write_object_discovery(
         root / "Data" / "iCoseg", _items(reader, ICOSEG_GROUPS)
     ),
     "internet": lambda reader, root: write_object_discovery(root / "Data", _items(reader, INTERNET_GROUPS)),

@@ -1,0 +1,179 @@
+"""``coseg-data``: list, download, check and show data sets, and count their pairs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coseg.data.sources import SOURCES
+from coseg.errors import CosegError, unknown_choice
+
+if TYPE_CHECKING:
+    from coseg.data.catalog import Catalog, Reader
+
+
+def _list(options: argparse.Namespace) -> int:
+    width = max(map(len, SOURCES))
+    for name, source in SOURCES.items():
+        print(f"{name:<{width}}  {source.what}")
+        if source.variable:
+            root = os.environ.get(source.variable)
+            how = f"coseg-data download {name}" if source.archive is not None else "dataset.root=<folder>"
+            print(f"{'':<{width}}  {source.variable}={root}" if root else f"{'':<{width}}  {how}; {source.variable}")
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    from coseg.data.download import download
+
+    source = SOURCES[_known(options.name)]
+    if source.archive is None:
+        there = ", ".join(name for name, other in SOURCES.items() if other.archive is not None)
+        raise CosegError(f"The data set {options.name} can't be downloaded ({source.what}); these can: {there}.")
+    folder = Path(options.root or Path("data") / options.name).expanduser()
+    download(source.archive, folder, options.archive)
+    print(f"{folder} is there; use it with dataset={options.name} dataset.root={folder}, or {source.variable}={folder}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    reader = _reader(options)
+    found = 0
+    for split in reader.splits:
+        problems = list(reader.problems(split))
+        for problem in problems:
+            print(f"{split}: {problem}")
+        found += len(problems)
+        if not problems:
+            _describe(reader.read(split))
+    if found:
+        print(f"{found} problem{'s' if found > 1 else ''}", file=sys.stderr)
+    return 2 if found else 0
+
+
+def _describe(catalog: Catalog) -> None:
+    from coseg.data.pairs import PairIndex
+
+    counts = dict(zip(catalog.class_names, catalog.presence.sum(0).tolist(), strict=True))
+    classes = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    published = f" (published: {catalog.expected})" if catalog.expected is not None else ""
+    print(f"{catalog.name}/{catalog.split}: {len(catalog)} images{published}, {len(PairIndex(catalog.presence))} pairs")
+    print(f"    images of each class: {classes}")
+
+
+def _pairs(options: argparse.Namespace) -> int:
+    from coseg.data.pairs import PairIndex
+    from coseg.files import write_text_atomically
+
+    reader = _reader(options)
+    catalogs = {split: reader.read(split) for split in reader.splits}
+    indices = {split: PairIndex(catalog.presence) for split, catalog in catalogs.items()}
+    if options.csv is not None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("split", "i", "j", "id_a", "id_b", "classes"))
+        for split, catalog in catalogs.items():
+            index = indices[split]
+            for i, j in (index[k] for k in range(len(index))):
+                common = (catalog.presence[i] & catalog.presence[j]).nonzero()[0]
+                classes = " ".join(catalog.class_names[k] for k in common)
+                writer.writerow((split, i, j, catalog.ids[i], catalog.ids[j], classes))
+        write_text_atomically(options.csv, text.getvalue())
+    print(json.dumps({split: len(index) for split, index in indices.items()}))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from coseg.data.orders import ShuffledPairs
+    from coseg.evaluation.panels import draw_panel, save_panel, truth_row
+
+    reader = _reader(options)
+    split = options.split or reader.splits[0]
+    catalog = reader.read(split)
+    order = ShuffledPairs(catalog.presence, options.seed)
+    rows = [truth_row(catalog, *order.pair(0, k)) for k in range(min(options.pairs, len(order)))]
+    path = options.out or Path(f"{catalog.name}-{split}.png")
+    save_panel(path, draw_panel(rows))
+    print(path)
+    return 0
+
+
+def _known(name: str) -> str:
+    if name not in SOURCES:
+        raise unknown_choice("The data set", name, SOURCES)
+    return name
+
+
+def _reader(options: argparse.Namespace) -> Reader:
+    """The reader of the data set as its configuration makes it, with what the command line sets."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf, open_dict
+
+    from coseg.cli.app import compose_config
+
+    words = [f"dataset={_known(options.name)}", *(f"dataset.{word}" for word in options.set)]
+    dataset = compose_config("test", words).dataset
+    with open_dict(dataset):
+        for key in ("root", "groups"):
+            value = getattr(options, key)
+            if value is None:
+                continue
+            if key not in dataset:
+                raise CosegError(f"{options.name} has no {key}: leave --{key} out.")
+            OmegaConf.update(dataset, key, value)
+    reader: Reader = instantiate(dataset.reader, _convert_="all")
+    return reader
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coseg-data", description="List, download, check and show data sets.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, job: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.set_defaults(job=job)
+        if name != "list":
+            added.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
+            added.add_argument("--root", metavar="FOLDER", help="the data set's folder")
+        if name not in ("list", "download"):
+            added.add_argument("--groups", nargs="+", metavar="GROUP", help="test, all, or names of groups")
+            added.add_argument(
+                "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further values, such as split_val=false"
+            )
+        return added
+
+    command("list", _list, "the data sets there are")
+    download = command("download", _download, "fetch and unpack a data set, to --root or data/NAME")
+    download.add_argument("--archive", type=Path, metavar="FILE", help="the archive, fetched by hand")
+    command("check", _check, "count images, pairs and classes, and list everything that is wrong")
+    pairs = command("pairs", _pairs, "the number of pairs in each split, as JSON")
+    pairs.add_argument("--csv", type=Path, metavar="FILE", help="write the list of pairs")
+    show = command("show", _show, "a picture of sample pairs with their truth")
+    show.add_argument("--split", metavar="SPLIT", help="the first one, if not given")
+    show.add_argument("--pairs", type=int, default=6, metavar="N", help="how many (6)")
+    show.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
+    show.add_argument("--out", type=Path, metavar="FILE", help="the picture, <data set>-<split>.png if not given")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    from coseg.cli.app import guard
+
+    options = _parser().parse_args(arguments)
+    if getattr(options, "groups", None) is not None and options.groups in (["all"], ["test"]):
+        options.groups = options.groups[0]
+    codes: list[int] = []
+    guard(lambda: codes.append(options.job(options)))
+    raise SystemExit(codes[0])
+
+
+if __name__ == "__main__":
+    main()

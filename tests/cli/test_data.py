@@ -1,0 +1,183 @@
+"""`coseg-data`, on trees in the layouts of the releases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coseg.cli import data
+from coseg.data.readers.msrc import COUNTS
+from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.write import write_voc
+from coseg.data.readers.write_groups import GroupItem, write_folder, write_msrc
+from coseg.data.readers.write_shapes import write_tree
+from coseg.data.sources import SOURCES
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "voc2012_classes.csv"
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command in an empty directory, without data sets of the environment."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for source in SOURCES.values():
+        if source.variable:
+            monkeypatch.delenv(source.variable, raising=False)
+
+    def command(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            data.main([str(argument) for argument in arguments])
+        return Outcome(int(leaving.value.code or 0), *capsys.readouterr())
+
+    return command
+
+
+def group(name: str, count: int) -> list[GroupItem]:
+    truth = np.zeros((8, 8), np.uint8)
+    truth[2:5] = 1
+    return [GroupItem(name, np.full((8, 8, 3), k, np.uint8), truth) for k in range(count)]
+
+
+def test_the_data_sets_are_those_of_the_configuration(run: Run) -> None:
+    assert set(SOURCES) == {path.stem for path in (CONF / "dataset").glob("*.yaml")}
+    code, out, _ = run("list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(SOURCES)
+    assert "coseg-data download msrc" in out
+
+
+def test_voc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:
+    """The whole of VOC 2012 as tiny masks that are painted from the table of its classes."""
+    with FIXTURE.open() as file:
+        rows = list(csv.DictReader(file))
+
+    def items():  # type: ignore[no-untyped-def]
+        for row in rows:
+            labels = np.zeros((5, 5), np.uint8)
+            classes = [int(label) for label in row["classes"].split()]
+            labels.reshape(-1)[: len(classes)] = classes
+            yield row["id"], np.zeros((5, 5, 3), np.uint8), labels
+
+    write_voc(tmp_path, items(), {s: [row["id"] for row in rows if row["split"] == s] for s in ("train", "val")})
+    code, out, err = run("pairs", "voc", "--root", tmp_path)
+    assert (code, err) == (0, "")
+    assert out == '{"train": 169587, "val": 46973, "test": 37700}\n'
+
+
+def test_msrc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:
+    write_msrc(tmp_path, [item for name, count in COUNTS.items() for item in group(name, count)])
+    assert run("pairs", "msrc", "--root", tmp_path).out == '{"test": 3012}\n'
+    assert json.loads(run("pairs", "msrc", "--root", tmp_path, "--groups", "cow", "bird").out) == {
+        "cow+bird": 435 + 561
+    }
+    code, out, err = run("check", "msrc", "--root", tmp_path)
+    assert (code, err) == (0, "")
+    assert "msrc/test: 208 images (published: 208), 3012 pairs" in out
+    assert "bird 34, car 30, cat 24, cow 30" in out
+
+
+def test_the_list_of_pairs(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", group("cat", 3) + group("dog", 2))
+    code, out, _ = run("pairs", "folder", "--root", tmp_path / "own", "--csv", tmp_path / "lists" / "pairs.csv")
+    assert (code, json.loads(out)) == (0, {"all": 4})
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "lists" / "pairs.csv").read_text())))
+    cats = [f"cat/000{n}" for n in (1, 2, 3)]
+    assert [(row["id_a"], row["id_b"]) for row in rows] == [*combinations(cats, 2), ("dog/0001", "dog/0002")]
+    assert [row["classes"] for row in rows] == ["cat"] * 3 + ["dog"]
+    assert (rows[3]["split"], rows[3]["i"], rows[3]["j"]) == ("all", "3", "4")
+
+
+def test_a_check_lists_everything_that_is_wrong(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", group("cat", 4))
+    (tmp_path / "own" / "cat" / "images" / "0001.jpg").write_bytes(b"no image")
+    Image.new("L", (3, 3), 255).save(tmp_path / "own" / "cat" / "masks" / "0003.png")
+    code, out, err = run("check", "folder", "--root", tmp_path / "own")
+    assert code == 2
+    assert [line.split(":")[0] for line in out.splitlines()] == ["all", "all"]
+    assert "0001.jpg cannot be decoded" in out
+    assert "0003.png is 3x3" in out
+    assert err == "2 problems\n"
+
+
+def test_a_check_of_voc_lists_everything_too(run: Run, tmp_path: Path) -> None:
+    write_tree(ShapesReader(size=48, train=4, val=3, seen=3, unseen=2), tmp_path)
+    first, second, third = sorted((tmp_path / "SegmentationClass").glob("train_*.png"))[:3]
+    first.unlink()
+    second.write_bytes(b"no mask")
+    Image.new("L", (48, 48), 77).save(third)
+    assert run("check", "voc", "--root", tmp_path).code == 2  # not the images of VOC 2012
+    code, out, err = run("check", "voc", "--root", tmp_path, "--set", "split_val=false")
+    assert (code, err) == (2, "3 problems\n")
+    for words in (f"{first} is missing", f"{second} cannot be decoded", f"{third} has pixels that are labelled 77"):
+        assert words in out
+    assert "voc/val: 6 images" in out
+
+
+def test_show_draws_pairs(run: Run, tmp_path: Path) -> None:
+    write_tree(ShapesReader(size=48, train=6, val=6, seen=2, unseen=2), tmp_path)
+    code, out, err = run(
+        "show", "voc", "--root", tmp_path, "--set", "split_val=false", "--split", "val", "--pairs", "2"
+    )
+    assert (code, out) == (0, "voc-val.png\n"), err
+    with Image.open("voc-val.png") as picture:
+        one = picture.size
+        assert np.asarray(picture).std() > 30
+    code, out, _ = run("show", "shapes", "--pairs", "1", "--out", tmp_path / "a" / "b.png")
+    assert code == 0
+    with Image.open(tmp_path / "a" / "b.png") as picture:
+        assert picture.size[0] == one[0]
+        assert picture.size[1] < one[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "msrcc"), "Did you mean 'msrc'?"),
+        (("pairs", "msrc"), "COSEG_MSRC_ROOT"),
+        (("pairs", "voc", "--groups", "cow"), "voc has no groups"),
+        (("download", "folder"), "these can: voc, msrc, icoseg, internet"),
+        (("download", "voc", "--archive", "nowhere.tar"), "nowhere.tar is not a file"),
+        (("show", "shapes", "--split", "tset"), "'tset', but must be one of: train, val, seen, unseen"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], words: str, run: Run) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert not list(Path().iterdir())
+
+
+def test_a_group_that_does_not_exist(run: Run, tmp_path: Path) -> None:
+    write_msrc(tmp_path, group("cow", 2) + group("dog", 2))
+    code, _, err = run("pairs", "msrc", "--root", tmp_path, "--groups", "cwo")
+    assert code == 2
+    assert "test, all, cow, dog. Did you mean 'cow'?" in err
+
+
+def test_it_starts_without_torch() -> None:
+    code = "import sys, coseg.cli.data as d; sys.argv = ['x', 'list']; d._parser(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
