@@ -70,7 +70,7 @@ def check_contents(archive: zipfile.ZipFile) -> None:
     scripts = configparser.ConfigParser()
     scripts.read_string(archive.read(entries).decode())
     found = dict(scripts["console_scripts"])
-    if found.get("coseg-train") != "coseg.cli.train:main" or found.get("coseg-test") != "coseg.cli.test:main":
+    if found != {f"coseg-{name}": f"coseg.cli.{name}:main" for name in ("train", "test", "data", "report")}:
         fail(f"the wheel's commands are {found}")
 
 
@@ -86,6 +86,8 @@ def check_commands(site: Path, away: Path) -> None:
     for command, word in (("train", "CrossCorrelationNetwork"), ("test", "PairDataModule")):
         if word not in run([*python, "-m", f"coseg.cli.{command}", "--cfg", "job"], away, site):
             fail(f"coseg-{command} --cfg job does not show {word}")
+    if "msrc" not in run([*python, "-m", "coseg.cli.data", "list"], away, site):
+        fail("coseg-data list does not show msrc")
     run([*python, "-m", "coseg.cli.train", *TINY.split()], away, site)
     if not list(away.glob("runs/*/*/config.yaml")):
         fail("coseg-train left no run directory")

@@ -1,18 +1,30 @@
-"""Compare two tests on the same pairs: ``python -m coseg.evaluation.compare RESULTS_DIR_A RESULTS_DIR_B``."""
+"""Compare two tests on the same pairs: what ``coseg-report compare`` shows."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import Difference, difference
-from coseg.evaluation.results import PairRow, pair_indices, pair_values, read_pairs, read_results
+from coseg.evaluation.results import DIGITS, PairRow, pair_indices, pair_values, read_pairs, read_results
 
 SAME = ("dataset", "split", "protocol", "void")
 """What two results must agree on, or the difference of their scores says nothing about the models."""
+
+
+class Change(NamedTuple):
+    """A pair in both tests, and the mean IoU of its masks in each; nan where it has no truth."""
+
+    row: PairRow
+    a: float
+    b: float
+
+    @property
+    def gain(self) -> float:
+        """A - B."""
+        return self.a - self.b
 
 
 def compare(folder_a: str | Path, folder_b: str | Path, draws: int = 1000, seed: int = 0) -> dict[str, Difference]:
@@ -27,14 +39,35 @@ def compare(folder_a: str | Path, folder_b: str | Path, draws: int = 1000, seed:
     Raises:
         CosegError: a file is missing or damaged, or the two are not tests of the same pairs by the same protocol.
     """
-    folder_a, folder_b = Path(folder_a), Path(folder_b)
-    rows_a, rows_b = read_pairs(folder_a / "pairs.csv"), read_pairs(folder_b / "pairs.csv")
-    _check_same_protocol(folder_a, folder_b)
-    rows_b = _in_order_of(rows_a, rows_b, folder_a, folder_b)
+    rows_a, rows_b = _same_pairs(Path(folder_a), Path(folder_b))
     return {
         score: difference(pair_indices(rows_a), pair_values(rows_a, score), pair_values(rows_b, score), draws, seed)
         for score in ("jaccard", "jaccard_distractor")
     }
+
+
+def changes(folder_a: str | Path, folder_b: str | Path) -> list[Change]:
+    """All pairs that both tests scored, those that changed most first.
+
+    Raises:
+        CosegError: as `compare`.
+    """
+    rows_a, rows_b = _same_pairs(Path(folder_a), Path(folder_b))
+    found = [Change(row, _mean(row), _mean(other)) for row, other in zip(rows_a, rows_b, strict=True)]
+    scored = [change for change in found if not math.isnan(change.gain)]
+    return sorted(scored, key=lambda change: -round(abs(change.gain), DIGITS))  # no more digits than the files have
+
+
+def _mean(row: PairRow) -> float:
+    scores = [score for score in (row.jaccard_a, row.jaccard_b) if not math.isnan(score)]
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+def _same_pairs(folder_a: Path, folder_b: Path) -> tuple[list[PairRow], list[PairRow]]:
+    """The rows of both, in one order."""
+    rows_a, rows_b = read_pairs(folder_a / "pairs.csv"), read_pairs(folder_b / "pairs.csv")
+    _check_same_protocol(folder_a, folder_b)
+    return rows_a, _in_order_of(rows_a, rows_b, folder_a, folder_b)
 
 
 def _check_same_protocol(folder_a: Path, folder_b: Path) -> None:
@@ -59,29 +92,3 @@ def _in_order_of(rows_a: list[PairRow], rows_b: list[PairRow], folder_a: Path, f
             f"not the same pairs: {shared} are in both. Test both models on the same pairs."
         )
     return [found_b[key] for key in keys_a]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0, or 2 with a sentence for what the user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m coseg.evaluation.compare",
-        description="The difference A - B of two tests on the same pairs, with 95 % intervals (bootstrap over images).",
-    )
-    parser.add_argument("a", type=Path, metavar="RESULTS_DIR_A", help="folder with pairs.csv of the first test")
-    parser.add_argument("b", type=Path, metavar="RESULTS_DIR_B", help="folder with pairs.csv of the second test")
-    parser.add_argument("--draws", type=int, default=1000, help="draws of the bootstrap (1000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (0)")
-    options = parser.parse_args(arguments)
-    try:
-        found = compare(options.a, options.b, options.draws, options.seed)
-    except CosegError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"A = {options.a}\nB = {options.b}\n\n{'A - B':<18}  {'value':>6}  95 % interval over images")
-    for name, (value, low, high) in found.items():
-        print(f"{name:<18}  {value:+.3f}  {low:+.3f} to {high:+.3f}" if value == value else f"{name:<18}  {'-':>6}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

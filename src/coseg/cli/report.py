@@ -1,0 +1,109 @@
+"""``coseg-report``: tables of results beside published scores, and what tells two results apart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def _table(options: argparse.Namespace) -> int:
+    from coseg.errors import CosegError
+    from coseg.evaluation.report import class_table, find_results, icoseg_table, score_table
+    from coseg.evaluation.table import FORMATS
+    from coseg.files import write_text_atomically
+
+    results = find_results(options.results)
+    if options.by == "icoseg":
+        table = icoseg_table(results)
+    elif options.by == "class":
+        if not results:
+            raise CosegError("A table by class needs results: give the folders that coseg-test names last, or runs.")
+        table = class_table(results)
+    else:
+        table = score_table(results, options.score)
+    text = FORMATS[options.format](table)
+    if options.out is None:
+        print(text, end="")
+    else:
+        write_text_atomically(options.out, text)
+        print(options.out)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from coseg.evaluation.compare import changes, compare
+
+    found = compare(options.a, options.b, options.draws, options.seed)
+    changed = changes(options.a, options.b)[: options.pairs]
+    if options.json:
+        document: dict[str, Any] = {
+            "a": str(options.a),
+            "b": str(options.b),
+            "differences": {
+                name: {key: None if math.isnan(number) else round(number, 6) for key, number in value._asdict().items()}
+                for name, value in found.items()
+            },
+            "changes": [
+                {"id_a": change.row.id_a, "id_b": change.row.id_b, "classes": list(change.row.classes)}
+                | {"a": round(change.a, 6), "b": round(change.b, 6)}
+                for change in changed
+            ],
+        }
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return 0
+    print(f"A = {options.a}\nB = {options.b}\n\n{'A - B':<18}  {'value':>6}  95 % interval over images")
+    for name, (value, low, high) in found.items():
+        print(f"{name:<18}  {value:+.3f}  {low:+.3f} to {high:+.3f}" if value == value else f"{name:<18}  {'-':>6}")
+    if changed:
+        width = max(len(f"{change.row.id_a}  {change.row.id_b}") for change in changed)
+        print(f"\n{'pairs that changed most':<{width}}      A      B   A - B  common classes")
+        for change in changed:
+            ids = f"{change.row.id_a}  {change.row.id_b}"
+            scores = f"{change.a:.3f}  {change.b:.3f}  {change.gain:+.3f}"
+            print(f"{ids:<{width}}  {scores}  {', '.join(change.row.classes)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from coseg.evaluation.table import FORMATS
+
+    parser = argparse.ArgumentParser(prog="coseg-report", description="Tables and comparisons of tests.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    text = "a table of tests beside published scores"
+    table = commands.add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    table.set_defaults(job=_table)
+    table.add_argument("results", nargs="*", type=Path, metavar="RESULTS", help="folders of results, or runs")
+    table.add_argument("--by", choices=("test", "class", "icoseg"), default="test", help="what the rows or columns are")
+    table.add_argument("--score", default="jaccard", metavar="SCORE", help="which score (jaccard)")
+    table.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
+    table.add_argument("--out", type=Path, metavar="FILE", help="where, instead of the terminal")
+
+    text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
+    compare = commands.add_parser("compare", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    compare.set_defaults(job=_compare)
+    compare.add_argument("a", type=Path, metavar="A", help="folder of results of the first")
+    compare.add_argument("b", type=Path, metavar="B", help="folder of results of the second")
+    compare.add_argument("--pairs", type=int, default=10, metavar="N", help="how many pairs to list (10)")
+    compare.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap (1000)")
+    compare.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (0)")
+    compare.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    from coseg.cli.app import guard
+
+    options = _parser().parse_args(arguments)
+    codes: list[int] = []
+    guard(lambda: codes.append(options.job(options)))
+    raise SystemExit(codes[0])
+
+
+if __name__ == "__main__":
+    main()

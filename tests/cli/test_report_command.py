@@ -1,0 +1,115 @@
+"""`coseg-report` on what `coseg-test` leaves."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from coseg.cli import report
+from coseg.evaluation.results import PairRow, write_pairs
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            report.main([str(argument) for argument in arguments])
+        return Outcome(int(leaving.value.code or 0), *capsys.readouterr())
+
+    return called
+
+
+def rows(gain: float, images: int = 8) -> list[PairRow]:
+    return [
+        PairRow(i, j, f"id{i}", f"id{j}", ("cat",), 0.05 * i + gain * (1 + (i == 0)), 0.05 * j + gain / 2, i < 3, False)
+        for i, j in itertools.combinations(range(images), 2)
+    ]
+
+
+def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp_path: Path) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    small = ("dataset.reader.size=48", "dataset.reader.seen=16", "dataset.reader.unseen=8")
+    code, _, err = command(
+        "test", f"ckpt={checkpoint}", *small, "data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=0"
+    )
+    assert code == 0, err
+    seen = json.loads((trained / "test" / "shapes-seen-paper" / "results.json").read_text())
+    tests = [trained / "test" / f"shapes-{split}-paper" for split in ("seen", "unseen")]
+    code, out, err = run("table", *tests)
+    assert (code, err) == (0, "")
+    assert f"| {100 * seen['jaccard']:.1f} (" in out
+    assert "shapes seen | shapes unseen | VOC test, as printed" in out
+    code, out, _ = run("table", *tests, "--format", "csv", "--out", tmp_path / "tables" / "scores.csv")
+    assert (code, out) == (0, f"{tmp_path / 'tables' / 'scores.csv'}\n")
+    with (tmp_path / "tables" / "scores.csv").open() as file:
+        assert next(csv.reader(file))[:3] == ["origin", "", "shapes seen"]
+    code, out, _ = run("table", tests[0], "--by", "class")
+    assert code == 0
+    assert out.count("\n|") == 2 + sum(value is not None for value in seen["per_class"].values())
+    code, out, _ = run("compare", tests[0], tests[0], "--pairs", 2)
+    assert "jaccard             +0.000  +0.000 to +0.000" in out
+
+
+def test_compare(run: Run, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
+    write_pairs(tmp_path / "b" / "pairs.csv", rows(0.0))
+    code, out, err = run("compare", tmp_path / "a", tmp_path / "b", "--pairs", 7, "--draws", 50)
+    assert (code, err) == (0, "")
+    assert "jaccard             +0.175" in out  # 21 pairs of 0.15, 7 of 0.25
+    changed = out.split("pairs that changed most")[1].splitlines()[1:]
+    assert len(changed) == 7
+    assert all(line.startswith("id0") and "+0.250  cat" in line for line in changed)
+    code, out, _ = run("compare", tmp_path / "a", tmp_path / "b", "--pairs", 1, "--draws", 50, "--json")
+    document = json.loads(out)
+    assert document["differences"]["jaccard"]["value"] == pytest.approx(0.175)
+    assert document["changes"] == [{"id_a": "id0", "id_b": "id1", "classes": ["cat"], "a": 0.275, "b": 0.025}]
+
+
+def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
+    write_pairs(tmp_path / "b" / "pairs.csv", rows(0.0, images=7))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "pairs.csv").write_text("i,j\n")
+    for arguments, words in (
+        (("compare", "a", "b"), "are not the same pairs"),
+        (("compare", "a", "c"), "c/pairs.csv is not a table of pairs"),
+        (("compare", "a", "nowhere"), "There is no nowhere/pairs.csv"),
+        (("table", "a"), "a has no results of a test (it holds pairs.csv)"),
+        (("table", "--by", "class"), "needs results"),
+        (("table", "--score", "iou"), "--score is 'iou'"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert words in err
+
+
+def test_it_needs_no_torch(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
+    start = "import sys; from coseg.cli import report; sys.argv[1:] = {!r}"
+    line = start + "\ntry: report.main()\nfinally: print('torch' in sys.modules)"
+    for arguments in (["table"], ["compare", str(tmp_path / "a"), str(tmp_path / "a")]):
+        done = subprocess.run([sys.executable, "-c", line.format(arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("False\n")
