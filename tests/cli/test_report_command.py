@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 
 from coseg.cli import report
 from coseg.evaluation.results import PairRow, write_pairs
@@ -70,6 +71,27 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
     assert out.count("\n|") == 2 + sum(value is not None for value in seen["per_class"].values())
     code, out, _ = run("compare", tests[0], tests[0], "--pairs", 2)
     assert "jaccard             +0.000  +0.000 to +0.000" in out
+
+    code, out, err = run("figures", *tests, "--out", tmp_path / "figures", "--pairs", 3)
+    assert (code, err) == (0, "")
+    sheets = ["shapes-seen-paper-1-even.png", "shapes-unseen-paper-2-even.png", "bars-1.png", "bars-2.png"]
+    assert out.splitlines() == [str(tmp_path / "figures" / name) for name in sheets]
+    for name in sheets:
+        with Image.open(tmp_path / "figures" / name) as picture:
+            picture.load()
+    config = tests[0] / "config.yaml"
+    text = config.read_text()
+    for spoilt, words in (
+        (None, "has no config.yaml"),
+        (text.replace("best.ckpt", "gone.ckpt"), "There is no checkpoint"),
+        (text.replace("size: 48", "size: 64").replace("seen: 16", "seen: 2"), "is of other images"),
+    ):
+        config.unlink() if spoilt is None else config.write_text(spoilt)
+        code, _, err = run("figures", tests[0], "--out", tmp_path / "none")
+        assert (code, err.count("\n")) == (2, 1)
+        assert words in err
+        assert not (tmp_path / "none").exists()
+    config.write_text(text)
 
 
 def test_compare(run: Run, tmp_path: Path) -> None:

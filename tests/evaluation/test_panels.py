@@ -7,7 +7,8 @@ from PIL import Image
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import PairBatch
-from coseg.evaluation.panels import PREDICTION, TRUTH, PanelRow, PanelSide, draw_panel, panel_row, save_panel
+from coseg.evaluation.drawing import PREDICTION, TRUTH, save_picture
+from coseg.evaluation.panels import PanelRow, PanelSide, draw_panel, panel_row
 
 
 class Scenes(Catalog):
@@ -78,5 +79,14 @@ def test_row_of_a_batch(tmp_path: Path) -> None:
     assert row.a.prediction.sum() == 8
     assert (row.a.image == batch["image_a"][1].numpy().transpose(1, 2, 0)).all()
     picture = draw_panel([row], tile=40)
-    save_panel(tmp_path / "panels" / "one.png", picture)
+    save_picture(tmp_path / "panels" / "one.png", picture)
     assert (np.asarray(Image.open(tmp_path / "panels" / "one.png")) == picture).all()
+
+
+def test_rows_without_predictions_have_two_tiles_each() -> None:
+    whole, without = (
+        draw_panel([PanelRow(*(one._replace(prediction=prediction) for one in (side(30, 40), side(30, 40))))])
+        for prediction in (np.ones((30, 40), bool), None)
+    )
+    assert whole.shape[0] == without.shape[0]
+    assert whole.shape[1] - without.shape[1] == 2 * (160 + 4)

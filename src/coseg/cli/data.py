@@ -92,7 +92,8 @@ def _pairs(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from coseg.data.orders import ShuffledPairs
-    from coseg.evaluation.panels import draw_panel, save_panel, truth_row
+    from coseg.evaluation.drawing import save_picture
+    from coseg.evaluation.panels import draw_panel, truth_row
 
     reader = _reader(options)
     split = options.split or reader.splits[0]
@@ -100,7 +101,7 @@ def _show(options: argparse.Namespace) -> int:
     order = ShuffledPairs(catalog.presence, options.seed)
     rows = [truth_row(catalog, *order.pair(0, k)) for k in range(min(options.pairs, len(order)))]
     path = options.out or Path(f"{catalog.name}-{split}.png")
-    save_panel(path, draw_panel(rows))
+    save_picture(path, draw_panel(rows))
     print(path)
     return 0
 

@@ -34,6 +34,30 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
+def _figures(options: argparse.Namespace) -> int:
+    from coseg.errors import CosegError
+    from coseg.evaluation.drawing import save_picture
+    from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet, score_of
+    from coseg.evaluation.report import find_results, title
+    from coseg.evaluation.results import read_pairs
+    from coseg.training.predict import predicted_rows
+
+    results = find_results(options.results)
+    if not results:
+        raise CosegError("Figures need results: give the folders that coseg-test names last, or runs.")
+    for number, result in enumerate(results, 1):
+        chosen = choose_pairs(read_pairs(result.folder / "pairs.csv"), options.pairs, options.choose)
+        captions = [f"{', '.join(row.classes)}  {score_of(row):.2f}" for row in chosen]
+        path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
+        save_picture(path, draw_sheet(predicted_rows(result.folder, chosen), captions))
+        print(path)
+    for number, test in enumerate(dict.fromkeys(title(result.values) for result in results), 1):
+        path = options.out / f"bars-{number}.png"
+        draw_bars([result for result in results if title(result.values) == test], path)
+        print(path)
+    return 0
+
+
 def _compare(options: argparse.Namespace) -> int:
     from coseg.evaluation.compare import changes, compare
 
@@ -82,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--score", default="jaccard", metavar="SCORE", help="which score (jaccard)")
     table.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
     table.add_argument("--out", type=Path, metavar="FILE", help="where, instead of the terminal")
+
+    text = "sheets of pairs with what was predicted, and bars of scores"
+    figures = commands.add_parser("figures", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    figures.set_defaults(job=_figures)
+    figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
+    figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
+    figures.add_argument("--pairs", type=int, default=8, metavar="N", help="pairs on a sheet (8)")
+    figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
     text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
     compare = commands.add_parser("compare", help=text, description=f"{text[0].upper()}{text[1:]}.")

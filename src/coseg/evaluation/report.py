@@ -68,7 +68,7 @@ def score_table(results: Sequence[Result], score: str = "jaccard") -> Table:
         raise unknown_choice("--score", score, SCORES)
     tests: dict[tuple[Any, ...], str] = {}
     for result in results:
-        tests.setdefault(_test(result.values), _title(result.values))
+        tests.setdefault(_test(result.values), title(result.values))
     published = published_scores()
     # The column of a published test: ours, where the images are the same and all of them were tested by its protocol.
     columns: dict[str, tuple[Any, ...]] = {}
@@ -80,7 +80,7 @@ def score_table(results: Sequence[Result], score: str = "jaccard") -> Table:
             tests.setdefault(column, f"{test.title}, as printed")
             columns[key] = column
     rows: dict[str, dict[tuple[Any, ...], str]] = {}
-    for name, result in zip(_names(results), results, strict=True):
+    for name, result in zip(names(results), results, strict=True):
         ends = result.values["intervals"].get(score)
         rows.setdefault(name, {})[_test(result.values)] = _percent(result.values[score], ends)
     blocks = [("Ran", [[name, *(cells.get(test, NONE) for test in tests)] for name, cells in rows.items()])]
@@ -99,14 +99,14 @@ def score_table(results: Sequence[Result], score: str = "jaccard") -> Table:
 def class_table(results: Sequence[Result]) -> Table:
     """The mean IoU of each class in each of the results."""
     classes = list(dict.fromkeys(name for result in results for name in result.values["per_class"]))
-    names = [f"{name}, {_title(result.values)}" for name, result in zip(_names(results), results, strict=True)]
+    heads = [f"{name}, {title(result.values)}" for name, result in zip(names(results), results, strict=True)]
     rows = [
         [each, *cells]
         for each in classes
         if set(cells := [_percent(result.values["per_class"].get(each)) for result in results]) != {NONE}
     ]
     means = ["mean", *(_percent(result.values["jaccard_class_mean"]) for result in results)]
-    return Table(["class", *names], [("Ran", [*rows, means])], ["Mean IoU over the masks of a class, in per cent."])
+    return Table(["class", *heads], [("Ran", [*rows, means])], ["Mean IoU over the masks of a class, in per cent."])
 
 
 def icoseg_table(results: Sequence[Result]) -> Table:
@@ -124,9 +124,9 @@ def icoseg_table(results: Sequence[Result]) -> Table:
     methods = [method for method in published_scores().methods.values() if method.icoseg]
     groups = [group for group in methods[0].icoseg if group != "mean"]
     rows = []
-    for name, result in zip(_names(ours), ours, strict=True):
+    for name, result in zip(names(ours), ours, strict=True):
         values = result.values["per_class"]
-        rows.append([f"{name}, {_title(result.values)}", *(_percent(values.get(group)) for group in groups)])
+        rows.append([f"{name}, {title(result.values)}", *(_percent(values.get(group)) for group in groups)])
         known = [values[group] for group in groups if values.get(group) is not None]
         rows[-1].append(_percent(sum(known) / len(groups)) if len(known) == len(groups) else NONE)
     printed = [
@@ -145,13 +145,14 @@ def _test(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(values[key] for key in _KEYS)
 
 
-def _title(values: Mapping[str, Any]) -> str:
-    title = f"{values['dataset']} {values['split']}"
+def title(values: Mapping[str, Any]) -> str:
+    """A test in a few words, from its ``results.json``; whatever keeps it apart from a full one is said."""
+    words = f"{values['dataset']} {values['split']}"
     if values["protocol"] != PROTOCOL or values["void"] != "background":
-        title += f", {values['protocol']}, void {values['void']}"
+        words += f", {values['protocol']}, void {values['void']}"
     if not values["complete"]:
-        title += f", a part: {values['images']} images, {values['pairs']} pairs"
-    return title
+        words += f", a part: {values['images']} images, {values['pairs']} pairs"
+    return words
 
 
 def _is_published(values: Mapping[str, Any], test: PublishedTest) -> bool:
@@ -164,14 +165,14 @@ def _is_published(values: Mapping[str, Any], test: PublishedTest) -> bool:
     )
 
 
-def _names(results: Sequence[Result]) -> list[str]:
+def names(results: Sequence[Result]) -> list[str]:
     """The models' names; with the run's folder, so that two runs of a model are told apart."""
-    names = []
+    found = []
     for result in results:
         size = result.values.get("input_size")
         at = f" at {size} x {size}" if size else ""
-        names.append(f"{result.values['model']}{at} ({'/'.join(result.run.resolve().parts[-2:])})")
-    return names
+        found.append(f"{result.values['model']}{at} ({'/'.join(result.run.resolve().parts[-2:])})")
+    return found
 
 
 def _percent(value: float | None, ends: Sequence[float | None] | None = None) -> str:

@@ -15,7 +15,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from coseg.data.datamodule import PairDataModule
 from coseg.evaluation.curves import plot_curves
-from coseg.evaluation.panels import PanelRow, draw_panel, panel_row, save_panel
+from coseg.evaluation.drawing import save_picture
+from coseg.evaluation.panels import PanelRow, draw_panel, panel_row
 from coseg.training.task import CosegTask
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class ValidationPanels(Callback):
         if not rows:
             return
         picture = draw_panel(rows)
-        save_panel(self.folder / f"epoch-{trainer.current_epoch:03d}.png", picture)
+        save_picture(self.folder / f"epoch-{trainer.current_epoch:03d}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/panel", [picture], step=trainer.global_step)

@@ -6,14 +6,16 @@ import logging
 from pathlib import Path
 
 import lightning as L
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from coseg.data.orders import AllPairs
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
+from coseg.files import write_text_atomically
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
+from coseg.training.predict import CONFIG
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
 from coseg.training.testing import PairTest, TestPlan
@@ -77,6 +79,9 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         feature_gb=config.feature_gb,
     )
     trainer = make_trainer(config, [], False, enable_checkpointing=False)
+    if trainer.is_global_zero:
+        tested = OmegaConf.merge(config, {"ckpt": str(checkpoint.resolve()), "split": split})
+        write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(tested, resolve=True))
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")

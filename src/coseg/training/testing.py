@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import Draw, PairBatch, PairDataset, collate
+from coseg.data.dataset import PairBatch
+from coseg.evaluation.drawing import save_picture
 from coseg.evaluation.features import FeatureCache
 from coseg.evaluation.metrics import PairScores
-from coseg.evaluation.panels import PanelRow, draw_panel, panel_row, save_panel
+from coseg.evaluation.panels import PanelRow, draw_panel
 from coseg.evaluation.references import ReferenceScores
 from coseg.evaluation.results import PairRow, build_results, write_pairs, write_results
 from coseg.evaluation.scores import mask_score
 from coseg.models.network import CosegNetwork
+from coseg.training.predict import predicted_row
 
 
 class TestPlan(NamedTuple):
@@ -144,10 +146,7 @@ class PairTest(L.LightningModule):
             ("middle", ranked[middle : middle + size]),
             ("worst", ranked[len(ranked) - size :]),
         ):
-            save_panel(self.plan.folder / f"{name}.png", draw_panel([self._panel_row(row) for row in chosen]))
+            save_picture(self.plan.folder / f"{name}.png", draw_panel([self._predicted(row) for row in chosen]))
 
-    def _panel_row(self, row: PairRow) -> PanelRow:
-        batch = collate([PairDataset(self.catalog)[Draw(row.i, row.j, 0)]])
-        with torch.no_grad():
-            logits = self.network(batch["image_a"].to(self.device), batch["image_b"].to(self.device))
-        return panel_row(batch, logits, self.catalog, void=self.plan.void)
+    def _predicted(self, row: PairRow) -> PanelRow:
+        return predicted_row(self.network, self.catalog, row.i, row.j, self.plan.void)

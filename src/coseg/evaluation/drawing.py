@@ -1,0 +1,68 @@
+"""What pictures of masks are made of: colours, tints, outlines, tiles and lines of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from coseg.files import atomic_path
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
+TRUTH, PREDICTION, OTHER_OBJECT = (46, 204, 64), (255, 110, 20), (205, 205, 205)
+"""Colours of the ground, of text and of masks."""
+
+
+def tinted(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The masked pixels in `colour` over grey, the others in faded colours, so that the mask stands out."""
+    grey = image.mean(-1, keepdims=True)
+    mixed = np.where(mask[..., None], 0.45 * grey + 0.55 * np.array(colour), 0.8 * (0.3 * image + 0.7 * grey))
+    return mixed.astype(np.uint8)
+
+
+def outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The pixels of the mask that touch a pixel outside of it, in `colour`; the image's own border is no outline."""
+    padded = np.pad(mask, 1, mode="edge")
+    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.where((mask & ~inside)[..., None], np.array(colour, np.uint8), image)
+
+
+def fitted(picture: NDArray[Any], tile: int) -> NDArray[Any]:
+    """An image (H, W, 3) or a mask (H, W) at the size at which its longer side is `tile` pixels, its shape kept."""
+    height, width = picture.shape[:2]
+    scale = tile / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = Image.Resampling.LANCZOS if picture.ndim == 3 else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(picture).resize(size, how))
+
+
+def letterboxed(image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """A fitted image in the middle of a square tile."""
+    height, width = image.shape[:2]
+    top, left = (tile - height) // 2, (tile - width) // 2
+    return np.pad(image, ((top, tile - height - top), (left, tile - width - left), (0, 0)), constant_values=236)
+
+
+def caption_font(tile: int) -> Font:
+    """The font beside tiles of this size."""
+    return ImageFont.load_default(size=12 if tile >= 120 else 10)
+
+
+def shortened(draw: ImageDraw.ImageDraw, text: str, width: int, font: Font) -> str:
+    """`text`, cut at its end so that it is at most `width` pixels wide."""
+    if draw.textlength(text, font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def save_picture(path: str | Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture, uint8 (H, W, 3), as PNG."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coseg.errors import CosegError
+from coseg.evaluation.drawing import PREDICTION
+from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_pairs, draw_bars, draw_sheet
+from coseg.evaluation.panels import PanelRow, PanelSide
+from coseg.evaluation.report import Result
+from coseg.evaluation.results import PairRow
+
+
+def pair(i: int, j: int, score: float, *classes: str) -> PairRow:
+    return PairRow(i, j, f"id{i}", f"id{j}", classes, score, score, False, False)
+
+
+ROWS = [
+    pair(0, 1, 0.9, "cat"), pair(0, 2, 0.5, "cat"), pair(3, 4, 0.1, "cat"), pair(5, 6, 0.8, "dog"),
+    pair(7, 8, 0.2, "dog"), pair(9, 10, 0.3, "cat", "dog"), pair(11, 12, math.nan),
+]  # fmt: skip
+
+
+def test_pairs_for_a_sheet() -> None:
+    assert choose_pairs(ROWS, 2, "best") == [ROWS[0], ROWS[3]]
+    assert choose_pairs(ROWS, 2, "worst") == [ROWS[2], ROWS[4]]
+    # the middle cat, a middle dog, the only pair of both, then what is next to the middle; image 0 is used
+    assert choose_pairs(ROWS, 5, "even")[:3] == [ROWS[1], ROWS[3], ROWS[5]]
+    for how in ("even", "best", "worst"):
+        chosen = choose_pairs(ROWS, 99, how)
+        images = [image for row in chosen for image in (row.i, row.j)]
+        assert len(images) == len(set(images))
+        assert len(chosen) == 5
+    with pytest.raises(CosegError, match="Did you mean 'worst'"):
+        choose_pairs(ROWS, 1, "wurst")
+    assert choose_pairs([], 3) == []
+
+
+def side(value: int, marked: bool) -> PanelSide:
+    mask = np.zeros((30, 30), bool)
+    mask[:15] = marked
+    return PanelSide(np.full((30, 30, 3), value, np.uint8), np.zeros((30, 30), np.uint8), mask, "")
+
+
+def test_a_sheet_has_inputs_in_odd_columns_and_results_in_even_ones() -> None:
+    tile = 30
+    rows = [PanelRow(side(10 * k, True), side(10 * k + 100, False)) for k in range(3)]
+    sheet = draw_sheet(rows, ["cat  0.50"] * 3, across=2, tile=tile)
+    wide, high = 2 * tile + GAP, 2 * tile + GAP + LINE
+    assert sheet.shape == (2 * (high + BETWEEN) + BETWEEN, 2 * (wide + BETWEEN) + BETWEEN, 3)
+    for k, (line, column) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        left, top = BETWEEN + column * (wide + BETWEEN), BETWEEN + line * (high + BETWEEN) + LINE
+        assert (sheet[top : top + tile, left : left + tile] == 10 * k).all()
+        assert (sheet[top + tile + GAP : top + 2 * tile + GAP, left : left + tile] == 10 * k + 100).all()
+        result = sheet[top : top + tile, left + tile + GAP : left + wide]
+        assert np.abs(result[:15] - (4.5 * k + 0.55 * np.array(PREDICTION))).max() <= 1
+        assert np.abs(result[15:] - 8.0 * k).max() <= 1
+        assert (sheet[top - LINE : top, left : left + wide] < 128).any()  # the caption
+    assert (sheet[high + BETWEEN + BETWEEN :, wide + 2 * BETWEEN :] == 255).all()  # no fourth pair
+
+
+def result(name: str, **changes: Any) -> Result:
+    values = {
+        "dataset": "voc", "split": "val", "images": 3, "pairs": 3, "complete": True, "protocol": "paper",
+        "void": "background", "model": name, "input_size": None, "jaccard": 0.5,
+        "intervals": {"jaccard": [0.4, 0.6]}, "per_class": {"cat": 0.25, "dog": 0.75, "cow": None},
+    }  # fmt: skip
+    return Result(Path("run") / name, values | changes)
+
+
+def test_bars(tmp_path: Path) -> None:
+    draw_bars([result("one"), result("two", jaccard=0.9, intervals={})], tmp_path / "bars.png")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 20
+    groups = ["bear2", "brownbear", "cheetah", "elephant", "helicopter", "hotballoon", "panda1", "panda2"]
+    icoseg = result("one", dataset="icoseg", per_class=dict.fromkeys(groups, 0.5))
+    draw_bars([icoseg], tmp_path / "icoseg.png")  # with the printed ones beside it
+    with Image.open(tmp_path / "bars.png") as one, Image.open(tmp_path / "icoseg.png") as other:
+        assert other.size[0] > one.size[0]
+    with pytest.raises(CosegError, match="of 2: voc test, voc val"):
+        draw_bars([result("one"), result("two", split="test")], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
