@@ -63,6 +63,20 @@ def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], traine
     assert ("not the published images" in out) == (not results["complete"])
 
 
+def test_another_protocol_has_results_of_its_own(trees: Callable[[str], Path], trained: Path, command: Command) -> None:
+    arguments = ("dataset=folder", f"dataset.root={trees('folder')}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}")
+    code, out, err = command("test", *arguments, "protocol=chen2018", "protocol.size=64", *OVERRIDES)
+    assert code == 0, err
+    assert "protocol chen2018" in out
+    results = json.loads((trained / "test" / "folder-all-chen2018" / "results.json").read_text())
+    with_truth = json.loads((trained / "test" / "folder-all-paper" / "results.json").read_text())
+    assert results["pairs"] == with_truth["pairs"]
+    assert results["jaccard_global"] != with_truth["jaccard_global"]
+    code, _, err = command("test", *arguments, "protocol=chen2018", "protocol.size=0", *OVERRIDES)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "protocol.size is '0'" in err
+
+
 def test_groups_of_ones_own_choice_have_results_of_their_own(
     trees: Callable[[str], Path], trained: Path, command: Command
 ) -> None:

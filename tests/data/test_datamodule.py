@@ -145,6 +145,16 @@ def test_test_of_a_sample():
     assert set(sample) <= set(listed("seen"))
 
 
+def test_tests_may_have_one_size_which_is_theirs_alone():
+    data = module(splits={"train": "seen", "val": "seen", "test": ["seen"]}, test_size=20)
+    data.setup("fit")
+    data.setup("test")
+    assert data.catalog("val").image(0).shape == (48, 48, 3)
+    batch = next(iter(data.test_dataloader()))
+    assert tuple(batch["image_a"].shape) == (1, 3, 20, 20)
+    assert tuple(batch["target_b"].shape) == (1, 20, 20)
+
+
 def test_catalogs_are_read_once():
     data = module()
     assert data.catalog("train") is data.catalog("train")

@@ -14,6 +14,7 @@ from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
 from coseg.data.dataset import PairBatch, PairDataset, Transform, collate
 from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, pair_order
+from coseg.data.resized import ResizedCatalog
 from coseg.data.sampler import PairSampler
 from coseg.errors import CosegError
 
@@ -35,6 +36,7 @@ class PairDataModule(L.LightningDataModule):
         val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
             them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
+        test_size: side to which test images and their label maps are resized; None leaves them at original size.
         workers: processes that make batches; 0 makes them in the main process.
         cache_gb: bound in GB on the cache of a split's decoded images, which the workers of one training process
             share; 0 turns it off.
@@ -52,6 +54,7 @@ class PairDataModule(L.LightningDataModule):
         negatives: float = 0.0,
         val_pairs: int | None = 300,
         test_pairs: int | None = None,
+        test_size: int | None = None,
         workers: int = 0,
         cache_gb: float = 0.0,
         seed: int = 0,
@@ -70,21 +73,25 @@ class PairDataModule(L.LightningDataModule):
         self.negatives = negatives
         self.val_pairs = val_pairs
         self.test_pairs = test_pairs
+        self.test_size = test_size
         self.workers = workers
         self.cache_gb = cache_gb
         self.seed = seed
-        self._catalogs: dict[str, Catalog] = {}
+        self._catalogs: dict[tuple[str, int | None], Catalog] = {}
         self._orders: dict[str, PairOrder] = {}
 
     def catalog(self, role: str) -> Catalog:
         """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
-        split = self._split(role)
-        if split not in self._catalogs:
+        key = self._split(role), self.test_size if role == "test" else None
+        if key not in self._catalogs:
+            split, size = key
             catalog = self.reader.read(split)
+            if size is not None:
+                catalog = ResizedCatalog(catalog, size)
             if self.cache_gb > 0:
                 catalog = CachedCatalog(catalog, self.cache_gb, max(1, self.workers))
-            self._catalogs[split] = catalog
-        return self._catalogs[split]
+            self._catalogs[key] = catalog
+        return self._catalogs[key]
 
     def order(self, role: str) -> PairOrder:
         """The pairs of `role`: the epochs of training, or the fixed sample of validation or test; made once."""
