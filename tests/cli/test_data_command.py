@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -28,31 +27,13 @@ FIXTURE = Path(__file__).parents[1] / "fixtures" / "voc2012_classes.csv"
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command in an empty directory, without data sets of the environment."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    for source in SOURCES.values():
-        if source.variable:
-            monkeypatch.delenv(source.variable, raising=False)
-
-    def command(*arguments: str | Path) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as leaving:
-            data.main([str(argument) for argument in arguments])
-        return Outcome(int(leaving.value.code or 0), *capsys.readouterr())
-
-    return command
+def run(invoke: Run) -> Run:
+    """``run(*arguments)``."""
+    return lambda *arguments: invoke(data.main, *arguments)
 
 
 def group(name: str, count: int) -> list[GroupItem]:
@@ -89,10 +70,8 @@ def test_voc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:
 
 def test_msrc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:
     write_msrc(tmp_path, [item for name, count in COUNTS.items() for item in group(name, count)])
-    assert run("pairs", "msrc", "--root", tmp_path).out == '{"test": 3012}\n'
-    assert json.loads(run("pairs", "msrc", "--root", tmp_path, "--groups", "cow", "bird").out) == {
-        "cow+bird": 435 + 561
-    }
+    assert run("pairs", "msrc", "--root", tmp_path)[1] == '{"test": 3012}\n'
+    assert json.loads(run("pairs", "msrc", "--root", tmp_path, "--groups", "cow", "bird")[1]) == {"cow+bird": 435 + 561}
     code, out, err = run("check", "msrc", "--root", tmp_path)
     assert (code, err) == (0, "")
     assert "msrc/test: 208 images (published: 208), 3012 pairs" in out
@@ -128,7 +107,7 @@ def test_a_check_of_voc_lists_everything_too(run: Run, tmp_path: Path) -> None:
     first.unlink()
     second.write_bytes(b"no mask")
     Image.new("L", (48, 48), 77).save(third)
-    assert run("check", "voc", "--root", tmp_path).code == 2  # not the images of VOC 2012
+    assert run("check", "voc", "--root", tmp_path)[0] == 2  # not the images of VOC 2012
     code, out, err = run("check", "voc", "--root", tmp_path, "--set", "split_val=false")
     assert (code, err) == (2, "3 problems\n")
     for words in (f"{first} is missing", f"{second} cannot be decoded", f"{third} has pixels that are labelled 77"):

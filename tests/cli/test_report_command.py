@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -20,26 +19,13 @@ from coseg.evaluation.results import PairRow, write_pairs
 Command = Callable[..., tuple[int, str, str]]
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def called(*arguments: str | Path) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as leaving:
-            report.main([str(argument) for argument in arguments])
-        return Outcome(int(leaving.value.code or 0), *capsys.readouterr())
-
-    return called
+def run(invoke: Run) -> Run:
+    """``run(*arguments)``."""
+    return lambda *arguments: invoke(report.main, *arguments)
 
 
 def rows(gain: float, images: int = 8) -> list[PairRow]:
@@ -110,10 +96,10 @@ def test_compare(run: Run, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
-    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
-    write_pairs(tmp_path / "b" / "pairs.csv", rows(0.0, images=7))
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "pairs.csv").write_text("i,j\n")
+    write_pairs("a/pairs.csv", rows(0.2))
+    write_pairs("b/pairs.csv", rows(0.0, images=7))
+    Path("c").mkdir()
+    Path("c/pairs.csv").write_text("i,j\n")
     for arguments, words in (
         (("compare", "a", "b"), "are not the same pairs"),
         (("compare", "a", "c"), "c/pairs.csv is not a table of pairs"),

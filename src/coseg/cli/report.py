@@ -37,7 +37,7 @@ def _table(options: argparse.Namespace) -> int:
 def _figures(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
     from coseg.evaluation.drawing import save_picture
-    from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet, score_of
+    from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet
     from coseg.evaluation.report import find_results, title
     from coseg.evaluation.results import read_pairs
     from coseg.training.predict import predicted_rows
@@ -47,7 +47,7 @@ def _figures(options: argparse.Namespace) -> int:
         raise CosegError("Figures need results: give the folders that coseg-test names last, or runs.")
     for number, result in enumerate(results, 1):
         chosen = choose_pairs(read_pairs(result.folder / "pairs.csv"), options.pairs, options.choose)
-        captions = [f"{', '.join(row.classes)}  {score_of(row):.2f}" for row in chosen]
+        captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
         save_picture(path, draw_sheet(predicted_rows(result.folder, chosen), captions))
         print(path)

@@ -53,14 +53,9 @@ def changes(folder_a: str | Path, folder_b: str | Path) -> list[Change]:
         CosegError: as `compare`.
     """
     rows_a, rows_b = _same_pairs(Path(folder_a), Path(folder_b))
-    found = [Change(row, _mean(row), _mean(other)) for row, other in zip(rows_a, rows_b, strict=True)]
+    found = [Change(row, row.mean, other.mean) for row, other in zip(rows_a, rows_b, strict=True)]
     scored = [change for change in found if not math.isnan(change.gain)]
     return sorted(scored, key=lambda change: -round(abs(change.gain), DIGITS))  # no more digits than the files have
-
-
-def _mean(row: PairRow) -> float:
-    scores = [score for score in (row.jaccard_a, row.jaccard_b) if not math.isnan(score)]
-    return sum(scores) / len(scores) if scores else math.nan
 
 
 def _same_pairs(folder_a: Path, folder_b: Path) -> tuple[list[PairRow], list[PairRow]]:

@@ -23,12 +23,6 @@ GAP, LINE, BETWEEN = 3, 18, 12
 """Pixels between tiles, for a line of text, and between pairs."""
 
 
-def score_of(row: PairRow) -> float:
-    """The mean IoU of a pair's masks; nan without truth."""
-    scores = [score for score in (row.jaccard_a, row.jaccard_b) if not math.isnan(score)]
-    return sum(scores) / len(scores) if scores else math.nan
-
-
 def choose_pairs(rows: Sequence[PairRow], count: int, how: str = "even") -> list[PairRow]:
     """At most `count` pairs for a sheet, no image twice.
 
@@ -43,14 +37,14 @@ def choose_pairs(rows: Sequence[PairRow], count: int, how: str = "even") -> list
     """
     if how not in CHOICES:
         raise unknown_choice("--choose", how, CHOICES)
-    scored = sorted((row for row in rows if not math.isnan(score_of(row))), key=score_of)
+    scored = sorted((row for row in rows if not math.isnan(row.mean)), key=lambda row: row.mean)
     if how == "even":
         classes = sorted({row.classes for row in scored}, key=lambda names: (len(names), names))
         queues = []
         for names_ in classes:
             members = [row for row in scored if row.classes == names_]
-            middle = score_of(members[len(members) // 2])
-            queues.append(sorted(members, key=lambda row, middle=middle: abs(score_of(row) - middle)))  # type: ignore[misc]
+            middle = members[len(members) // 2].mean
+            queues.append(sorted(members, key=lambda row, middle=middle: abs(row.mean - middle)))  # type: ignore[misc]
         ordered = [queue[k] for k in range(max(map(len, queues), default=0)) for queue in queues if k < len(queue)]
     else:
         ordered = scored[::-1] if how == "best" else scored

@@ -54,6 +54,12 @@ class PairRow(NamedTuple):
     distractor_a: bool
     distractor_b: bool
 
+    @property
+    def mean(self) -> float:
+        """The mean IoU of the masks that have one; nan where neither has."""
+        scores = [score for score in (self.jaccard_a, self.jaccard_b) if not math.isnan(score)]
+        return sum(scores) / len(scores) if scores else math.nan
+
 
 def write_pairs(path: str | Path, rows: Iterable[PairRow]) -> None:
     """Write ``pairs.csv``: a head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0."""
