@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
 from coseg.data.dataset import PairBatch, PairDataset, Transform, collate
-from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, pair_order
+from coseg.data.orders import AllPairs, PairOrder, RemainingPairs, ShuffledPairs, pair_order
 from coseg.data.sampler import PairSampler
 from coseg.errors import CosegError
 
@@ -91,6 +91,10 @@ class PairDataModule(L.LightningDataModule):
         if role not in self._orders:
             self._orders[role] = self._make_order(role)
         return self._orders[role]
+
+    def leave_out(self, role: str, pairs: Iterable[tuple[int, int]]) -> None:
+        """Take these pairs ``(i, j)`` out of the order of `role`: those that an interrupted test has finished."""
+        self._orders[role] = RemainingPairs(self.order(role), pairs)
 
     def _make_order(self, role: str) -> PairOrder:
         catalog = self.catalog(role)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -27,6 +31,7 @@ class ReferenceScores(Metric):
 
     Args:
         void: ``background`` or ``ignored``, as for the scores that they stand beside.
+        kwargs: torchmetrics' own, as for `PairScores`.
 
     Raises:
         CosegError: `void` is unknown.
@@ -43,8 +48,8 @@ class ReferenceScores(Metric):
     all_objects: Tensor
     all_objects_distractor: Tensor
 
-    def __init__(self, void: str = "background") -> None:
-        super().__init__()
+    def __init__(self, void: str = "background", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         check_void(void)
         self.void = void
         for name in ("masks", "masks_distractor", "all_foreground", "all_objects", "all_objects_distractor"):
@@ -66,6 +71,18 @@ class ReferenceScores(Metric):
         self.all_objects_distractor += (iou * objects.distractor).sum()
         self.all_foreground += (objects.truth.double() / objects.counted.clamp(min=1)).sum()
         self.ellipses += ellipse_ious(target, self.void).nan_to_num(0.0).sum(0)
+
+    def sums(self) -> dict[str, NDArray[np.float64]]:
+        """The states by name: sums over the masks seen so far, of this process."""
+        return {name: state.cpu().numpy().copy() for name, state in self.metric_state.items()}  # type: ignore[union-attr]
+
+    def add_sums(self, sums: Mapping[str, NDArray[np.float64]]) -> None:
+        """Add what `sums` gave for other masks."""
+        self._computed = None
+        self._update_count += 1
+        for name, value in sums.items():
+            state: Tensor = getattr(self, name)
+            state += torch.as_tensor(value, device=state.device)
 
     def compute(self) -> dict[str, Tensor]:
         """The references by name: 0 to 1, or nan where no mask counts; 0-dimensional, float64."""

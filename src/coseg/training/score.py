@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 from omegaconf import DictConfig, ListConfig
 
+import coseg
+from coseg.data.catalog import Catalog
 from coseg.data.orders import AllPairs
+from coseg.evaluation.journal import Journal, pairs_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
+from coseg.training.outcome import TestPlan, write_outcome
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
-from coseg.training.testing import PairTest, TestPlan
+from coseg.training.testing import PairTest
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +77,51 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         folder=folder,
         protocol=config.protocol.name,
         void=config.protocol.void,
-        model=type(network).__name__,
         checkpoint=str(checkpoint),
         all_pairs=whole,
         panels=config.panels,
-        feature_gb=config.feature_gb,
     )
     trainer = make_trainer(config, [], False, enable_checkpointing=False)
-    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
+    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, pairs))
+    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {pairs} pairs")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
-    with pass_signals_on(trainer):
-        trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
-    results = read_results(folder / "results.json")
-    log.info(format_table(results))
-    log.info(f"results: {folder}")
+    done = pairs_of(journal.read())
+    if done:
+        log.info(f"an interrupted test left {len(done)} finished pairs: going on after them")
+    if len(done) < pairs:
+        datamodule.leave_out("test", done)
+        test = PairTest(network, journal, config.protocol.void, config.feature_gb)
+        with pass_signals_on(trainer):
+            trainer.test(test, datamodule=datamodule, verbose=False)
+    if trainer.is_global_zero:  # the others wrote their parts before they came here
+        with told_what_stays(journal.folder), trainer.precision_plugin.forward_context():
+            write_outcome(plan, catalog, network, journal.read(), trainer.strategy.root_device)
+        journal.remove()
+        log.info(format_table(read_results(folder / "results.json")))
+        log.info(f"results: {folder}")
     return folder
+
+
+def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, pairs: int) -> str:
+    """A word that changes with everything that the scores depend on."""
+    with checkpoint.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    images = hashlib.sha256(json.dumps([catalog.ids, catalog.class_names]).encode())
+    images.update(np.packbits(catalog.presence).tobytes())
+    facts = (
+        coseg.__version__,
+        weights,
+        network.input_size,
+        catalog.name,
+        catalog.split,
+        images.hexdigest(),
+        pairs,
+        config.protocol.name,
+        config.protocol.void,
+        str(config.trainer.precision),
+    )
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _run_of(checkpoint: Path) -> Path:
