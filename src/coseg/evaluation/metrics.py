@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from coseg.evaluation.scores import check_void, mask_score
+from coseg.evaluation.scores import MaskScore, check_void, mask_score
 
 SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor", "pixel_accuracy")
 """The keys of `PairScores.compute`."""
@@ -32,6 +34,7 @@ class PairScores(Metric):
     Args:
         num_classes: K.
         void: ``background`` (predictions on void pixels are wrong) or ``ignored`` (void pixels are not scored).
+        kwargs: torchmetrics' own, such as ``sync_on_compute=False`` where one process holds all pairs.
 
     Raises:
         CosegError: `void` is unknown.
@@ -47,8 +50,8 @@ class PairScores(Metric):
     higher_is_better = True
     full_state_update = False
 
-    def __init__(self, num_classes: int, void: str = "background") -> None:
-        super().__init__()
+    def __init__(self, num_classes: int, void: str = "background", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         check_void(void)
         self.void = void
         for name in ("iou", "masks", "iou_distractor", "masks_distractor", "intersection", "union", "right", "scored"):
@@ -83,10 +86,16 @@ class PairScores(Metric):
             ValueError: a prediction is not bool, or not of its target's shape.
         """
         for prediction, target in ((prediction_a, target_a), (prediction_b, target_b)):
-            self._add(prediction, target, common)
+            self._add(mask_score(prediction, target, self.void), common)
 
-    def _add(self, prediction: Tensor, target: Tensor, common: Tensor) -> None:
-        score = mask_score(prediction, target, self.void)
+    def add_counts(self, score_a: MaskScore, score_b: MaskScore, common: Tensor) -> None:
+        """Add B pairs by the counts of their first and of their second masks, tensors (B,); `common` as above."""
+        self._computed = None
+        self._update_count += 1
+        for score in (score_a, score_b):
+            self._add(score, common)
+
+    def _add(self, score: MaskScore, common: Tensor) -> None:
         has_truth = score.truth > 0
         iou = score.iou.nan_to_num(0.0)  # nan only where there is no truth, which the counts leave out
         self.iou += iou.sum()

@@ -1,4 +1,4 @@
-"""How training ends early. Without torch, so that the commands start quickly."""
+"""How training and tests end early. Without torch, so that the commands start quickly."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 class Stopped(Exception):
-    """Training was stopped by a signal and left a checkpoint to go on from.
+    """A signal stopped training, which left a checkpoint to go on from, or a test, which left its finished pairs.
 
     Attributes:
-        path: the checkpoint.
+        path: the checkpoint, or the folder of the pairs.
         code: the exit code, 128 + the signal's number.
     """
 
@@ -35,5 +35,7 @@ class Stopped(Exception):
     @property
     def sentence(self) -> str:
         """What to tell the user."""
+        if self.path.suffix != ".ckpt":
+            return f"Stopped; {self.path} holds the finished pairs. Go on with the same command."
         resume = shlex.quote(f"resume={self.path.parent.parent}")
         return f"Stopped; {self.path} holds the state. Go on with: coseg-train {resume}"

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import sys
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+import coseg
+from coseg.data.catalog import Catalog
 from coseg.data.orders import AllPairs
+from coseg.evaluation.journal import Journal, pairs_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.files import write_text_atomically
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
+from coseg.training.outcome import TestPlan, write_outcome
 from coseg.training.predict import CONFIG
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
-from coseg.training.testing import PairTest, TestPlan
+from coseg.training.testing import PairTest
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,8 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule = make_datamodule(config, splits=splits)
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
-    pairs = len(datamodule.order("test"))
+    order = datamodule.order("test")
+    pairs = len(order)
     whole = len(AllPairs(catalog.presence, split))
     name = f"{catalog.name}-{split}-{config.protocol.name}"
     if config.protocol.void != "background":
@@ -72,25 +81,64 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         folder=folder,
         protocol=config.protocol.name,
         void=config.protocol.void,
-        model=type(network).__name__,
         checkpoint=str(checkpoint),
         all_pairs=whole,
         panels=config.panels,
-        feature_gb=config.feature_gb,
     )
-    trainer = make_trainer(config, [], False, enable_checkpointing=False)
-    if trainer.is_global_zero:
-        tested = OmegaConf.merge(config, {"ckpt": str(checkpoint.resolve()), "split": split})
-        write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(tested, resolve=True))
-    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order('test'))} pairs")
+    bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
+    trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
+    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, pairs))
+    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {pairs} pairs")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
-    with pass_signals_on(trainer):
-        trainer.test(PairTest(network, catalog, plan), datamodule=datamodule, verbose=False)
-    results = read_results(folder / "results.json")
-    log.info(format_table(results))
-    log.info(f"results: {folder}")
+    done = set(pairs_of(journal.read()))
+    if done:
+        log.info(f"an interrupted test left {len(done)} finished pairs: going on after them")
+    if len(done) < pairs:
+        remaining = [pair for pair in (order.pair(0, k) for k in range(pairs)) if pair not in done]
+        test = PairTest(
+            network,
+            datamodule,
+            remaining,
+            journal,
+            config.protocol.void,
+            config.feature_gb,
+            config.pairs_at_once,
+            bar,
+        )
+        with pass_signals_on(trainer):
+            trainer.test(test, verbose=False)
+    if trainer.is_global_zero:  # the others wrote their parts before they came here
+        with told_what_stays(journal.folder), trainer.precision_plugin.forward_context():
+            tested = OmegaConf.merge(config, {"ckpt": str(checkpoint.resolve()), "split": split})
+            write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(tested, resolve=True))
+            write_outcome(plan, catalog, network, journal.read(), trainer.strategy.root_device)
+        journal.remove()
+        log.info(format_table(read_results(folder / "results.json")))
+        log.info(f"results: {folder}")
     return folder
+
+
+def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, pairs: int) -> str:
+    """A word that changes with everything that the scores depend on."""
+    with checkpoint.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    images = hashlib.sha256(json.dumps([catalog.ids, catalog.class_names]).encode())
+    images.update(np.packbits(catalog.presence).tobytes())
+    facts = (
+        coseg.__version__,
+        weights,
+        network.input_size,
+        catalog.name,
+        catalog.split,
+        images.hexdigest(),
+        pairs,
+        config.protocol.name,
+        config.protocol.void,
+        config.protocol.size,
+        str(config.trainer.precision),
+    )
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _run_of(checkpoint: Path) -> Path:

@@ -2,151 +2,173 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from coseg.data.catalog import Catalog
-from coseg.data.dataset import PairBatch
-from coseg.evaluation.drawing import save_picture
-from coseg.evaluation.features import FeatureCache
-from coseg.evaluation.metrics import PairScores
-from coseg.evaluation.panels import PanelRow, draw_panel
-from coseg.evaluation.references import ReferenceScores
-from coseg.evaluation.results import PairRow, build_results, write_pairs, write_results
-from coseg.evaluation.scores import mask_score
+from coseg.data.datamodule import PairDataModule
+from coseg.data.dataset import pair_targets
+from coseg.errors import CosegError
+from coseg.evaluation.counts import counts_table
+from coseg.evaluation.journal import Journal, Part
+from coseg.evaluation.references import ReferenceScores, mask_references
+from coseg.evaluation.scores import mask_score, predicted_mask
+from coseg.evaluation.visits import PairGroup, PairVisits
 from coseg.models.network import CosegNetwork
-from coseg.training.predict import predicted_row
+from coseg.training.errors import Stopped
+from coseg.training.progress import PairProgress
+from coseg.training.stop import SIGNALS
 
-
-class TestPlan(NamedTuple):
-    """What a test is told beside its pairs.
-
-    Attributes:
-        folder: where ``results.json``, ``pairs.csv`` and panels are written.
-        protocol: name of the protocol.
-        void: ``background`` or ``ignored``.
-        model: name of the network's class.
-        checkpoint: path of the checkpoint.
-        all_pairs: how many pairs the catalog has; a test of fewer is not complete.
-        panels: pairs in each picture; 0 draws none.
-        feature_gb: bound on the features kept, so that an image is encoded once however many pairs it is in.
-    """
-
-    folder: Path
-    protocol: str
-    void: str
-    model: str
-    checkpoint: str
-    all_pairs: int
-    panels: int
-    feature_gb: float
+WRITE_SECONDS = 5.0
+"""Finished pairs are on disk after this long, or after the pairs or the image that are being worked on then."""
 
 
 class PairTest(L.LightningModule):
-    """Scores a network, with the references computed on the same masks, and writes the results.
+    """Scores a network, with the references computed on the same masks, and leaves the counts in a journal.
 
-    The process of rank 0 writes, so that it works wherever the processes were started.
+    It is its own loop over images and pairs, in one step of Lightning's, which gives it device, precision and
+    processes. Each process takes a stretch of the pairs and writes parts of its own.
+
+    Args:
+        network: what is tested.
+        datamodule: reads the images of its test split.
+        pairs: those to score, ``(i, j)`` with ``i < j``.
+        journal: where finished pairs are written.
+        void: ``background`` or ``ignored``.
+        feature_gb: bound on the features and label maps that a process holds, see `PairVisits`.
+        at_once: pairs whose images have the same sizes are matched and decoded together, at most so many.
+        bar: show a bar rather than lines.
+
+    Raises:
+        CosegError: `at_once` or `feature_gb` is out of its range.
     """
 
-    def __init__(self, network: CosegNetwork, catalog: Catalog, plan: TestPlan) -> None:
+    def __init__(
+        self,
+        network: CosegNetwork,
+        datamodule: PairDataModule,
+        pairs: Iterable[tuple[int, int]],
+        journal: Journal,
+        void: str,
+        feature_gb: float = 2.0,
+        at_once: int = 1,
+        bar: bool = False,
+    ) -> None:
         super().__init__()
+        if not isinstance(at_once, int) or at_once < 1:
+            raise CosegError(f"pairs_at_once is '{at_once}', but must be a number of pairs, 1 or more.")
+        if not isinstance(feature_gb, int | float) or feature_gb < 0:
+            raise CosegError(f"feature_gb is '{feature_gb}', but must be a number of gigabytes, 0 or more.")
         self.network = network
-        self.catalog = catalog
-        self.plan = plan
-        self.scores = PairScores(len(catalog.class_names), plan.void)
-        self.references = ReferenceScores(plan.void)
-        self.features = FeatureCache(network.encode, plan.feature_gb)
-        self.rows: list[tuple[float, ...]] = []
-        self.began = 0.0
+        self.datamodule = datamodule
+        self.pairs = sorted(pairs)
+        self.journal = journal
+        self.void = void
+        self.feature_gb = feature_gb
+        self.at_once = at_once
+        self.bar = bar
+        self.presence = datamodule.catalog("test").presence
+        self.references = ReferenceScores(void, sync_on_compute=False)
+        self.tables: list[Tensor] = []
+        self.rows: list[Tensor] = []
+        self._known: dict[tuple[int, bytes], Tensor] = {}
+        self.written = 0.0
+        self.received: int | None = None
+
+    def test_dataloader(self) -> Iterable[int]:
+        """One step: what is read for it depends on what fits into memory."""
+        return range(1)
 
     def on_test_start(self) -> None:
-        """Start the clock, from empty scores."""
-        # Spawned processes get their scores' tensors in shared memory, where each would add to the others': `reset`
-        # gives each process its own.
-        self.scores.reset()
+        """Start the clock, and take over the signals."""
+        # Spawned processes get these tensors in shared memory, where each would add to the others': `reset` gives each
+        # process its own.
         self.references.reset()
-        self.began = time.monotonic()
+        self.written = time.monotonic()
+        with suppress(ValueError):  # only the main thread may: elsewhere signals keep their meaning
+            for number in SIGNALS:
+                signal.signal(number, self._receive)  # Lightning gives them back when the test ends, however it ends
+        # No process may write before all have read what an earlier run left: each leaves out the same pairs.
+        self.trainer.strategy.barrier()
 
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Score one pair."""
-        logits_a, logits_b = self._logits(batch)
-        masks = (logits_a.argmax(1).bool(), logits_b.argmax(1).bool())
-        targets = (batch["target_a"], batch["target_b"])
-        self.scores.update(masks[0], targets[0], masks[1], targets[1], batch["common"])
-        self.references.update(*targets)
-        a, b = (mask_score(mask, target, self.plan.void) for mask, target in zip(masks, targets, strict=True))
-        columns = (*batch["pair"].T, a.iou, b.iou, a.distractor, b.distractor)
-        self.rows += [tuple(row) for row in torch.stack([column.double() for column in columns], 1).tolist()]
+    def test_step(self, batch: int, batch_idx: int) -> None:
+        """Score the pairs of this process."""
+        pairs = self._share()
+        read = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
+        with closing(PairProgress(len(pairs), self.bar, quiet=not self.trainer.is_global_zero)) as progress:
+            for group in PairVisits(pairs, read, self._encode, self.feature_gb, self.at_once, self.device):
+                self.score(group)
+                progress.add(len(group.pairs))
+                self._pause()
 
-    def _logits(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Logits of a batch of one pair."""
-        ((i, j),) = batch["pair"].tolist()
-        images = batch["image_a"], batch["image_b"]
-        features = (self.features(index, image) for index, image in zip((i, j), images, strict=True))
-        sizes = ((int(image.shape[-2]), int(image.shape[-1])) for image in images)
-        return self.network.cosegment(*features, *sizes)
+    def _share(self) -> Sequence[tuple[int, int]]:
+        """A stretch of the pairs rather than every so-manieth: its first images are in no other process's."""
+        rank, world, count = self.trainer.global_rank, self.trainer.world_size, len(self.pairs)
+        return self.pairs[rank * count // world : (rank + 1) * count // world]
+
+    def _encode(self, image: Tensor) -> Any:
+        self._pause()
+        return self.network.encode(image)
+
+    def score(self, group: PairGroup) -> None:
+        """Count the pixels of both masks of each pair of a group."""
+        logits = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
+        pairs = np.array(group.pairs)
+        common = self.presence[pairs[:, 0]] & self.presence[pairs[:, 1]]
+        targets = [pair_targets(labels, common) for labels in (group.labels_a, group.labels_b)]
+        a, b = (
+            mask_score(predicted_mask(each), target, self.void) for each, target in zip(logits, targets, strict=True)
+        )
+        self.tables.append(counts_table(torch.from_numpy(pairs), a, b))
+        for images, target in zip(pairs.T, targets, strict=True):
+            self.rows += [self._reference(*each) for each in zip(images.tolist(), common, target, strict=True)]
+
+    def _reference(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
+        """The row of `mask_references` (1, 69), counted once for all pairs in which an image has the same truth."""
+        key = (image, common.tobytes())
+        if key not in self._known:
+            self._known[key] = mask_references(target[None], self.void)
+        return self._known[key]
 
     def on_test_epoch_end(self) -> None:
-        """Gather the rows of all processes and write the results."""
-        scores, references, per_class = self.scores.compute(), self.references.compute(), self.scores.per_class()
-        self.log_dict({f"test/{name}": value for name, value in scores.items()}, sync_dist=True)
-        rows = self._gathered_rows()
-        if not self.trainer.is_global_zero:
+        """Write the last part; after this, all processes have."""
+        self._write()
+        self.trainer.strategy.barrier()
+
+    def _pause(self) -> None:
+        """Between two pieces of work: write what is finished, if it is time; stop, if a signal came."""
+        if self.received is not None or time.monotonic() - self.written >= WRITE_SECONDS:
+            self._write()
+        if self.received is not None:
+            raise Stopped(self.journal.folder, self.received)
+
+    def _write(self) -> None:
+        """Everything scored since the last time goes to disk."""
+        tables, self.tables = self.tables, []
+        if not tables:
             return
-        seconds = time.monotonic() - self.began
-        (self.plan.folder / "results.json").unlink(missing_ok=True)  # of an earlier test, with other pairs beside it
-        write_pairs(self.plan.folder / "pairs.csv", rows)
-        results = build_results(
-            self.catalog,
-            rows,
-            scores=scores,
-            per_class=per_class,
-            references=references,
-            protocol=self.plan.protocol,
-            void=self.plan.void,
-            complete=self.catalog.complete and len(rows) == self.plan.all_pairs,
-            model=self.plan.model,
-            checkpoint=self.plan.checkpoint,
-            input_size=self.network.input_size,
-            seconds=seconds,
-        )
-        if self.plan.panels:
-            self._draw(rows)
-        write_results(self.plan.folder / "results.json", results)  # last: it says that the test is whole
+        table = torch.cat(tables).cpu().numpy()
+        self.references.add(torch.cat(self.rows))
+        self.rows = []
+        now = time.monotonic()
+        seconds = now - self.written if self.trainer.is_global_zero else 0.0  # processes run at the same time
+        self.journal.write(Part(table, self.references.sums(), seconds))
+        self.references.reset()
+        self.written = now
 
-    def _gathered_rows(self) -> list[PairRow]:
-        rows = self.rows
-        if self.trainer.world_size > 1:
-            parts: list[list[tuple[float, ...]] | None] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, rows)
-            rows = [row for part in parts if part is not None for row in part]
-        return [self._row(row) for row in sorted(rows)]
-
-    def _row(self, row: tuple[float, ...]) -> PairRow:
-        i, j = int(row[0]), int(row[1])
-        common = self.catalog.presence[i] & self.catalog.presence[j]
-        classes = tuple(name for name, shared in zip(self.catalog.class_names, common, strict=True) if shared)
-        return PairRow(
-            i, j, self.catalog.ids[i], self.catalog.ids[j], classes, row[2], row[3], bool(row[4]), bool(row[5])
-        )
-
-    def _draw(self, rows: list[PairRow]) -> None:
-        """Panels of the best, the middle and the worst pairs, by the mean of their two scores."""
-        scored = [row for row in rows if row.jaccard_a + row.jaccard_b >= 0]  # nan where there is no truth
-        ranked = sorted(scored, key=lambda row: -(row.jaccard_a + row.jaccard_b))
-        size = min(self.plan.panels, len(ranked))
-        middle = (len(ranked) - size) // 2
-        for name, chosen in (
-            ("best", ranked[:size]),
-            ("middle", ranked[middle : middle + size]),
-            ("worst", ranked[len(ranked) - size :]),
-        ):
-            save_picture(self.plan.folder / f"{name}.png", draw_panel([self._predicted(row) for row in chosen]))
-
-    def _predicted(self, row: PairRow) -> PanelRow:
-        return predicted_row(self.network, self.catalog, row.i, row.j, self.plan.void)
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+        os.write(2, b"\nstopping after these pairs; finished pairs are kept\n")  # log handlers may hold a lock here

@@ -1,0 +1,118 @@
+"""What a test has finished, on disk while it runs: an interrupted test goes on where it stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coseg.errors import CosegError
+from coseg.evaluation.counts import COLUMNS
+from coseg.files import atomic_path
+
+_REFERENCE = "reference_"  # before the names of the sums in a file
+
+
+class Part(NamedTuple):
+    """Some finished pairs.
+
+    Attributes:
+        table: int64 (P, 14), see `coseg.evaluation.counts`.
+        references: the states of `ReferenceScores` after these pairs alone, float64.
+        seconds: how long they took.
+    """
+
+    table: NDArray[np.int64]
+    references: Mapping[str, NDArray[np.float64]]
+    seconds: float
+
+
+class Journal:
+    """The finished parts of one test, a file each, in a folder that is removed when the test is whole.
+
+    Several processes may write into one folder. Each part names its test: parts of another one, of another checkpoint
+    say, are thrown away when the journal is read, and so are damaged ones and those with pairs of an earlier part.
+
+    Args:
+        folder: where the parts lie.
+        test: a word for the test that changes with everything its scores depend on.
+    """
+
+    def __init__(self, folder: Path, test: str) -> None:
+        self.folder = folder
+        self.test = test
+
+    def read(self) -> list[Part]:
+        """The finished parts of this test; each pair is in one of them."""
+        parts = []
+        seen: set[tuple[int, int]] = set()
+        for path in sorted(self.folder.glob("[!.]*.npz")):
+            part = self._read(path)
+            pairs = set(pairs_of([part])) if part is not None else set()
+            if part is None or pairs & seen:
+                path.unlink(missing_ok=True)
+                continue
+            seen |= pairs
+            parts.append(part)
+        return parts
+
+    def _read(self, path: Path) -> Part | None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["test"]) != self.test or file["table"].shape[1:] != (len(COLUMNS),):
+                    return None
+                names = [name for name in file.files if name.startswith(_REFERENCE)]
+                references = {name.removeprefix(_REFERENCE): file[name] for name in names}
+                return Part(file["table"], references, float(file["seconds"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def write(self, part: Part) -> None:
+        """Add a part: after this, its pairs are never tested again.
+
+        Raises:
+            CosegError: the disk is full, or the folder can't be written.
+        """
+        data = io.BytesIO()
+        references = {_REFERENCE + name: value for name, value in part.references.items()}
+        np.savez(data, test=np.array(self.test), table=part.table, seconds=np.array(part.seconds), **references)  # type: ignore[arg-type]
+        with told_what_stays(self.folder), atomic_path(self.folder / f"{time.time_ns()}-{os.getpid()}.npz") as path:
+            path.write_bytes(data.getvalue())
+
+    def remove(self) -> None:
+        """Take the folder away: the results are written."""
+        for path in self.folder.glob("*.npz"):
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob(".*.npz"):  # half of a part, of a process that was killed
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def pairs_of(parts: Iterable[Part]) -> list[tuple[int, int]]:
+    """The pairs ``(i, j)`` of these parts."""
+    return [(i, j) for part in parts for i, j in part.table[:, :2].tolist()]
+
+
+@contextmanager
+def told_what_stays(folder: Path) -> Iterator[None]:
+    """Turn a write that fails, on a full disk say, into a sentence.
+
+    Args:
+        folder: of the journal.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CosegError(
+            f"The test can't write its results ({error.strerror or error}). The pairs that it finished stay in "
+            f"{folder}: make room, and run the same command again; it goes on where it stopped."
+        ) from error

@@ -1,0 +1,75 @@
+"""Finished pairs on disk: read back as they were, and never those of another test."""
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from coseg.errors import CosegError
+from coseg.evaluation.counts import COLUMNS
+from coseg.evaluation.journal import Journal, Part, pairs_of
+from coseg.evaluation.references import ReferenceScores
+
+
+def part(*pairs: tuple[int, int]) -> Part:
+    table = np.arange(len(pairs) * len(COLUMNS)).reshape(-1, len(COLUMNS))
+    table[:, :2] = pairs
+    return Part(table, {"masks": np.array(2.0 * len(pairs))}, 1.5)
+
+
+def test_parts_come_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "parts", "a")
+    assert journal.read() == []
+    journal.write(part((0, 1), (0, 2)))
+    journal.write(part((1, 2)))
+    first, second = Journal(tmp_path / "parts", "a").read()
+    np.testing.assert_array_equal(first.table, part((0, 1), (0, 2)).table)
+    assert pairs_of([first, second]) == [(0, 1), (0, 2), (1, 2)]
+    assert (first.references["masks"], first.seconds) == (4.0, 1.5)
+    journal.remove()
+    assert not (tmp_path / "parts").exists()
+    journal.remove()
+
+
+def test_other_parts_are_thrown_away(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "a")
+    journal.write(part((0, 1)))
+    journal.write(part((0, 1), (0, 2)))  # of two commands that ran at once
+    Journal(tmp_path, "b").write(part((0, 3)))
+    (tmp_path / "9-damaged.npz").write_bytes(b"PK\3\4 half of a file")
+    (tmp_path / "notes.txt").write_text("not ours")
+    (tmp_path / ".9.npz").write_bytes(b"being written")
+    assert pairs_of(journal.read()) == [(0, 1)]
+    assert len(list(tmp_path.iterdir())) == 3
+    assert Journal(tmp_path, "b").read() == []
+    journal.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_told_and_parts_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "parts", "a")
+    journal.write(part((0, 1)))
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CosegError, match=r"No space left on device.*parts.*same command again"):
+        journal.write(part((0, 2)))
+    assert pairs_of(journal.read()) == [(0, 1)]
+    assert len(list((tmp_path / "parts").iterdir())) == 1
+
+
+def test_references_from_sums() -> None:
+    values = torch.tensor([0, 1, 2, 255], dtype=torch.uint8)
+    targets = [values[torch.randint(4, (2, 9, 8))] for _ in range(4)]
+    whole, summed = ReferenceScores(), ReferenceScores()
+    for k in (0, 2):
+        whole.update(targets[k], targets[k + 1])
+        one = ReferenceScores()
+        one.update(targets[k], targets[k + 1])
+        summed.add_sums(one.sums())
+    for name, value in whole.compute().items():
+        torch.testing.assert_close(summed.compute()[name], value)

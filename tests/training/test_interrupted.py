@@ -1,0 +1,165 @@
+"""A test that was interrupted goes on where it stopped, to the same numbers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig
+
+from coseg.evaluation.journal import Journal, Part, pairs_of
+from coseg.evaluation.visits import PairGroup
+from coseg.training import testing
+from coseg.training.score import score
+
+Command = Callable[..., tuple[int, str, str]]
+Pairs = list[tuple[int, int]]
+
+KILLED = """
+import os, signal
+from coseg.evaluation.journal import Journal
+from coseg.evaluation.visits import PairGroup
+from coseg.training import testing
+testing.WRITE_SECONDS = 0.0
+write, count = Journal.write, 0
+def killing(journal, part):
+    global count
+    write(journal, part)
+    count += 1
+    if count == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.write = killing
+from coseg.cli.test import main
+main()
+"""
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A run directory of its own."""
+    return Path(shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")).parent
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Pairs:
+    """The pairs that go to disk from here on, each batch at once."""
+    pairs: Pairs = []
+    write = Journal.write
+
+    def counting(journal: Journal, part: Part) -> None:
+        write(journal, part)
+        pairs.extend(pairs_of([part]))
+
+    monkeypatch.setattr(Journal, "write", counting)
+    monkeypatch.setattr(testing, "WRITE_SECONDS", 0.0)
+    return pairs
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], str]:
+    results = json.loads((folder / "results.json").read_text())
+    del results["seconds"]
+    return results, (folder / "pairs.csv").read_text()
+
+
+def test_killed_and_run_again(
+    compose: Callable[..., DictConfig],
+    run: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    written: Pairs,
+) -> None:
+    arguments = (*tiny_overrides["test"], f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=seen", "panels=0")
+    (folder,) = score(compose("test", *arguments))
+    pairs = written
+    expected, every = outcome(folder), sorted(pairs)
+    assert not (folder / "parts").exists()
+    shutil.rmtree(folder)
+    pairs.clear()
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=600)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list((folder / "parts").iterdir())) == 7
+    assert not (folder / "results.json").exists()
+
+    (again,) = score(compose("test", *arguments))
+    assert again == folder
+    assert outcome(folder) == expected
+    assert 0 < len(pairs) < len(every), "finished pairs were tested again"
+    assert not (folder / "parts").exists()
+
+
+def test_stopped_by_a_signal_then_another_checkpoint(
+    command: Command,
+    run: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    written: Pairs,
+) -> None:
+    pairs = written
+    arguments = (*tiny_overrides["test"], "split=seen", "panels=0")
+    folder = run / "test" / "shapes-seen-paper"
+    count_pixels = testing.PairTest.score
+
+    def signalled(self: testing.PairTest, group: PairGroup) -> None:
+        if len(pairs) > 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        count_pixels(self, group)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(testing.PairTest, "score", signalled)
+        code, out, err = command("test", *arguments, f"ckpt={run / 'checkpoints' / 'last.ckpt'}")
+    assert code == 128 + signal.SIGTERM
+    assert f"Stopped; {folder / 'parts'} holds the finished pairs" in err and "Traceback" not in err
+    assert signal.getsignal(signal.SIGTERM) is before
+    first = list(pairs)
+    assert first
+    pairs.clear()
+
+    code, out, err = command("test", *arguments, f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
+    assert code == 0, err
+    assert "interrupted" not in out
+    assert set(first) < set(pairs), "parts of another checkpoint were taken for those of this one"
+
+
+@pytest.mark.parametrize("full", ["parts", "results"])
+def test_a_full_disk(
+    full: str,
+    command: Command,
+    run: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    written: Pairs,
+) -> None:
+    pairs = written
+    arguments = (*tiny_overrides["test"], "split=unseen", "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
+    folder = run / "test" / "shapes-unseen-paper"
+    with monkeypatch.context() as patch:
+
+        def no_room(path: Path, data: Any, **more: Any) -> int:
+            if full == "results" or len(pairs) > 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write_bytes(path, data)
+
+        write_bytes = Path.write_bytes
+        patch.setattr(Path, "write_bytes" if full == "parts" else "write_text", no_room)
+        code, out, err = command("test", *arguments)
+    assert code == 2, err
+    assert "No space left on device" in err and str(folder / "parts") in err and "Traceback" not in err
+    first = list(pairs)
+    assert first and not (folder / "results.json").exists()
+    pairs.clear()
+
+    code, out, err = command("test", *arguments)
+    assert code == 0, err
+    assert f"left {len(first)} finished pairs" in out
+    assert not set(first) & set(pairs)
+    assert json.loads((folder / "results.json").read_text())["pairs"] == len(first) + len(pairs)
