@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from coseg.cli import report
-from coseg.evaluation.results import PairRow, write_pairs
+from coseg.evaluation.rows import PairRow, write_pairs
 
 Command = Callable[..., tuple[int, str, str]]
 

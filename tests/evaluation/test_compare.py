@@ -7,7 +7,7 @@ import pytest
 
 from coseg.errors import CosegError
 from coseg.evaluation.compare import changes, compare
-from coseg.evaluation.results import PairRow, write_pairs
+from coseg.evaluation.rows import PairRow, write_pairs
 
 
 def rows(gain: float, images: int = 8) -> list[PairRow]:

@@ -13,7 +13,7 @@ from coseg.evaluation.drawing import PREDICTION
 from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_pairs, draw_bars, draw_sheet
 from coseg.evaluation.panels import PanelRow, PanelSide
 from coseg.evaluation.report import Result
-from coseg.evaluation.results import PairRow
+from coseg.evaluation.rows import PairRow
 
 
 def pair(i: int, j: int, score: float, *classes: str) -> PairRow:

@@ -9,16 +9,8 @@ from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
-from coseg.evaluation.results import (
-    PairRow,
-    build_results,
-    format_table,
-    pair_values,
-    read_pairs,
-    read_results,
-    write_pairs,
-    write_results,
-)
+from coseg.evaluation.results import build_results, format_table, read_results, write_results
+from coseg.evaluation.rows import PairRow
 
 ROWS = [
     PairRow(0, 1, "2007_a", "2007_b", ("cat", "person"), 0.5, 1 / 3, True, False),
@@ -64,27 +56,6 @@ def results(**changes: Any) -> dict[str, Any]:
     return build_results(Names(), ROWS, **(arguments | changes))
 
 
-def test_pairs_survive_the_file(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "new" / "pairs.csv", ROWS)
-    found = read_pairs(tmp_path / "new" / "pairs.csv")
-    assert [row[:5] + row[7:] for row in found] == [row[:5] + row[7:] for row in ROWS]
-    assert found[0].jaccard_b == 0.333333
-    assert math.isnan(found[1].jaccard_b)
-    first = (tmp_path / "new" / "pairs.csv").read_text().splitlines()[:2]
-    assert first[0] == "i,j,id_a,id_b,classes,jaccard_a,jaccard_b,distractor_a,distractor_b"
-    assert first[1] == "0,1,2007_a,2007_b,cat person,0.500000,0.333333,1,0"
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
-
-
-def test_values_of_the_two_scores() -> None:
-    jaccard, distractor = pair_values(ROWS, "jaccard"), pair_values(ROWS, "jaccard_distractor")
-    assert jaccard[:, 0].tolist() == [0.5, 0.25, 1.0]
-    assert distractor[~(distractor != distractor)].tolist() == [0.5, 1.0, 0.125]
-    assert pair_values([], "jaccard").shape == (0, 2)
-    with pytest.raises(ValueError, match="no jaccard_global"):
-        pair_values(ROWS, "jaccard_global")
-
-
 def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
     built = results()
     write_results(tmp_path / "results.json", built)
@@ -92,7 +63,8 @@ def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
     assert found == built == read_results(tmp_path / "results.json")
     assert " ".join(found) == (
         "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "
-        "jaccard_distractor pixel_accuracy intervals per_class references model checkpoint input_size seconds"
+        "jaccard_distractor pixel_accuracy intervals per_class by_size by_distractor references model checkpoint "
+        "input_size seconds"
     )
     assert (found["pairs"], found["images"], found["jaccard"], found["seconds"]) == (3, 3, 0.441667, 1.234568)
     assert found["jaccard_distractor"] is None
@@ -119,22 +91,14 @@ def test_the_table_is_aligned() -> None:
         assert next(line for line in lines if line.startswith(start))[at : at + 5] == value
     assert next(line for line in lines if line.startswith("jaccard_distractor"))[at : at + 5] == "    -"
     assert not any(line.startswith("dog") for line in lines)
+    part = next(line for line in lines if line.startswith("with distractor (3)"))
+    assert part[at : at + 5] == "0.542"  # the mean of 1/2, 1 and 1/8
     assert "untrained" in format_table(results())
     assert "model cross_correlation, weights" in lines[2]
     assert "model cross_correlation at 96 x 96, weights" in format_table(results(input_size=96))
 
 
-def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.csv"
-    with pytest.raises(CosegError, match=r"There is no .*pairs\.csv"):
-        read_pairs(path)
-    path.write_text("a,b\n")
-    with pytest.raises(CosegError, match="its first line must be i,j,id_a"):
-        read_pairs(path)
-    write_pairs(path, ROWS)
-    path.write_text(path.read_text() + "0,1,x\n")
-    with pytest.raises(CosegError, match=r"pairs\.csv, line 5, is damaged"):
-        read_pairs(path)
+def test_damaged_and_missing_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(CosegError, match=r"There is no .*results\.json"):
         read_results(tmp_path / "results.json")
     (tmp_path / "results.json").write_text("{")

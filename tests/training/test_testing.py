@@ -18,7 +18,7 @@ from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
 from coseg.evaluation.metrics import SCORES
-from coseg.evaluation.results import read_pairs
+from coseg.evaluation.rows import read_pairs
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score

@@ -39,7 +39,7 @@ def _figures(options: argparse.Namespace) -> int:
     from coseg.evaluation.drawing import save_picture
     from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet
     from coseg.evaluation.report import find_results, title
-    from coseg.evaluation.results import read_pairs
+    from coseg.evaluation.rows import read_pairs
     from coseg.training.predict import predicted_rows
 
     results = find_results(options.results)

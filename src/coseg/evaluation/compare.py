@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import Difference, difference
-from coseg.evaluation.results import DIGITS, PairRow, pair_indices, pair_values, read_pairs, read_results
+from coseg.evaluation.results import read_results
+from coseg.evaluation.rows import DIGITS, PairRow, pair_indices, pair_values, read_pairs
 
 SAME = ("dataset", "split", "protocol", "void")
 """What two results must agree on, or the difference of their scores says nothing about the models."""

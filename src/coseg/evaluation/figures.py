@@ -15,7 +15,7 @@ from coseg.evaluation.drawing import INK, PAPER, PREDICTION, caption_font, fitte
 from coseg.evaluation.panels import PanelRow, PanelSide
 from coseg.evaluation.published import published_scores
 from coseg.evaluation.report import Result, names, title
-from coseg.evaluation.results import PairRow
+from coseg.evaluation.rows import PairRow
 from coseg.files import atomic_path
 
 CHOICES = ("even", "best", "worst")

@@ -18,7 +18,8 @@ from coseg.evaluation.journal import Part
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.panels import draw_panel
 from coseg.evaluation.references import ReferenceScores
-from coseg.evaluation.results import PairRow, build_results, write_pairs, write_results
+from coseg.evaluation.results import build_results, write_results
+from coseg.evaluation.rows import PairRow, write_pairs
 from coseg.models.network import CosegNetwork
 from coseg.training.predict import predicted_row
 
@@ -92,7 +93,8 @@ def write_outcome(
 def pair_rows(catalog: Catalog, table: NDArray[np.int64], common: NDArray[np.bool_]) -> list[PairRow]:
     """The rows of ``pairs.csv`` for a table of counts, int64 (P, 14), and the common classes, bool (P, K)."""
     a, b = mask_counts(torch.from_numpy(table))
-    columns = (table[:, 0], table[:, 1], a.iou, b.iou, a.distractor, b.distractor)
+    share_a, share_b = (each.truth.double() / each.counted.clamp(min=1) for each in (a, b))
+    columns = (*torch.from_numpy(table[:, :2]).T, a.iou, b.iou, a.distractor, b.distractor, share_a, share_b)
     rows = []
     for (i, j, *values), classes in zip(
         zip(*(column.tolist() for column in columns), strict=True), common, strict=True

@@ -12,7 +12,7 @@ from coseg.data.catalog import Catalog
 from coseg.data.dataset import Draw, PairDataset, collate
 from coseg.errors import CosegError
 from coseg.evaluation.panels import PanelRow, panel_row
-from coseg.evaluation.results import PairRow
+from coseg.evaluation.rows import PairRow
 from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule

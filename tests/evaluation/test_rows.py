@@ -1,0 +1,62 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from coseg.errors import CosegError
+from coseg.evaluation.rows import PairRow, breakdowns, pair_values, read_pairs, write_pairs
+
+ROWS = [
+    PairRow(0, 1, "2007_a", "2007_b", ("cat", "person"), 0.5, 1 / 3, True, False, 0.01, 0.5),
+    PairRow(0, 2, "2007_a", "odd, id", ("cat",), 0.25, math.nan, False, True, 0.05, 0.0),
+    PairRow(1, 2, "2007_b", "odd, id", (), 1.0, 0.125, True, True, 0.2, 0.049),
+]
+
+
+def test_pairs_survive_the_file(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "new" / "pairs.csv", ROWS)
+    found = read_pairs(tmp_path / "new" / "pairs.csv")
+    assert [row[:5] + row[7:] for row in found] == [row[:5] + row[7:] for row in ROWS]
+    assert found[0].jaccard_b == 0.333333
+    assert math.isnan(found[1].jaccard_b)
+    first = (tmp_path / "new" / "pairs.csv").read_text().splitlines()[:2]
+    assert first[0] == "i,j,id_a,id_b,classes,jaccard_a,jaccard_b,distractor_a,distractor_b,share_a,share_b"
+    assert first[1] == "0,1,2007_a,2007_b,cat person,0.500000,0.333333,1,0,0.010000,0.500000"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
+
+
+def test_values_of_the_two_scores() -> None:
+    jaccard, distractor = pair_values(ROWS, "jaccard"), pair_values(ROWS, "jaccard_distractor")
+    assert jaccard[:, 0].tolist() == [0.5, 0.25, 1.0]
+    assert distractor[~(distractor != distractor)].tolist() == [0.5, 1.0, 0.125]
+    assert pair_values([], "jaccard").shape == (0, 2)
+    with pytest.raises(ValueError, match="no jaccard_global"):
+        pair_values(ROWS, "jaccard_global")
+
+
+def test_parts_of_the_masks() -> None:
+    """Sizes begin at 5 % and at 20 % of an image; the mask without truth counts nowhere."""
+    found = breakdowns(ROWS)
+    assert found["by_size"] == {
+        "small": {"jaccard": round((0.5 + 0.125) / 2, 6), "masks": 2},
+        "medium": {"jaccard": 0.25, "masks": 1},
+        "large": {"jaccard": round((1 / 3 + 1.0) / 2, 6), "masks": 2},
+    }
+    assert found["by_distractor"] == {
+        "without": {"jaccard": round((1 / 3 + 0.25) / 2, 6), "masks": 2},
+        "with": {"jaccard": round((0.5 + 1.0 + 0.125) / 3, 6), "masks": 3},
+    }
+    assert breakdowns(ROWS[:0])["by_size"]["small"] == {"jaccard": None, "masks": 0}
+
+
+def test_damaged_and_missing_tables_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    with pytest.raises(CosegError, match=r"There is no .*pairs\.csv"):
+        read_pairs(path)
+    path.write_text("a,b\n")
+    with pytest.raises(CosegError, match="its first line must be i,j,id_a"):
+        read_pairs(path)
+    write_pairs(path, ROWS)
+    path.write_text(path.read_text() + "0,1,x\n")
+    with pytest.raises(CosegError, match=r"pairs\.csv, line 5, is damaged"):
+        read_pairs(path)
