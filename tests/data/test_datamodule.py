@@ -226,3 +226,14 @@ class StrangersReader(Reader):
 def test_catalog_without_a_pair(stage, sentence):
     with pytest.raises(CosegError, match=sentence):
         module(reader=StrangersReader()).setup(stage)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_single_images_come_in_the_order_that_is_asked(workers):
+    data = module(workers=workers)
+    catalog = data.catalog("test")
+    items = list(data.image_loader("test", iter([3, 0, 5])))
+    assert [item.i for item in items] == [3, 0, 5]
+    for item in items:
+        np.testing.assert_array_equal(item.image.permute(1, 2, 0).numpy(), catalog.image(item.i))
+        np.testing.assert_array_equal(item.labels.numpy(), catalog.labels(item.i))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import COMMON, OTHER, Draw, PairDataset, collate, target_table
+from coseg.data.dataset import COMMON, OTHER, Draw, PairDataset, collate, pair_targets, target_table
 
 # Classes cat, dog, cow are labels 1, 2, 3. The border of each map is void, its corner background.
 HELD = [{1, 2}, {2, 3}, {3}]
@@ -116,3 +116,11 @@ def test_collate_stacks():
         "common": ((2, 3), torch.bool),
     }
     assert batch["pair"].tolist() == [[0, 1], [1, 2]]
+
+
+def test_targets_of_label_maps_as_of_pairs() -> None:
+    labels = torch.randint(0, 4, (2, 5, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels[0, 0] = 255
+    common = np.array([[True, False, False], [False, True, True]])
+    expected = [torch.from_numpy(target_table(each)[one]) for each, one in zip(common, labels.numpy(), strict=True)]
+    assert torch.equal(pair_targets(labels, common), torch.stack(expected))

@@ -10,7 +10,6 @@ from coseg.data.orders import (
     ClassBalancedPairs,
     ImageBalancedPairs,
     MixedPairs,
-    RemainingPairs,
     ShuffledPairs,
     pair_order,
 )
@@ -180,10 +179,3 @@ def test_share_out_of_range(share):
 def test_no_negative_pair():
     with pytest.raises(CosegError, match=r"no negative pair.*share of negative pairs to 0"):
         pair_order("uniform", np.ones((5, 2), bool), seed=0, negatives=0.5)
-
-
-def test_remaining_pairs_are_those_that_are_not_done() -> None:
-    order = AllPairs(np.ones((5, 1), bool), "five")
-    done = [(0, 3), (2, 4)]
-    remaining = RemainingPairs(order, done)
-    assert [remaining.pair(0, k) for k in range(len(remaining))] == sorted(set(combinations(range(5), 2)) - set(done))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from coseg.errors import CosegError
-from coseg.evaluation.scores import mask_score
+from coseg.evaluation.scores import mask_score, predicted_mask
 
 
 def naive(prediction: np.ndarray, target: np.ndarray, void: str) -> dict[str, int]:
@@ -52,3 +52,9 @@ def test_bad_input_is_refused() -> None:
         mask_score(target, target, "ignored")
     with pytest.raises(ValueError, match=r"\(2,\), expected bool \(2, 2\)"):
         mask_score(torch.zeros(2, dtype=torch.bool), target, "ignored")
+
+
+def test_predicted_mask_is_the_argmax() -> None:
+    logits = torch.randint(-2, 3, (3, 2, 7, 9), generator=torch.Generator().manual_seed(0)).float()
+    assert (logits[:, 0] == logits[:, 1]).any()
+    assert torch.equal(predicted_mask(logits), logits.argmax(1).bool())

@@ -17,6 +17,7 @@ import pytest
 from omegaconf import DictConfig
 
 from coseg.evaluation.journal import Journal, Part, pairs_of
+from coseg.evaluation.visits import PairGroup
 from coseg.training import testing
 from coseg.training.score import score
 
@@ -26,6 +27,7 @@ Pairs = list[tuple[int, int]]
 KILLED = """
 import os, signal
 from coseg.evaluation.journal import Journal
+from coseg.evaluation.visits import PairGroup
 from coseg.training import testing
 testing.WRITE_SECONDS = 0.0
 write, count = Journal.write, 0
@@ -104,16 +106,16 @@ def test_stopped_by_a_signal_then_another_checkpoint(
     pairs = written
     arguments = (*tiny_overrides["test"], "split=seen", "panels=0")
     folder = run / "test" / "shapes-seen-paper"
-    step = testing.PairTest.test_step
+    count_pixels = testing.PairTest.score
 
-    def signalled(self: testing.PairTest, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 2:
+    def signalled(self: testing.PairTest, group: PairGroup) -> None:
+        if len(pairs) > 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        step(self, batch, batch_idx)
+        count_pixels(self, group)
 
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(testing.PairTest, "test_step", signalled)
+        patch.setattr(testing.PairTest, "score", signalled)
         code, out, err = command("test", *arguments, f"ckpt={run / 'checkpoints' / 'last.ckpt'}")
     assert code == 128 + signal.SIGTERM
     assert f"Stopped; {folder / 'parts'} holds the finished pairs" in err and "Traceback" not in err

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
+from coseg.evaluation.metrics import SCORES
 from coseg.evaluation.results import read_pairs
+from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score
 
@@ -92,6 +96,50 @@ def test_scores_are_those_of_each_pair(
     for name in ("best", "middle", "worst"):
         with Image.open(folder / f"{name}.png") as picture:
             assert min(picture.size) > 48
+
+
+def test_each_image_is_read_and_encoded_once(
+    compose: Compose,
+    trained: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def counted(owner: type, name: str) -> None:
+        method = getattr(owner, name)
+
+        def counting(*arguments: Any) -> Any:
+            counts[name] += 1
+            return method(*arguments)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    counted(CrossCorrelationNetwork, "encode")
+    counted(CrossCorrelationNetwork, "cosegment")
+    counted(ShapesCatalog, "image")
+    counted(ShapesCatalog, "labels")
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    more = ("split=seen", "panels=0")
+    (once,) = score(config_for(compose, tiny_overrides, checkpoint, *more, "protocol.name=once"))
+    together = counts.pop("cosegment")
+    pairs = read_pairs(once / "pairs.csv")
+    assert counts == {"encode": 16, "image": 16, "labels": 16}
+    counts.clear()
+
+    alone = ("protocol.name=alone", "feature_gb=0", "pairs_at_once=1")
+    (each,) = score(config_for(compose, tiny_overrides, checkpoint, *more, *alone))
+    assert counts["cosegment"] == len(pairs) > 2 * together
+    assert counts["encode"] == counts["image"] == counts["labels"] > 16
+    assert [row[:2] for row in read_pairs(each / "pairs.csv")] == [row[:2] for row in pairs]
+    results = [json.loads((folder / "results.json").read_text()) for folder in (once, each)]
+    for name in SCORES:
+        assert results[0][name] == pytest.approx(results[1][name], abs=1e-4)
+    assert results[0]["references"] == pytest.approx(results[1]["references"], abs=1e-6)
+
+    for bad in ("pairs_at_once=0", "pairs_at_once=many", "feature_gb=-1"):
+        with pytest.raises(CosegError, match=f"^{bad.partition('=')[0]} is"):
+            score(config_for(compose, tiny_overrides, checkpoint, *more, "protocol.name=bad", bad))
 
 
 def test_a_sample_is_never_complete(

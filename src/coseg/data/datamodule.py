@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
-from coseg.data.dataset import PairBatch, PairDataset, Transform, collate
-from coseg.data.orders import AllPairs, PairOrder, RemainingPairs, ShuffledPairs, pair_order
+from coseg.data.dataset import ImageDataset, ImageItem, PairBatch, PairDataset, Transform, collate
+from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, pair_order
 from coseg.data.sampler import PairSampler
 from coseg.errors import CosegError
 
@@ -92,10 +92,6 @@ class PairDataModule(L.LightningDataModule):
             self._orders[role] = self._make_order(role)
         return self._orders[role]
 
-    def leave_out(self, role: str, pairs: Iterable[tuple[int, int]]) -> None:
-        """Take these pairs ``(i, j)`` out of the order of `role`: those that an interrupted test has finished."""
-        self._orders[role] = RemainingPairs(self.order(role), pairs)
-
     def _make_order(self, role: str) -> PairOrder:
         catalog = self.catalog(role)
         if role == "train":
@@ -143,8 +139,22 @@ class PairDataModule(L.LightningDataModule):
         """
         return self._evaluation_loader("val", even=True)
 
+    def image_loader(self, role: str, indices: Iterable[int], pin_memory: bool = False) -> DataLoader[ImageItem]:
+        """Single images of `role` at original size, in the order of `indices`, which is asked for them as it goes."""
+        return DataLoader(
+            ImageDataset(self.catalog(role)),
+            batch_size=None,
+            sampler=indices,
+            num_workers=self.workers,
+            worker_init_fn=_start_worker,
+            pin_memory=pin_memory,
+        )
+
     def test_dataloader(self) -> DataLoader[PairBatch]:
-        """The test pairs at original size, one a batch, each visited once whatever the number of processes."""
+        """The test pairs at original size, one a batch, each visited once whatever the number of processes.
+
+        Both images of each pair are read anew; `coseg-test` reads each image once, by `image_loader`.
+        """
         return self._evaluation_loader("test", even=False)
 
     def _evaluation_loader(self, role: str, even: bool) -> DataLoader[PairBatch]:

@@ -105,6 +105,38 @@ class PairDataset(Dataset[PairBatch]):
         return (image, labels) if self.transform is None else self.transform(image, labels, labels_of(common), seed)
 
 
+class ImageItem(NamedTuple):
+    """One image of a catalog at its original size.
+
+    Attributes:
+        i: its index in the catalog.
+        image: uint8 (3, H, W).
+        labels: uint8 (H, W), the label map.
+    """
+
+    i: int
+    image: Tensor
+    labels: Tensor
+
+
+class ImageDataset(Dataset[ImageItem]):
+    """The images of a catalog, decoded."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def __getitem__(self, i: int) -> ImageItem:
+        image = np.ascontiguousarray(self.catalog.image(i).transpose(2, 0, 1))
+        labels = np.ascontiguousarray(self.catalog.labels(i))
+        return ImageItem(i, torch.from_numpy(image), torch.from_numpy(labels))
+
+
+def pair_targets(labels: Tensor, common: NDArray[np.bool_]) -> Tensor:
+    """The target maps of B label maps, uint8 (B, H, W), for the common classes of their pairs, bool (B, K)."""
+    tables = torch.from_numpy(np.stack([target_table(each) for each in common])).to(labels.device)
+    return tables.gather(1, labels.flatten(1).long()).view_as(labels)
+
+
 def collate(items: list[PairBatch]) -> PairBatch:
     """Stack items into a batch. All images of a side must have one size."""
     batch: PairBatch = default_collate(items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from math import isqrt
 
 import numpy as np
@@ -77,24 +76,6 @@ class AllPairs(PairOrder):
     def pair(self, epoch: int, position: int) -> tuple[int, int]:
         self._check(epoch, position)
         return self.index[position]
-
-
-class RemainingPairs(PairOrder):
-    """The first epoch of `order` without the pairs of `done`, the same in each epoch.
-
-    Raises:
-        CosegError: none remains.
-    """
-
-    def __init__(self, order: PairOrder, done: Iterable[tuple[int, int]]) -> None:
-        left_out = set(done)
-        listed = (order.pair(0, position) for position in range(len(order)))
-        self._pairs = [pair for pair in listed if pair not in left_out]
-        super().__init__(len(self._pairs))
-
-    def pair(self, epoch: int, position: int) -> tuple[int, int]:
-        self._check(epoch, position)
-        return self._pairs[position]
 
 
 class ShuffledPairs(PairOrder):

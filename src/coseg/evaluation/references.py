@@ -20,6 +20,10 @@ SHARES = tuple(tenth / 10 for tenth in range(3, 11))
 """The axes of the constant ellipses, as shares of the height and of the width of the image."""
 
 
+_SINGLE = ("masks", "masks_distractor", "all_foreground", "all_objects", "all_objects_distractor")
+"""The states of one number, in the order of the columns of `mask_references`."""
+
+
 class ReferenceScores(Metric):
     """The ``jaccard`` of references: the mean IoU over all masks with non-empty truth, as in `PairScores`.
 
@@ -52,25 +56,24 @@ class ReferenceScores(Metric):
         super().__init__(**kwargs)
         check_void(void)
         self.void = void
-        for name in ("masks", "masks_distractor", "all_foreground", "all_objects", "all_objects_distractor"):
+        for name in _SINGLE:
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("ellipses", torch.zeros(len(SHARES) ** 2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, target_a: Tensor, target_b: Tensor) -> None:
         """Add the masks of B pairs: target maps, uint8 (B, H, W) and (B, H', W'), as for `PairScores.update`."""
-        self._add(target_a)
-        self._add(target_b)
+        for target in (target_a, target_b):
+            self.add(mask_references(target, self.void))
 
-    def _add(self, target: Tensor) -> None:
-        objects = mask_score((target == COMMON) | (target == OTHER), target, self.void)
-        has_truth = objects.truth > 0
-        iou = objects.iou.nan_to_num(0.0)
-        self.masks += has_truth.sum()
-        self.masks_distractor += (has_truth & objects.distractor).sum()
-        self.all_objects += iou.sum()
-        self.all_objects_distractor += (iou * objects.distractor).sum()
-        self.all_foreground += (objects.truth.double() / objects.counted.clamp(min=1)).sum()
-        self.ellipses += ellipse_ious(target, self.void).nan_to_num(0.0).sum(0)
+    def add(self, rows: Tensor) -> None:
+        """Add masks by what `mask_references` gave for them, (B, 69)."""
+        self._computed = None
+        self._update_count += 1
+        total = rows.sum(0)
+        for name, value in zip(_SINGLE, total, strict=False):
+            state: Tensor = getattr(self, name)
+            state += value
+        self.ellipses += total[len(_SINGLE) :]
 
     def sums(self) -> dict[str, NDArray[np.float64]]:
         """The states by name: sums over the masks seen so far, of this process."""
@@ -93,6 +96,32 @@ class ReferenceScores(Metric):
             "all_objects": self.all_objects / self.masks,
             "all_objects_distractor": self.all_objects_distractor / self.masks_distractor,
         }
+
+
+def mask_references(target: Tensor, void: str) -> Tensor:
+    """What each mask adds to the states of `ReferenceScores`: it depends on the truth alone.
+
+    Args:
+        target: uint8 (B, H, W), target maps.
+        void: ``background`` or ``ignored``.
+
+    Returns:
+        float64 (B, 69): whether the mask counts, whether its image also holds an object that is not common, the IoU of
+        all foreground, that of all objects, the latter where there is such an object, and the IoUs of the 64 ellipses.
+    """
+    objects = mask_score((target == COMMON) | (target == OTHER), target, void)
+    has_truth = objects.truth > 0
+    iou = objects.iou.nan_to_num(0.0)
+    single = (
+        has_truth,
+        has_truth & objects.distractor,
+        objects.truth.double() / objects.counted.clamp(min=1),
+        iou,
+        iou * objects.distractor,
+    )
+    return torch.cat(
+        (torch.stack([each.double() for each in single], 1), ellipse_ious(target, void).nan_to_num(0.0)), 1
+    )
 
 
 def ellipse_ious(target: Tensor, void: str) -> Tensor:

@@ -129,28 +129,6 @@ class PlainProgress(Callback):
             f"epoch {trainer.current_epoch}, step {trainer.global_step}: loss {loss:.4f}, {each:.3f} s a step{end}"
         )
 
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._began = self._last = time.monotonic()
-
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """One line now and then."""
-        now = time.monotonic()
-        if now - self._last < self.seconds or not trainer.is_global_zero:
-            return
-        self._last = now
-        count = int(trainer.num_test_batches[dataloader_idx])
-        left = (now - self._began) / (batch_idx + 1) * (count - batch_idx - 1)
-        log.info(f"pair {batch_idx + 1} of {count}, about {left / 60:.0f} min left")
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """One line for the scores."""
         if trainer.sanity_checking or not trainer.is_global_zero:

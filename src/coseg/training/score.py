@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from pathlib import Path
 
 import lightning as L
@@ -63,7 +64,8 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule = make_datamodule(config, splits=splits)
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
-    pairs = len(datamodule.order("test"))
+    order = datamodule.order("test")
+    pairs = len(order)
     whole = len(AllPairs(catalog.presence, split))
     name = f"{catalog.name}-{split}-{config.protocol.name}"
     if config.protocol.void != "background":
@@ -81,19 +83,29 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         all_pairs=whole,
         panels=config.panels,
     )
-    trainer = make_trainer(config, [], False, enable_checkpointing=False)
+    bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
+    trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
     journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, pairs))
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {pairs} pairs")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
-    done = pairs_of(journal.read())
+    done = set(pairs_of(journal.read()))
     if done:
         log.info(f"an interrupted test left {len(done)} finished pairs: going on after them")
     if len(done) < pairs:
-        datamodule.leave_out("test", done)
-        test = PairTest(network, journal, config.protocol.void, config.feature_gb)
+        remaining = [pair for pair in (order.pair(0, k) for k in range(pairs)) if pair not in done]
+        test = PairTest(
+            network,
+            datamodule,
+            remaining,
+            journal,
+            config.protocol.void,
+            config.feature_gb,
+            config.pairs_at_once,
+            bar,
+        )
         with pass_signals_on(trainer):
-            trainer.test(test, datamodule=datamodule, verbose=False)
+            trainer.test(test, verbose=False)
     if trainer.is_global_zero:  # the others wrote their parts before they came here
         with told_what_stays(journal.folder), trainer.precision_plugin.forward_context():
             write_outcome(plan, catalog, network, journal.read(), trainer.strategy.root_device)

@@ -1,0 +1,46 @@
+"""How far a test is: a bar on a terminal, a line now and then in a file."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+
+class PairProgress:
+    """Counts the pairs of one process of a test.
+
+    Args:
+        total: pairs of this process.
+        bar: draw a bar rather than log a line.
+        quiet: show neither: one process of several tells it.
+        seconds: between two lines.
+    """
+
+    def __init__(self, total: int, bar: bool, quiet: bool = False, seconds: float = 30.0) -> None:
+        self.total = total
+        self.seconds = math.inf if quiet else seconds
+        self.done = 0
+        self._began = self._last = time.monotonic()
+        self._bar = tqdm(total=total, desc="Testing", unit="pair", dynamic_ncols=True) if bar and not quiet else None
+
+    def add(self, pairs: int) -> None:
+        """Tell that so many more were scored."""
+        self.done += pairs
+        if self._bar is not None:
+            self._bar.update(pairs)
+            return
+        now = time.monotonic()
+        if now - self._last >= self.seconds:
+            self._last = now
+            left = (now - self._began) / self.done * (self.total - self.done)
+            log.info(f"pair {self.done} of {self.total}, about {left / 60:.0f} min left")
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
