@@ -14,7 +14,7 @@ from torch import Tensor
 from coseg.data.dataset import PairBatch
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.metrics import PairScores
-from coseg.evaluation.scores import VOID_RULES
+from coseg.evaluation.scores import VOID_RULES, predicted_mask
 from coseg.models.network import CosegNetwork, image_size
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.losses import SemanticLoss, pair_loss
@@ -100,7 +100,7 @@ class CosegTask(L.LightningModule):
         logits_a, logits_b = self(batch["image_a"], batch["image_b"])
         self.log("val/loss", self.loss(batch, logits_a, logits_b), on_epoch=True, sync_dist=True, batch_size=1)
         self.val_scores.update(
-            logits_a.argmax(1).bool(), batch["target_a"], logits_b.argmax(1).bool(), batch["target_b"], batch["common"]
+            predicted_mask(logits_a), batch["target_a"], predicted_mask(logits_b), batch["target_b"], batch["common"]
         )
 
     def on_validation_epoch_start(self) -> None:
