@@ -47,11 +47,12 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
     code, out, err = run("table", *tests)
     assert (code, err) == (0, "")
     assert f"| {100 * seen['jaccard']:.1f} (" in out
-    assert "shapes seen | shapes unseen | VOC test, as printed" in out
+    assert "method | origin | shapes seen | shapes unseen | VOC test, as printed" in out
+    assert "| ran, checkpoints/best.ckpt |" in out
     code, out, _ = run("table", *tests, "--format", "csv", "--out", tmp_path / "tables" / "scores.csv")
     assert (code, out) == (0, f"{tmp_path / 'tables' / 'scores.csv'}\n")
     with (tmp_path / "tables" / "scores.csv").open() as file:
-        assert next(csv.reader(file))[:3] == ["origin", "", "shapes seen"]
+        assert next(csv.reader(file))[:4] == ["block", "method", "origin", "shapes seen"]
     code, out, _ = run("table", tests[0], "--by", "class")
     assert code == 0
     assert out.count("\n|") == 2 + sum(value is not None for value in seen["per_class"].values())
@@ -69,6 +70,8 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
     text = config.read_text()
     for spoilt, words in (
         (None, "has no config.yaml"),
+        ("a: [", "config.yaml is damaged"),
+        ("- 1", "config.yaml is damaged (it lacks ckpt, split"),
         (text.replace("best.ckpt", "gone.ckpt"), "There is no checkpoint"),
         (text.replace("size: 48", "size: 64").replace("seen: 16", "seen: 2"), "is of other images"),
     ):
@@ -77,6 +80,8 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
         assert (code, err.count("\n")) == (2, 1)
         assert words in err
         assert not (tmp_path / "none").exists()
+        code, _, err = run("figures", tests[1], tests[0], "--out", tmp_path / "none")
+        assert (code, (tmp_path / "none").exists()) == (2, False)  # the first result is whole, but nothing is written
     config.write_text(text)
 
 
@@ -93,6 +98,36 @@ def test_compare(run: Run, tmp_path: Path) -> None:
     document = json.loads(out)
     assert document["differences"]["jaccard"]["value"] == pytest.approx(0.175)
     assert document["changes"] == [{"id_a": "id0", "id_b": "id1", "classes": ["cat"], "a": 0.275, "b": 0.025}]
+
+
+def test_compare_takes_a_file_or_a_run_with_one_test(run: Run) -> None:
+    write_pairs("run/test/a/pairs.csv", rows(0.2))
+    write_pairs("b/pairs.csv", rows(0.0))
+    code, out, err = run("compare", "run", "b/pairs.csv", "--draws", 50)
+    assert (code, err) == (0, "")
+    assert "jaccard             +0.175" in out
+    write_pairs("run/test/c/pairs.csv", rows(0.2))
+    code, _, err = run("compare", "run", "b")
+    assert code == 2
+    assert "run has 2 tests: give the folder of one, which is one of run/test/a, run/test/c." in err
+
+
+def test_an_output_that_cannot_be_written_is_told(run: Run) -> None:
+    Path("file").write_text("mine")
+    Path("folder").mkdir()
+    for out in ("file/table.md", "folder"):
+        code, told, err = run("table", "--out", out)
+        assert (code, told, err.count("\n")) == (2, "", 1)
+        assert f"{out} can't be written (" in err
+    assert Path("file").read_text() == "mine"
+    assert [path.name for path in Path(".").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("option", [("--pairs", "-3"), ("--draws", "0"), ("--seed", "-1"), ("--pairs", "two")])
+def test_numbers_that_make_no_sense_are_refused(option: tuple[str, str], run: Run) -> None:
+    code, _, err = run("compare", "a", "b", *option)
+    assert code == 2
+    assert f"'{option[1]}' must be a whole number of at least" in err
 
 
 def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:

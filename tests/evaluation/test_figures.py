@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from coseg.errors import CosegError
+from coseg.evaluation.collect import Result
 from coseg.evaluation.drawing import PREDICTION
 from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_pairs, draw_bars, draw_sheet
 from coseg.evaluation.panels import PanelRow, PanelSide
-from coseg.evaluation.report import Result
 from coseg.evaluation.rows import PairRow
 
 
@@ -67,7 +67,7 @@ def test_a_sheet_has_inputs_in_odd_columns_and_results_in_even_ones() -> None:
 def result(name: str, **changes: Any) -> Result:
     values = {
         "dataset": "voc", "split": "val", "images": 3, "pairs": 3, "complete": True, "protocol": "paper",
-        "void": "background", "model": name, "input_size": None, "jaccard": 0.5,
+        "void": "background", "model": name, "input_size": None, "jaccard": 0.5, "jaccard_class_mean": 0.5,
         "intervals": {"jaccard": [0.4, 0.6]}, "per_class": {"cat": 0.25, "dog": 0.75, "cow": None},
     }  # fmt: skip
     return Result(Path("run") / name, values | changes)
@@ -78,10 +78,33 @@ def test_bars(tmp_path: Path) -> None:
     with Image.open(tmp_path / "bars.png") as picture:
         assert np.asarray(picture.convert("RGB")).std() > 20
     groups = ["bear2", "brownbear", "cheetah", "elephant", "helicopter", "hotballoon", "panda1", "panda2"]
-    icoseg = result("one", dataset="icoseg", per_class=dict.fromkeys(groups, 0.5))
+    icoseg = result("one", dataset="icoseg", split="test", per_class=dict.fromkeys(groups, 0.5))
     draw_bars([icoseg], tmp_path / "icoseg.png")  # with the printed ones beside it
     with Image.open(tmp_path / "bars.png") as one, Image.open(tmp_path / "icoseg.png") as other:
-        assert other.size[0] > one.size[0]
-    with pytest.raises(CosegError, match="of 2: voc test, voc val"):
+        width = other.size[0]
+        assert width > one.size[0]
+    draw_bars([Result(icoseg.folder, icoseg.values | {"complete": False})], tmp_path / "part.png")
+    with Image.open(tmp_path / "part.png") as part:  # a part has no published bars beside it
+        assert part.size[0] < width
+    with pytest.raises(CosegError, match="of 2: voc val, voc test"):
         draw_bars([result("one"), result("two", split="test")], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_published_bars_differ_and_stand_at_the_mean_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), Path(path).touch()))
+    groups = ["bear2", "brownbear", "cheetah", "elephant", "helicopter", "hotballoon", "panda1", "panda2"]
+    ours = result("one", dataset="icoseg", split="test", per_class=dict.fromkeys(groups, 0.5), jaccard=0.25)
+    draw_bars([ours], tmp_path / "bars.png")
+    series = drawn[0].axes[0].containers
+    heights = [[bar.get_height() for bar in bars] for bars in series]
+    assert heights[0] == [50.0] * 9 + [25.0]
+    assert heights[-1][:9] == [91.4, 92.4, 87.7, 91.5, 83.6, 95.6, 91.6, 85.7, 89.9]
+    assert all(math.isnan(each[-1]) for each in heights[1:])
+    assert len({bars[0].get_hatch() for bars in series}) == len(series) == 5
+    (line,) = drawn[0].axes[0].collections
+    assert line.get_segments()[0][:, 1].tolist() == [40.0, 60.0]
+    assert "512 x 512" in series[2].get_label()

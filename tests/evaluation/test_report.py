@@ -2,31 +2,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from results_file import write
 
 from coseg.errors import CosegError
-from coseg.evaluation.published import published_scores
-from coseg.evaluation.report import class_table, find_results, icoseg_table, score_table
+from coseg.evaluation.collect import find_results
+from coseg.evaluation.report import class_table, icoseg_table, score_table
 from coseg.evaluation.table import as_csv, as_latex, as_markdown
-
-VALUES: dict[str, Any] = {
-    "dataset": "voc", "split": "test", "protocol": "paper", "void": "background", "images": 725, "pairs": 37700,
-    "complete": True, "jaccard": 0.5, "jaccard_class_mean": 0.4, "jaccard_global": 0.625, "jaccard_distractor": None,
-    "pixel_accuracy": 0.9, "intervals": {"jaccard": [0.4506, 0.55], "jaccard_distractor": [None, None]},
-    "per_class": {"cat": 0.3, "dog": 0.5, "cow": None}, "references": {}, "model": "Net", "checkpoint": "best.ckpt",
-    "input_size": None, "seconds": 1.0,
-}  # fmt: skip
-
-
-def write(folder: Path, **changes: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(VALUES | changes))
-    return folder
 
 
 def column(table: Any, title: str) -> dict[str, str]:
@@ -35,65 +21,27 @@ def column(table: Any, title: str) -> dict[str, str]:
     return {row[0]: row[at] for _, rows in table.blocks for row in rows}
 
 
-# what papers print
-
-
-def test_the_printed_scores_are_those_of_the_papers() -> None:
-    published = published_scores()
-    table = {
-        "li2018": (None, 82.9, 84.2),
-        "chen2018": (59.8, 77.7, 86.0),
-        "banerjee2019": (None, 85, None),
-        "chen2021": (None, 85.9, 86.8),
-        "cross_correlation": (73.6, 86.7, 89.9),
-    }
-    assert {key: tuple(method.scores.values()) for key, method in published.methods.items()} == table
-    for method in published.methods.values():
-        assert list(method.scores) == list(published.tests)
-        if method.icoseg:
-            *groups, mean = method.icoseg.values()
-            assert len(groups) == 8
-            assert sum(groups) / 8 == pytest.approx(mean, abs=0.06)  # as printed, to a decimal
-            assert method.scores["icoseg"] == mean
-
-
-# finding results
-
-
-def test_results_are_found_by_file_folder_and_run(tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "voc_pairs" / "one"
-    first, second = write(run / "test" / "a"), write(run / "test" / "b", split="val")
-    assert [result.folder for result in find_results([run])] == [first, second]
-    assert [result.folder for result in find_results([second, first / "results.json", run])] == [second, first]
-    assert find_results([run])[0].run == run
-
-
-def test_where_there_are_none_it_says_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(CosegError, match=r"has no results of a test \(it holds notes\.txt\)"):
-        find_results([tmp_path])
-    with pytest.raises(CosegError, match="empty or not there"):
-        find_results([tmp_path / "nowhere"])
-    write(tmp_path)
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(CosegError, match=r"results\.json is damaged"):
-        find_results([tmp_path])
-    (tmp_path / "results.json").write_text('{"dataset": "voc"}')
-    with pytest.raises(CosegError, match=r"results\.json lacks split"):
-        find_results([tmp_path])
-
-
 # the table of scores
+
+PRINTED = [
+    "VOC test, as printed", "VOC test, chen2018, as printed", "MSRC, as printed", "MSRC, chen2018, as printed",
+    "iCoseg-8, as printed", "iCoseg-8, chen2018, as printed",
+]  # fmt: skip
 
 
 def test_a_full_test_stands_in_the_column_of_the_printed_scores(tmp_path: Path) -> None:
     table = score_table(find_results([write(tmp_path / "runs" / "voc_pairs" / "one" / "test" / "a")]))
-    assert table.head == ["", "voc test", "MSRC, as printed", "iCoseg-8, as printed"]
-    assert [title for title, _ in table.blocks] == ["Ran", "Printed by others"]
+    assert table.head == ["method", "origin", "voc test", *PRINTED[1:]]
+    assert [title for title, _ in table.blocks] == ["Ran", "Published"]
     cells = column(table, "voc test")
     assert cells["Net (voc_pairs/one)"] == "50.0 (45.1 to 55.0)"
-    assert cells["Semantic-aware attention (Chen, Huang, Nakayama, 2018)"] == "59.8"
+    assert cells["Depth-wise cross-correlation"] == "73.6"
+    assert cells["Semantic-aware attention"] == "-"  # known to be of another protocol
+    assert column(table, "VOC test, chen2018, as printed")["Semantic-aware attention"] == "59.8"
     assert column(table, "MSRC, as printed")["Net (voc_pairs/one)"] == "-"
+    origins = column(table, "origin")
+    assert origins["Net (voc_pairs/one)"] == "ran, checkpoints/best.ckpt"
+    assert origins["Semantic-aware attention"].startswith("published, Chen, Huang, Nakayama, 2018; 512 x 512")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +57,36 @@ def test_a_full_test_stands_in_the_column_of_the_printed_scores(tmp_path: Path) 
 )
 def test_another_test_has_a_column_of_its_own(changes: dict[str, Any], title: str, tmp_path: Path) -> None:
     table = score_table(find_results([write(tmp_path / "a", **changes)]))
-    assert table.head == ["", title, "VOC test, as printed", "MSRC, as printed", "iCoseg-8, as printed"]
+    assert table.head == ["method", "origin", title, *PRINTED]
     ran, printed = (rows for _, rows in table.blocks)
-    assert [cell != "-" for cell in ran[0][1:]] == [True, False, False, False]
-    assert all(row[1] == "-" for row in printed)
+    assert [cell != "-" for cell in ran[0][2:]] == [True, *[False] * 6]
+    assert all(row[2] == "-" for row in printed)
+
+
+def test_two_tests_that_could_both_be_the_published_one_are_neither(tmp_path: Path) -> None:
+    folders = [write(tmp_path / str(images), dataset="icoseg", images=images) for images in (122, 40)]
+    table = score_table(find_results(folders))  # how many images papers used is not known
+    assert table.head[2:4] == ["icoseg test, 122 images, 37700 pairs", "icoseg test, 40 images, 37700 pairs"]
+    assert all(row[2:4] == ["-", "-"] for row in table.blocks[1][1])
+
+
+def test_the_same_protocol_and_score_share_a_column(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a" / "b", protocol="chen2018", jaccard_global=0.61)
+    table = score_table(find_results([folder]), "jaccard_global")
+    title = "voc test, chen2018, void background"
+    assert table.head == ["method", "origin", title, PRINTED[3], PRINTED[5]]
+    assert column(table, title) == {"Net (a/b)": "61.0", "Semantic-aware attention": "59.8"}
+
+
+def test_nothing_is_lost_where_runs_have_one_name(tmp_path: Path) -> None:
+    for place, score in (("x", 0.5), ("y", 0.25)):
+        write(tmp_path / place / "exp" / "one" / "test" / "a", jaccard=score, intervals={})
+    rows = score_table(find_results([tmp_path / place / "exp" / "one" for place in "xy"])).blocks[0][1]
+    assert [(row[0], row[2]) for row in rows] == [("Net (x/exp/one)", "50.0"), ("Net (y/exp/one)", "25.0")]
+    for name in "bc":
+        write(tmp_path / "z" / "test" / name, intervals={})
+    rows = score_table(find_results([tmp_path / "z"])).blocks[0][1]
+    assert len(rows) == 2
 
 
 def test_one_run_is_one_row_and_two_runs_are_two(tmp_path: Path) -> None:
@@ -124,16 +98,19 @@ def test_one_run_is_one_row_and_two_runs_are_two(tmp_path: Path) -> None:
     assert [row[0] for row in table.blocks[0][1]] == [
         "Net (exp/one)", "Net at 128 x 128 (exp/one)", "Net (exp/two)", "Net at 128 x 128 (exp/two)",
     ]  # fmt: skip
-    assert table.head == ["", "voc test", "msrc_subset test", "iCoseg-8, as printed"]
+    assert table.head[2:] == ["voc test", "msrc_subset test", PRINTED[1], PRINTED[3], *PRINTED[4:]]
     assert column(table, "msrc_subset test")["Net (exp/two)"].startswith("75.0")
-    assert column(table, "msrc_subset test")["Channel and spatial attention (Chen et al., 2021)"] == "85.9"
+    assert column(table, "msrc_subset test")["Channel and spatial attention"] == "85.9"
 
 
-def test_other_scores_have_no_printed_ones_beside_them(tmp_path: Path) -> None:
-    table = score_table(find_results([write(tmp_path / "x" / "y")]), "jaccard_global")
-    assert table.head == ["", "voc test"]
-    assert table.blocks == [("Ran", [["Net (x/y)", "62.5"]])]
-    assert score_table(find_results([tmp_path / "x" / "y"]), "jaccard_distractor").blocks[0][1][0][1] == "-"
+def test_other_scores_have_only_printed_ones_of_their_kind(tmp_path: Path) -> None:
+    results = find_results([write(tmp_path / "x" / "y")])
+    table = score_table(results, "jaccard_global")
+    assert table.head == ["method", "origin", "voc test", PRINTED[1], PRINTED[3], PRINTED[5]]
+    assert column(table, "voc test") == {"Net (x/y)": "62.5", "Semantic-aware attention": "-"}
+    table = score_table(results, "pixel_accuracy")
+    assert table.blocks == [("Ran", [["Net (x/y)", "ran, checkpoints/best.ckpt", "90.0"]])]
+    assert score_table(results, "jaccard_distractor").blocks[0][1][0][2] == "-"
     with pytest.raises(CosegError, match="Did you mean 'jaccard_global'"):
         score_table([], "jaccard_globl")
 
@@ -156,14 +133,20 @@ def test_groups_of_icoseg(tmp_path: Path) -> None:
     groups = ["bear2", "brownbear", "cheetah", "elephant", "helicopter", "hotballoon", "panda1", "panda2"]
     folder = write(tmp_path / "a", dataset="icoseg", per_class={name: k / 10 for k, name in enumerate(groups)})
     part = write(tmp_path / "b", dataset="icoseg", split="bear2", per_class={"bear2": 0.5})
-    table = icoseg_table(find_results([folder, part]))
-    assert table.head == ["", *groups, "mean"]
-    ran, printed = (rows for _, rows in table.blocks)
-    assert ran[0][1:] == [f"{10 * k}.0" for k in range(8)] + ["35.0"]
-    assert ran[1][1:] == ["50.0", *["-"] * 8]  # no mean of a part
-    assert len(printed) == 4
-    assert printed[-1][1:] == ["91.4", "92.4", "87.7", "91.5", "83.6", "95.6", "91.6", "85.7", "89.9"]
-    assert len(icoseg_table([]).blocks) == 1
+    table = icoseg_table(find_results([part, folder]))
+    assert table.head == ["method", "origin", *groups, "mean"]
+    blocks = dict(table.blocks)
+    assert list(blocks) == [
+        "Ran", "Ran on other images or by another protocol", "Published", "Published, by another protocol",
+    ]  # fmt: skip
+    assert [row[2:] for row in blocks["Ran"]] == [[f"{10 * k}.0" for k in range(8)] + ["35.0"]]
+    (other,) = blocks["Ran on other images or by another protocol"]
+    assert other[2:] == ["50.0", *["-"] * 8]  # no mean of a part
+    assert len(blocks["Published"]) == 3
+    assert blocks["Published"][-1][2:] == ["91.4", "92.4", "87.7", "91.5", "83.6", "95.6", "91.6", "85.7", "89.9"]
+    (chen,) = blocks["Published, by another protocol"]
+    assert chen[2:] == ["88.3", "91.5", "71.3", "84.4", "76.5", "94.0", "91.8", "90.3", "86.0"]
+    assert [title for title, _ in icoseg_table([]).blocks] == list(blocks)[2:]
     with pytest.raises(CosegError, match="None of the results is of iCoseg"):
         icoseg_table(find_results([write(tmp_path / "c")]))
 
@@ -174,7 +157,7 @@ def test_groups_of_icoseg(tmp_path: Path) -> None:
 def test_markdown(tmp_path: Path) -> None:
     lines = as_markdown(score_table(find_results([write(tmp_path / "a|b", model="Net|work")]))).splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
     assert "**Ran**" in rows[2]
     assert "Net\\|work" in rows[3]
 
@@ -193,6 +176,6 @@ def test_latex(tmp_path: Path) -> None:
 
 def test_csv(tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(as_csv(score_table(find_results([write(tmp_path / "a,b")]))))))
-    assert rows[0][:3] == ["origin", "", "voc test"]
-    assert {len(row) for row in rows} == {5}
-    assert [row[0] for row in rows[1:]] == ["Ran", *["Printed by others"] * 5]
+    assert rows[0][:4] == ["block", "method", "origin", "voc test"]
+    assert {len(row) for row in rows} == {9}
+    assert [row[0] for row in rows[1:]] == ["Ran", *["Published"] * 5]

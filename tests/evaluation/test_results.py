@@ -101,6 +101,7 @@ def test_the_table_is_aligned() -> None:
 def test_damaged_and_missing_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(CosegError, match=r"There is no .*results\.json"):
         read_results(tmp_path / "results.json")
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(CosegError, match="is damaged"):
-        read_results(tmp_path / "results.json")
+    for text in ("{", "3", "[1]", "null"):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(CosegError, match="is damaged"):
+            read_results(tmp_path / "results.json")

@@ -1,3 +1,4 @@
+import csv
 import math
 from pathlib import Path
 
@@ -23,6 +24,29 @@ def test_pairs_survive_the_file(tmp_path: Path) -> None:
     assert first[0] == "i,j,id_a,id_b,classes,jaccard_a,jaccard_b,distractor_a,distractor_b,share_a,share_b"
     assert first[1] == "0,1,2007_a,2007_b,cat person,0.500000,0.333333,1,0,0.010000,0.500000"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    write_pairs(path, ROWS)
+    wanted = read_pairs(path)
+    with path.open(newline="") as file:
+        table = list(csv.reader(file))
+    with path.open("w", newline="") as file:  # columns turned around, and one of a later version
+        csv.writer(file).writerows([*line[::-1], "area" if k == 0 else "12"] for k, line in enumerate(table))
+    assert repr(read_pairs(path)) == repr(wanted)  # nan is not equal to itself
+
+
+def test_a_table_of_an_earlier_version_has_no_shares(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    write_pairs(path, ROWS)
+    path.write_text(
+        "".join(f"{line.rsplit(',', 2)[0]}\n" for line in path.read_text().splitlines() if "odd" not in line)
+    )
+    (row,) = read_pairs(path)
+    assert (row.jaccard_a, row.distractor_a) == (0.5, True)
+    assert math.isnan(row.share_a)
+    assert math.isnan(row.share_b)
 
 
 def test_values_of_the_two_scores() -> None:
@@ -54,7 +78,7 @@ def test_damaged_and_missing_tables_are_named(tmp_path: Path) -> None:
     with pytest.raises(CosegError, match=r"There is no .*pairs\.csv"):
         read_pairs(path)
     path.write_text("a,b\n")
-    with pytest.raises(CosegError, match="its first line must be i,j,id_a"):
+    with pytest.raises(CosegError, match="its first line lacks i, j, id_a"):
         read_pairs(path)
     write_pairs(path, ROWS)
     path.write_text(path.read_text() + "0,1,x\n")

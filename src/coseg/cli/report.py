@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 def _table(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
-    from coseg.evaluation.report import class_table, find_results, icoseg_table, score_table
+    from coseg.evaluation.collect import find_results
+    from coseg.evaluation.report import class_table, icoseg_table, score_table
     from coseg.evaluation.table import FORMATS
     from coseg.files import write_text_atomically
 
@@ -29,33 +31,61 @@ def _table(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text, end="")
     else:
-        write_text_atomically(options.out, text)
+        with _told(options.out):
+            write_text_atomically(options.out, text)
         print(options.out)
     return 0
 
 
 def _figures(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
+    from coseg.evaluation.collect import find_results, titles
     from coseg.evaluation.drawing import save_picture
     from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet
-    from coseg.evaluation.report import find_results, title
     from coseg.evaluation.rows import read_pairs
     from coseg.training.predict import predicted_rows
 
     results = find_results(options.results)
     if not results:
         raise CosegError("Figures need results: give the folders that coseg-test names last, or runs.")
+    sheets = {}  # all of them before the first is written: a mistake in the last result leaves nothing behind
     for number, result in enumerate(results, 1):
         chosen = choose_pairs(read_pairs(result.folder / "pairs.csv"), options.pairs, options.choose)
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
-        save_picture(path, draw_sheet(predicted_rows(result.folder, chosen), captions))
-        print(path)
-    for number, test in enumerate(dict.fromkeys(title(result.values) for result in results), 1):
-        path = options.out / f"bars-{number}.png"
-        draw_bars([result for result in results if title(result.values) == test], path)
-        print(path)
+        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen), captions)
+    with _told(options.out):
+        for path, sheet in sheets.items():
+            save_picture(path, sheet)
+            print(path)
+        for number, test in enumerate(titles(results), 1):
+            path = options.out / f"bars-{number}.png"
+            draw_bars([result for result in results if result.test == test], path)
+            print(path)
     return 0
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn an output that can't be written into a sentence."""
+    from coseg.errors import CosegError
+
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise CosegError(f"{path} can't be written ({reason}): choose another --out, or make room.") from error
+
+
+def _count(minimum: int) -> Callable[[str], int]:
+    """A whole number of at least `minimum`, for an option."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"'{text}' must be a whole number of at least {minimum}")
+        return int(text)
+
+    return parse
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -112,17 +142,17 @@ def _parser() -> argparse.ArgumentParser:
     figures.set_defaults(job=_figures)
     figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
-    figures.add_argument("--pairs", type=int, default=8, metavar="N", help="pairs on a sheet (8)")
+    figures.add_argument("--pairs", type=_count(1), default=8, metavar="N", help="pairs on a sheet (8)")
     figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
     text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
     compare = commands.add_parser("compare", help=text, description=f"{text[0].upper()}{text[1:]}.")
     compare.set_defaults(job=_compare)
-    compare.add_argument("a", type=Path, metavar="A", help="folder of results of the first")
-    compare.add_argument("b", type=Path, metavar="B", help="folder of results of the second")
-    compare.add_argument("--pairs", type=int, default=10, metavar="N", help="how many pairs to list (10)")
-    compare.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap (1000)")
-    compare.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (0)")
+    compare.add_argument("a", type=Path, metavar="A", help="folder of results of the first, or a run with one test")
+    compare.add_argument("b", type=Path, metavar="B", help="those of the second")
+    compare.add_argument("--pairs", type=_count(0), default=10, metavar="N", help="how many pairs to list (10)")
+    compare.add_argument("--draws", type=_count(1), default=1000, metavar="N", help="draws of the bootstrap (1000)")
+    compare.add_argument("--seed", type=_count(0), default=0, metavar="N", help="seed of the bootstrap (0)")
     compare.add_argument("--json", action="store_true", help="as JSON")
     return parser
 

@@ -32,7 +32,8 @@ def compare(folder_a: str | Path, folder_b: str | Path, draws: int = 1000, seed:
     """The differences A - B of ``jaccard`` and ``jaccard_distractor``, with paired 95 % intervals over images.
 
     Args:
-        folder_a: a folder with ``pairs.csv`` and, where it is still there, ``results.json``.
+        folder_a: a folder with ``pairs.csv`` and, where it is still there, ``results.json``; one of these
+            files; or a run with one test.
         folder_b: likewise.
         draws: of the bootstrap.
         seed: of the bootstrap.
@@ -61,9 +62,25 @@ def changes(folder_a: str | Path, folder_b: str | Path) -> list[Change]:
 
 def _same_pairs(folder_a: Path, folder_b: Path) -> tuple[list[PairRow], list[PairRow]]:
     """The rows of both, in one order."""
+    folder_a, folder_b = _folder(folder_a), _folder(folder_b)
     rows_a, rows_b = read_pairs(folder_a / "pairs.csv"), read_pairs(folder_b / "pairs.csv")
     _check_same_protocol(folder_a, folder_b)
     return rows_a, _in_order_of(rows_a, rows_b, folder_a, folder_b)
+
+
+def _folder(place: Path) -> Path:
+    """The folder of results that `place` is, or holds a file of, or has as its only test."""
+    if place.is_file():
+        return place.parent
+    tests = sorted(place.glob("test/*/pairs.csv"))
+    if (place / "pairs.csv").is_file() or not tests:
+        return place
+    if len(tests) > 1:
+        raise CosegError(
+            f"{place} has {len(tests)} tests: give the folder of one, which is one of "
+            f"{', '.join(str(path.parent) for path in tests)}."
+        )
+    return tests[0].parent
 
 
 def _check_same_protocol(folder_a: Path, folder_b: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from coseg.errors import CosegError, unknown_choice
+from coseg.evaluation.collect import Result, names, titles
 from coseg.evaluation.drawing import INK, PAPER, PREDICTION, caption_font, fitted, letterboxed, shortened, tinted
 from coseg.evaluation.panels import PanelRow, PanelSide
 from coseg.evaluation.published import published_scores
-from coseg.evaluation.report import Result, names, title
+from coseg.evaluation.report import is_comparable
 from coseg.evaluation.rows import PairRow
 from coseg.files import atomic_path
 
@@ -95,8 +97,14 @@ def _tiles(side: PanelSide, tile: int) -> tuple[NDArray[np.uint8], NDArray[np.ui
     return image, tinted(image, fitted(side.prediction, tile), PREDICTION)
 
 
+HATCHES = ("///", "...", "\\\\\\", "xxx", "ooo", "++")
+
+
 def draw_bars(results: Sequence[Result], path: str | Path) -> None:
-    """Bars of the classes and of ``jaccard``, with its interval, of results of one test; printed ones are hatched.
+    """Bars of the classes, their mean and all masks, the last with its interval; published ones are hatched.
+
+    Published bars are the groups of iCoseg, beside a test of these images; papers print their mean, which stands at the
+    mean of ours and not at the mean over all masks.
 
     Args:
         results: tests of the same pairs by the same protocol.
@@ -105,42 +113,58 @@ def draw_bars(results: Sequence[Result], path: str | Path) -> None:
     Raises:
         CosegError: there is no result, or they are of different tests.
     """
-    tests = {title(result.values) for result in results}
+    tests = titles(results)
     if len(tests) != 1:
-        raise CosegError(f"Bars need results of one test, and these are of {len(tests)}: {', '.join(sorted(tests))}.")
+        raise CosegError(f"Bars need results of one test, and these are of {len(tests)}: {', '.join(tests.values())}.")
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    (test,) = tests
+    ((test, title),) = tests.items()
+    published = published_scores()
     classes = [name for name in results[0].values["per_class"] if _known(results, name)]
-    printed = [m for m in published_scores().methods.values() if set(classes) == set(m.icoseg) - {"mean"}]
+    comparable = (is_comparable(test, published.tests["icoseg"], protocol) for protocol in published.protocols)
+    methods = [m for m in published.methods.values() if set(classes) == set(m.icoseg) - {"mean"}]
+    printed = methods if any(comparable) else []
     bars = len(results) + len(printed)
-    figure = Figure(figsize=(max(5.0, 0.25 * (len(classes) + 1) * (bars + 1) + 1.5), 4.0), layout="constrained")
+    ticks = [*classes, "mean", "all masks"]
+    places = np.arange(len(ticks)) + 0.4 * (np.arange(len(ticks)) >= len(classes))  # the two means stand apart
+    width = 0.8 / bars
+    size = (min(16.0, max(5.0, 0.14 * len(ticks) * (bars + 1) + 1.5)), 3.6 + 0.16 * -(-bars // 2))
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    width = 0.8 / bars
-    places = np.arange(len(classes) + 1)
     for k, (name, result) in enumerate(zip(names(results), results, strict=True)):
-        values = [result.values["per_class"].get(each) for each in classes] + [result.values["jaccard"]]
+        per_class = [result.values["per_class"].get(each) for each in classes]
+        values = [*per_class, result.values["jaccard_class_mean"], result.values["jaccard"]]
         heights = [math.nan if value is None else 100 * value for value in values]
-        ends = result.values["intervals"].get("jaccard", [None, None])
-        spans = np.full((2, len(heights)), np.nan)
-        if None not in ends:
-            spans[:, -1] = heights[-1] - 100 * ends[0], 100 * ends[1] - heights[-1]
-        axes.bar(places + (k - bars / 2 + 0.5) * width, heights, width, label=name, yerr=spans, capsize=2)
-    for k, method in enumerate(printed, start=len(results)):
-        heights = [method.icoseg[each] for each in [*classes, "mean"]]
-        label = f"{method.title}, printed"
         place = places + (k - bars / 2 + 0.5) * width
-        axes.bar(place, heights, width, label=label, hatch="///", fill=False, edgecolor="0.4")
-    axes.set_xticks(places, [*classes, "all masks"], rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_ylabel("Jaccard, %")
-    axes.set_ylim(0, 100)
-    axes.set_title(test, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+        place[-1] = places[-1] + (k - len(results) / 2 + 0.5) * width  # nothing published stands there
+        axes.bar(place, heights, width, label=name)
+        ends = result.values["intervals"].get("jaccard", [None, None])
+        if None not in ends and not math.isnan(heights[-1]):
+            low, high = (100 * end for end in ends)
+            axes.vlines(place[-1], low, high, "0.1", lw=1.2)
+    with rc_context({"hatch.linewidth": 0.6}):
+        for k, method in enumerate(printed):
+            heights = [*(method.icoseg[each] for each in (*classes, "mean")), math.nan]
+            place = places + (len(results) + k - bars / 2 + 0.5) * width
+            look: dict[str, Any] = {"hatch": HATCHES[k % len(HATCHES)], "facecolor": "1.0", "edgecolor": "0.35"}
+            label = f"{method.title}, published"
+            if method.protocol != "paper":
+                label += f" ({published.protocols[method.protocol].title.split(',')[0]})"
+            axes.bar(place, heights, width, label=label, linewidth=0.6, **look)
+        axes.set_xticks(places, ticks, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_ylabel("Jaccard, %")
+        axes.set_ylim(0, 100)
+        axes.set_xlim(-0.6, places[-1] + 0.6)
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="y", color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=200, format="png")
 
 
 def _known(results: Sequence[Result], name: str) -> bool:

@@ -89,7 +89,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     """Read what `write_results` wrote.
 
     Raises:
-        CosegError: there is no such file, or it is not JSON.
+        CosegError: there is no such file, or it is not a JSON object.
     """
     path = Path(path)
     try:
@@ -98,6 +98,8 @@ def read_results(path: str | Path) -> dict[str, Any]:
         raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.") from error
     except ValueError as error:
         raise CosegError(f"{path} is damaged ({error}). Run the test again.") from error
+    if not isinstance(results, dict):
+        raise CosegError(f"{path} is damaged (it holds no object of scores). Run the test again.")
     return results
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, SupportsFloat
 
@@ -75,7 +75,9 @@ def _cell(value: float) -> str:
 
 
 def read_pairs(path: str | Path) -> list[PairRow]:
-    """Read what `write_pairs` wrote.
+    """Read what `write_pairs` wrote, or an earlier version of it.
+
+    Columns are found by their names: those of other names are left alone, and the shares may be missing.
 
     Raises:
         CosegError: there is no such file, or it is no ``pairs.csv``; the line is named.
@@ -86,27 +88,28 @@ def read_pairs(path: str | Path) -> list[PairRow]:
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
         try:
-            if tuple(next(lines, ())) != PairRow._fields:
-                raise CosegError(f"{path} is not a table of pairs: its first line must be {','.join(PairRow._fields)}.")
-            return [_parse(cells) for cells in lines]
+            head = next(lines, [])
+            missing = [name for name in PairRow._fields if name not in (*head, *PairRow._field_defaults)]
+            if missing:
+                raise CosegError(f"{path} is not a table of pairs: its first line lacks {', '.join(missing)}.")
+            return [_parse(dict(zip(head, cells, strict=True))) for cells in lines]
         except (ValueError, csv.Error) as error:
             raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
 
 
-def _parse(cells: Sequence[str]) -> PairRow:
-    i, j, id_a, id_b, classes, jaccard_a, jaccard_b, distractor_a, distractor_b, share_a, share_b = cells
+def _parse(cells: Mapping[str, str]) -> PairRow:
     return PairRow(
-        int(i),
-        int(j),
-        id_a,
-        id_b,
-        tuple(classes.split()),
-        _number(jaccard_a),
-        _number(jaccard_b),
-        bool(int(distractor_a)),
-        bool(int(distractor_b)),
-        _number(share_a),
-        _number(share_b),
+        int(cells["i"]),
+        int(cells["j"]),
+        cells["id_a"],
+        cells["id_b"],
+        tuple(cells["classes"].split()),
+        _number(cells["jaccard_a"]),
+        _number(cells["jaccard_b"]),
+        bool(int(cells["distractor_a"])),
+        bool(int(cells["distractor_b"])),
+        _number(cells.get("share_a", "")),
+        _number(cells.get("share_b", "")),
     )
 
 

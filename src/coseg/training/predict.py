@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import Draw, PairDataset, collate
@@ -39,7 +41,7 @@ def predicted_rows(folder: Path, rows: Sequence[PairRow]) -> list[PanelRow]:
     path = folder / CONFIG
     if not path.is_file():
         raise CosegError(f"{folder} has no {CONFIG}, which says what was tested: run coseg-test again.")
-    config = OmegaConf.load(path)
+    config = _config(path)
     network = load_task(config.ckpt).network.eval()
     if config.input_size is not None:
         network.input_size = config.input_size
@@ -55,3 +57,14 @@ def predicted_rows(folder: Path, rows: Sequence[PairRow]) -> list[PanelRow]:
                 f"{row.id_a}, {row.id_b} at {row.i}, {row.j}): run coseg-test again."
             )
     return [predicted_row(network, catalog, row.i, row.j, config.protocol.void) for row in rows]
+
+
+def _config(path: Path) -> DictConfig:
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
+        raise CosegError(f"{path} is damaged ({' '.join(str(error).split())}): run coseg-test again.") from error
+    missing = [key for key in ("ckpt", "split", "input_size", "dataset", "data", "protocol") if key not in config]
+    if not isinstance(config, DictConfig) or missing:
+        raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): run coseg-test again.")
+    return config
