@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -163,3 +164,63 @@ def test_a_full_disk(
     assert f"left {len(first)} finished pairs" in out
     assert not set(first) & set(pairs)
     assert json.loads((folder / "results.json").read_text())["pairs"] == len(first) + len(pairs)
+
+
+class Cut(Exception):
+    """The test ends here."""
+
+
+def test_parts_of_other_images_are_thrown_away(
+    compose: Callable[..., DictConfig],
+    run: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    written: Pairs,
+) -> None:
+    arguments = (*tiny_overrides["test"], f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=unseen", "panels=0")
+    with monkeypatch.context() as patch:
+        write = Journal.write
+
+        def cut(journal: Journal, part: Part) -> None:
+            write(journal, part)
+            raise Cut
+
+        patch.setattr(Journal, "write", cut)
+        with pytest.raises(Cut):
+            score(compose("test", *arguments))
+    first = list(written)
+    assert first
+    written.clear()
+    score(compose("test", *arguments, "dataset.reader.size=64"))  # the same ids and classes, other pixels
+    assert set(first) < set(written)
+
+
+def test_no_results_of_fewer_pairs(
+    command: Command,
+    run: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    written: Pairs,
+) -> None:
+    arguments = (*tiny_overrides["test"], "split=unseen", "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
+    folder = run / "test" / "shapes-unseen-paper"
+    with monkeypatch.context() as patch:
+        read, reads = Journal.read, 0
+
+        def losing(journal: Journal) -> list[Part]:
+            nonlocal reads
+            reads += 1
+            if reads == 2:  # after the last pair
+                min(journal.folder.glob("*.npz")).unlink()
+            return read(journal)
+
+        patch.setattr(Journal, "read", losing)
+        code, _, err = command("test", *arguments)
+    whole = set(written)
+    assert code == 2 and re.search(rf"parts lacks \d+ of {len(whole)} pairs", err) and "Traceback" not in err
+    assert not (folder / "results.json").exists()
+    written.clear()
+    code, _, err = command("test", *arguments)
+    assert code == 0, err
+    assert 0 < len(written) < len(whole)
+    assert json.loads((folder / "results.json").read_text())["pairs"] == len(whole)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import coseg
 from coseg.data.catalog import Catalog
 from coseg.data.orders import AllPairs
+from coseg.errors import CosegError
 from coseg.evaluation.journal import Journal, pairs_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
@@ -38,7 +39,7 @@ def score(config: DictConfig) -> list[Path]:
         The folders of results, ``<run>/test/<dataset>-<split>-<protocol>``, one for each split.
 
     Raises:
-        CosegError: the checkpoint, the data or the configuration can't be used.
+        CosegError: the checkpoint, the data or the configuration can't be used, or finished pairs were taken away.
     """
     chosen = config.ckpt is None
     checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else Path(config.ckpt)
@@ -109,10 +110,17 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         with pass_signals_on(trainer):
             trainer.test(test, verbose=False)
     if trainer.is_global_zero:  # the others wrote their parts before they came here
+        parts = journal.read()
+        lacking = pairs - len(pairs_of(parts))
+        if lacking:  # taken away from under this test, or written twice
+            raise CosegError(
+                f"{journal.folder} lacks {lacking} of {pairs} pairs: was the same test run twice at once? Run the same "
+                "command again, by itself; it goes on with the pairs that are there."
+            )
         with told_what_stays(journal.folder), trainer.precision_plugin.forward_context():
             tested = OmegaConf.merge(config, {"ckpt": str(checkpoint.resolve()), "split": split})
             write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(tested, resolve=True))
-            write_outcome(plan, catalog, network, journal.read(), trainer.strategy.root_device)
+            write_outcome(plan, catalog, network, parts, trainer.strategy.root_device)
         journal.remove()
         log.info(format_table(read_results(folder / "results.json")))
         log.info(f"results: {folder}")
@@ -132,10 +140,9 @@ def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, ca
         catalog.name,
         catalog.split,
         images.hexdigest(),
+        OmegaConf.to_container(config.dataset.reader, resolve=True),  # the same images at another size, say
         pairs,
-        config.protocol.name,
-        config.protocol.void,
-        config.protocol.size,
+        OmegaConf.to_container(config.protocol, resolve=True),
         str(config.trainer.precision),
     )
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
