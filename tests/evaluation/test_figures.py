@@ -10,9 +10,9 @@ from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.evaluation.collect import Result
-from coseg.evaluation.drawing import PREDICTION
 from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_pairs, draw_bars, draw_sheet
 from coseg.evaluation.panels import PanelRow, PanelSide
+from coseg.evaluation.pictures import PREDICTION
 from coseg.evaluation.rows import PairRow
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import PairBatch
-from coseg.evaluation.drawing import PREDICTION, TRUTH, save_picture
 from coseg.evaluation.panels import PanelRow, PanelSide, draw_panel, panel_row
+from coseg.evaluation.pictures import PREDICTION, TRUTH, save_picture
 
 
 class Scenes(Catalog):

@@ -92,8 +92,8 @@ def _pairs(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from coseg.data.orders import ShuffledPairs
-    from coseg.evaluation.drawing import save_picture
     from coseg.evaluation.panels import draw_panel, truth_row
+    from coseg.evaluation.pictures import save_picture
 
     reader = _reader(options)
     split = options.split or reader.splits[0]

@@ -40,8 +40,8 @@ def _table(options: argparse.Namespace) -> int:
 def _figures(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
     from coseg.evaluation.collect import find_results, titles
-    from coseg.evaluation.drawing import save_picture
     from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet
+    from coseg.evaluation.pictures import save_picture
     from coseg.evaluation.rows import read_pairs
     from coseg.training.predict import predicted_rows
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.collect import Result, names, titles
-from coseg.evaluation.drawing import INK, PAPER, PREDICTION, caption_font, fitted, letterboxed, shortened, tinted
 from coseg.evaluation.panels import PanelRow, PanelSide
+from coseg.evaluation.pictures import INK, PAPER, PREDICTION, caption_font, fitted, letterboxed, shortened, tinted
 from coseg.evaluation.published import published_scores
 from coseg.evaluation.report import is_comparable
 from coseg.evaluation.rows import PairRow

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import COMMON, OTHER, PairBatch, target_table
-from coseg.evaluation.drawing import (
+from coseg.evaluation.pictures import (
     FAINT,
     INK,
     OTHER_OBJECT,

@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from coseg.data.datamodule import PairDataModule
 from coseg.evaluation.curves import plot_curves
-from coseg.evaluation.drawing import save_picture
 from coseg.evaluation.panels import PanelRow, draw_panel, panel_row
+from coseg.evaluation.pictures import save_picture
 from coseg.training.task import CosegTask
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog
 from coseg.evaluation.counts import mask_counts
-from coseg.evaluation.drawing import save_picture
 from coseg.evaluation.journal import Part
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.panels import draw_panel
+from coseg.evaluation.pictures import save_picture
 from coseg.evaluation.references import ReferenceScores
 from coseg.evaluation.results import build_results, write_results
 from coseg.evaluation.rows import PairRow, write_pairs

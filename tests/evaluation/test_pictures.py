@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from coseg.evaluation.drawing import (
+from coseg.evaluation.pictures import (
     PREDICTION,
     caption_font,
     fitted,
