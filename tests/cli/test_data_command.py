@@ -137,6 +137,7 @@ def test_show_draws_pairs(run: Run, tmp_path: Path) -> None:
         (("check", "msrcc"), "Did you mean 'msrc'?"),
         (("pairs", "msrc"), "COSEG_MSRC_ROOT"),
         (("pairs", "voc", "--groups", "cow"), "voc has no groups"),
+        (("pairs", "msrc", "--groups", "cow", "cow"), "each once"),
         (("download", "folder"), "these can: voc, msrc, icoseg, internet"),
         (("download", "voc", "--archive", "nowhere.tar"), "nowhere.tar is not a file"),
         (("show", "shapes", "--split", "tset"), "'tset', but must be one of: train, val, seen, unseen"),

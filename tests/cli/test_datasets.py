@@ -84,11 +84,16 @@ def test_groups_of_ones_own_choice_have_results_of_their_own(
     code, _, err = command("test", *arguments, "dataset.groups=[cow,dog]", *OVERRIDES)
     assert code == 0, err
     assert json.loads((trained / "test" / "msrc-cow+dog-paper" / "results.json").read_text())["split"] == "cow+dog"
-    code, _, err = command("test", *arguments, "dataset.groups=[cow,dug]", *OVERRIDES)
-    assert code == 2
-    assert "'dug'" in err
-    assert "Did you mean 'dog'?" in err
-    assert err.count("\n") == 1
+    for wrong, words in (
+        ("dataset.groups=[cow,dug]", "'dug', but must be one of: test, all, "),
+        ("dataset.groups=[cow,dug]", "Did you mean 'dog'?"),
+        ("dataset.groups=[cow,cow]", "each once"),
+        ("dataset.groups=[]", "at least one group"),
+        ("dataset.layout=v3", "dataset.layout is 'v3'"),
+    ):
+        code, _, err = command("test", *arguments, wrong, *OVERRIDES)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert words in err
 
 
 def test_truth_without_foreground_is_one_sentence(

@@ -167,7 +167,8 @@ def test_an_archive_fetched_by_hand_needs_no_network(tmp_path: Path) -> None:
 def test_no_network_says_what_to_fetch_by_hand(tmp_path: Path) -> None:
     source = Archive("http://127.0.0.1:9/pictures.zip", None, "http://example.org/page")
     with pytest.raises(CosegError) as told:
-        download(source, tmp_path / "pictures")
+        download(source, tmp_path / "data" / "pictures")
+    assert not list(tmp_path.iterdir())
     for words in ("http://127.0.0.1:9/pictures.zip", "http://example.org/page", "--archive pictures.zip"):
         assert words in str(told.value)
     assert "\n" not in str(told.value)

@@ -84,7 +84,10 @@ def _absolute(path: str | None) -> str | None:
 def _groups(groups: Any) -> str:
     from coseg.data.readers.groups import groups_name
 
-    return groups_name(groups if isinstance(groups, str) else [str(group) for group in groups])
+    try:
+        return groups_name(groups if isinstance(groups, str) else [str(group) for group in groups])
+    except CosegError:  # the reader will tell, which gets the same groups: OmegaConf would wrap the sentence
+        return "none"
 
 
 def register_resolvers() -> None:

@@ -114,6 +114,7 @@ def _known(name: str) -> str:
 
 def _reader(options: argparse.Namespace) -> Reader:
     """The reader of the data set as its configuration makes it, with what the command line sets."""
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf, open_dict
 
@@ -129,7 +130,12 @@ def _reader(options: argparse.Namespace) -> Reader:
             if key not in dataset:
                 raise CosegError(f"{options.name} has no {key}: leave --{key} out.")
             OmegaConf.update(dataset, key, value)
-    reader: Reader = instantiate(dataset.reader, _convert_="all")
+    try:
+        reader: Reader = instantiate(dataset.reader, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, CosegError):
+            raise error.__cause__ from None
+        raise
     return reader
 
 

@@ -15,7 +15,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,7 +45,7 @@ def download(archive: Archive, folder: Path, local: Path | None = None) -> None:
     if folder.exists():
         raise CosegError(f"{folder} exists already: check it with `coseg-data check`, or remove it to download anew.")
     partial = folder.with_name(f"{folder.name}.partial")
-    with _told_when_full(folder):
+    with _told_when_full(folder), _without_empty_folders(partial):
         path = _checked(local, archive, folder) if local is not None else _fetched(archive, folder, partial)
         unpacked = partial / "unpacked"
         shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that broke off
@@ -211,6 +211,18 @@ def _short(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error).strip() or type(error).__name__
+
+
+@contextmanager
+def _without_empty_folders(partial: Path) -> Iterator[None]:
+    """Take away, of `partial` and the folders above it, what this attempt made and left empty."""
+    new = [path for path in (partial, *partial.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in new:
+            with suppress(OSError):  # not there any more, or not empty
+                path.rmdir()
 
 
 @contextmanager
