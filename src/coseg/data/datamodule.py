@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
 from coseg.data.dataset import ImageDataset, ImageItem, PairBatch, PairDataset, Transform, collate
-from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, pair_order
+from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
 from coseg.data.resized import ResizedCatalog
 from coseg.data.sampler import PairSampler
 from coseg.errors import CosegError
@@ -36,6 +36,9 @@ class PairDataModule(L.LightningDataModule):
         val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
             them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
+        val_negatives: validation pairs without a common class, which come in addition: a fixed, seeded sample of so
+            many, or all where there are fewer. They are scored apart.
+        test_negatives: likewise for tests.
         test_size: side to which test images and their label maps are resized; None leaves them at original size.
         workers: processes that make batches; 0 makes them in the main process.
         cache_gb: bound in GB on the cache of a split's decoded images, which the workers of one training process
@@ -54,6 +57,8 @@ class PairDataModule(L.LightningDataModule):
         negatives: float = 0.0,
         val_pairs: int | None = 300,
         test_pairs: int | None = None,
+        val_negatives: int = 0,
+        test_negatives: int = 0,
         test_size: int | None = None,
         workers: int = 0,
         cache_gb: float = 0.0,
@@ -73,6 +78,8 @@ class PairDataModule(L.LightningDataModule):
         self.negatives = negatives
         self.val_pairs = val_pairs
         self.test_pairs = test_pairs
+        self.val_negatives = val_negatives
+        self.test_negatives = test_negatives
         self.test_size = test_size
         self.workers = workers
         self.cache_gb = cache_gb
@@ -103,11 +110,13 @@ class PairDataModule(L.LightningDataModule):
         catalog = self.catalog(role)
         if role == "train":
             return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
-        size = self.val_pairs if role == "val" else self.test_pairs
-        everything = AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}")
-        if size is None or size >= len(everything):
-            return everything  # a longer sample would show pairs twice
-        return ShuffledPairs(catalog.presence, seed=0, length=size)
+        size, negatives = (
+            (self.val_pairs, self.val_negatives) if role == "val" else (self.test_pairs, self.test_negatives)
+        )
+        positives: PairOrder = AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}")
+        if size is not None and size < len(positives):  # a longer sample would show pairs twice
+            positives = ShuffledPairs(catalog.presence, seed=0, length=size)
+        return WithNegatives(positives, catalog.presence, negatives, seed=0, what=f"data.{role}_negatives")
 
     def _split(self, role: str) -> str:
         split = self.splits[role]

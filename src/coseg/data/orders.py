@@ -93,6 +93,35 @@ class ShuffledPairs(PairOrder):
         return self.index[Permutation(len(self.index), mix(self.seed, cycle))[k]]
 
 
+class WithNegatives(PairOrder):
+    """`positives`, and after them a fixed, seeded sample of the negative pairs: what is validated and tested.
+
+    Args:
+        count: of the negative pairs, 0 or more; where there are fewer, all of them come.
+
+    Raises:
+        CosegError: `count` is not such a number, or every two images share a class.
+    """
+
+    def __init__(self, positives: PairOrder, presence: NDArray[np.bool_], count: int, seed: int, what: str) -> None:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise CosegError(f"{what} is '{count}', but must be a number of pairs without a common class, 0 or more.")
+        index = PairIndex(presence, common=False)
+        if count and not len(index):
+            raise CosegError(f"{what} is {count}, but any two images that hold a class share one: set it to 0.")
+        self.positives = positives
+        self.negatives = min(count, len(index))
+        super().__init__(len(positives) + self.negatives)
+        self._sample = ShuffledPairs(presence, seed, self.negatives, common=False) if self.negatives else None
+
+    def pair(self, epoch: int, position: int) -> tuple[int, int]:
+        self._check(epoch, position)
+        if position < len(self.positives):
+            return self.positives.pair(epoch, position)
+        assert self._sample is not None
+        return self._sample.pair(0, position - len(self.positives))
+
+
 class ClassBalancedPairs(PairOrder):
     """Each class equally often: in a seeded order all classes that have a pair, then all again, and so on.
 

@@ -15,6 +15,7 @@ from coseg.models.decoder import Decoder
 from coseg.models.encoder import Encoder, unit_range
 
 Size = tuple[int, int]
+Losses = dict[str, Tensor]
 
 
 class CosegNetwork(nn.Module, ABC):
@@ -49,6 +50,16 @@ class CosegNetwork(nn.Module, ABC):
 
         `size_a` and `size_b` are the (height, width) of the images that were encoded.
         """
+
+    def learn(
+        self, features_a: Any, features_b: Any, size_a: Size, size_b: Size, positive: Tensor
+    ) -> tuple[Tensor, Tensor, Losses]:
+        """What a training step needs: the logits of B pairs, and the network's own losses by name; here none.
+
+        `positive`, bool (B,), tells which pairs have a common class. Each loss is a weighted scalar, which is added to
+        that of the logits and logged as ``train/<name>``.
+        """
+        return *self.cosegment(features_a, features_b, size_a, size_b), {}
 
     def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> list[Tensor]:
         """Logits (1, 2, *size) of each image of a group against all others: here the mean of its pairwise logits.

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from coseg.data.dataset import PairBatch
 from coseg.errors import CosegError, unknown_choice
+from coseg.evaluation.decision import DecisionScores, marked_share
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES, predicted_mask
+from coseg.models.deciding import DecidingNetwork
 from coseg.models.network import CosegNetwork, image_size
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.losses import SemanticLoss, pair_loss
@@ -71,6 +73,7 @@ class CosegTask(L.LightningModule):
         self.schedule = dict(schedule) if schedule else None
         self.void = void
         self.val_scores = PairScores(self.classes, score_void)
+        self.val_decisions = DecisionScores()
 
     def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both images; see `CosegNetwork.forward`."""
@@ -85,9 +88,13 @@ class CosegTask(L.LightningModule):
         """One step; see Lightning. ``train/loss`` is that of the pairs, as ``val/loss``."""
         features_a, features_b = self.network.encode_pairs(batch["image_a"], batch["image_b"])
         size_a, size_b = image_size(batch["image_a"]), image_size(batch["image_b"])
-        logits_a, logits_b = self.network.cosegment(features_a, features_b, size_a, size_b)
+        positive = batch["common"].any(1)
+        logits_a, logits_b, losses = self.network.learn(features_a, features_b, size_a, size_b, positive)
         loss = self.loss(batch, logits_a, logits_b)
         self.log("train/loss", loss, prog_bar=True)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value)
+            loss = loss + value
         if self.semantic_loss is not None:
             semantic_a = self.semantic_loss(features_a, batch["labels_a"])
             semantic = (semantic_a + self.semantic_loss(features_b, batch["labels_b"])) / 2
@@ -96,20 +103,28 @@ class CosegTask(L.LightningModule):
         return loss
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Score one pair at original size; see Lightning."""
-        logits_a, logits_b = self(batch["image_a"], batch["image_b"])
-        self.log("val/loss", self.loss(batch, logits_a, logits_b), on_epoch=True, sync_dist=True, batch_size=1)
-        self.val_scores.update(
-            predicted_mask(logits_a), batch["target_a"], predicted_mask(logits_b), batch["target_b"], batch["common"]
-        )
+        """Score one pair at original size; see Lightning. A negative pair counts for the decision alone."""
+        features_a, features_b = self.network.encode_pairs(batch["image_a"], batch["image_b"])
+        size_a, size_b = image_size(batch["image_a"]), image_size(batch["image_b"])
+        logits_a, logits_b = self.network.cosegment(features_a, features_b, size_a, size_b)
+        predicted_a, predicted_b = predicted_mask(logits_a), predicted_mask(logits_b)
+        decision = self.network.decide(features_a, features_b) if isinstance(self.network, DecidingNetwork) else None
+        positive = batch["common"].any(1)
+        self.val_decisions.update(positive, marked_share(predicted_a, predicted_b), decision)
+        if positive.all():
+            self.log("val/loss", self.loss(batch, logits_a, logits_b), on_epoch=True, sync_dist=True, batch_size=1)
+            self.val_scores.update(predicted_a, batch["target_a"], predicted_b, batch["target_b"], batch["common"])
 
     def on_validation_epoch_start(self) -> None:
         """Start from empty scores."""
         self.val_scores.reset()  # which also takes them out of the memory that spawned processes share
+        self.val_decisions.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of all validation pairs, of all processes."""
         scores = self.val_scores.compute()
+        decisions = self.val_decisions.compute()
+        scores |= {name: value for name, value in decisions.items() if not value.isnan()}  # there are negative pairs
         for name, value in scores.items():
             # Equal in all processes already; but for `sync_dist` Lightning would warn that it may not be.
             self.log(f"val/{name}", value, prog_bar=name == "jaccard", sync_dist=True)

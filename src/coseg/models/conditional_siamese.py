@@ -1,0 +1,213 @@
+"""The conditional Siamese network: a decision whether there is a common object conditions the masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.errors import CosegError, unknown_choice
+from coseg.models.deciding import DecidingNetwork
+from coseg.models.decoder import Decoder
+from coseg.models.encoder import Encoder
+from coseg.models.network import EncoderDecoderNetwork, Losses, Size, require_encoder
+
+POOLINGS = ("average", "max")
+PARTNERS = ("features", "metric")
+
+
+class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
+    """Siamese encoder and decoder, a metric-learning network, and a decision network that conditions the decoder.
+
+    After Banerjee, Hati, Chaudhuri and Velmurugan 2019, *CoSegNet: Image co-segmentation using a conditional Siamese
+    convolutional network*, IJCAI. Of it we could read the abstract alone, which names the parts, the margin of the
+    metric learning, and that masks follow the decision; everything else here is inferred, see
+    ``docs/conditional_siamese.md``. With f the encoder's features of an image of S x S pixels, (B, C, h, w),
+    h = w = S / stride, and D the width of the metric space:
+
+    - Metric network, for each image: z = ReLU(BN(conv 1 x 1 (f))), (B, D, h, w); p, the mean (or the maximum) of z
+      over its positions, (B, D); embedding e = W p / ||W p||, (B, D).
+    - Contrastive loss (Hadsell, Chopra and LeCun 2006) with the margin m, the mean over the pairs of
+      y ||e_A - e_B||² + (1 - y) max(0, m - ||e_A - e_B||)², where y is 1 for a pair with a common class, else 0.
+    - Decision network: two fully connected layers on [|u_A - u_B|, u_A u_B], (B, 2 D), where u = sqrt(D) e has
+      components of order 1; a logit d, (B,). Its input does not depend on which image comes first. Its loss is the
+      binary cross-entropy of d and y.
+    - Decoder: [f_A, f_B], (B, 2 C, h, w), to the margin of the foreground over the background in each pixel of A; for B
+      with A and B exchanged. So both images must have maps of one size.
+    - Condition: that margin, where it is larger than d, is d. A pixel is marked exactly where the decoder marks it and
+      the decision is that there is a common object; else the mask is empty.
+
+    In training the decoder's own masks are what is compared with the truth, which is empty for negative pairs: so it
+    learns to compare the images too.
+
+    Args:
+        encoder: shared by both images.
+        input_size: side S to which images are resized; there must be one.
+        metric_channels: D.
+        decision_channels: between the two layers of the decision network.
+        pooling: of z to p, ``average`` or ``max``.
+        partner: what the decoder of an image sees of its partner: ``features``, their map f_B; or ``metric``, its
+            pooled p_B times each position of z_A, (B, D, h, w).
+        margin: m, above 0 and at most 2, the largest distance of two embeddings.
+        metric_weight: of the contrastive loss.
+        decision_weight: of the loss of the decision.
+        decoder_channels: see `coseg.models.decoder.Decoder`.
+        batch_norm: in the decoder and the metric network.
+
+    Raises:
+        CosegError: a value is none of these.
+
+    Example:
+        >>> import torch
+        >>> from coseg.models.encoder import VGG16Encoder
+        >>> network = ConditionalSiameseNetwork(VGG16Encoder(width=0.125), input_size=32)
+        >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
+        [(2, 2, 33, 47), (2, 2, 20, 20)]
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        input_size: int | None = 224,
+        metric_channels: int = 128,
+        decision_channels: int = 64,
+        pooling: str = "average",
+        partner: str = "features",
+        margin: float = 1.0,
+        metric_weight: float = 1.0,
+        decision_weight: float = 1.0,
+        decoder_channels: Iterable[int] | None = None,
+        batch_norm: bool = True,
+    ) -> None:
+        if input_size is None:
+            raise CosegError(
+                "model.input_size is null, but the conditional Siamese network compares maps of one size: give the "
+                "side of its input, 224 say."
+            )
+        if pooling not in POOLINGS:
+            raise unknown_choice("model.pooling", pooling, POOLINGS)
+        if partner not in PARTNERS:
+            raise unknown_choice("model.partner", partner, PARTNERS)
+        for name, width in (("metric_channels", metric_channels), ("decision_channels", decision_channels)):
+            if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+                raise CosegError(f"model.{name} is '{width}', but must be a positive whole number.")
+        if not _is_number(margin) or not 0 < margin <= 2:
+            raise CosegError(f"model.margin is '{margin}', but must be above 0 and at most 2: vectors have length 1.")
+        for name, weight in (("metric_weight", metric_weight), ("decision_weight", decision_weight)):
+            if not _is_number(weight) or weight < 0:
+                raise CosegError(f"model.{name} is '{weight}', but must be a number, 0 or more.")
+        channels = require_encoder(encoder).out_channels
+        seen = channels if partner == "features" else metric_channels
+        decoder = Decoder(channels + seen, encoder.stride, decoder_channels, channels, batch_norm)
+        super().__init__(encoder, decoder, input_size)
+        projection: list[nn.Module] = [nn.Conv2d(channels, metric_channels, 1, bias=not batch_norm)]
+        projection += [nn.BatchNorm2d(metric_channels)] if batch_norm else []
+        self.projection = nn.Sequential(*projection, nn.ReLU(inplace=True))
+        self.embedding = nn.Linear(metric_channels, metric_channels)
+        self.decision = nn.Sequential(
+            nn.Linear(2 * metric_channels, decision_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(decision_channels, 1),
+        )
+        self.pooling = pooling
+        self.partner = partner
+        self.margin = margin
+        self.metric_weight = metric_weight
+        self.decision_weight = decision_weight
+
+    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """Logits of both images, conditioned on the decision; see the base class."""
+        maps = self._project(features_a, features_b)
+        decision = self._decide(*map(self._embed, maps))
+        logits_a, logits_b = self._masks((features_a, features_b), maps, (size_a, size_b))
+        return conditioned(logits_a, decision), conditioned(logits_b, decision)
+
+    def learn(
+        self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size, positive: Tensor
+    ) -> tuple[Tensor, Tensor, Losses]:
+        """The decoder's own logits, with the losses ``decision_loss`` and ``metric_loss``; see the base class."""
+        maps = self._project(features_a, features_b)
+        embedded = self._embed(maps[0]), self._embed(maps[1])
+        truth = positive.float()
+        losses = {
+            "decision_loss": self.decision_weight * F.binary_cross_entropy_with_logits(self._decide(*embedded), truth),
+            "metric_loss": self.metric_weight * contrastive_loss(*embedded, truth, self.margin),
+        }
+        logits_a, logits_b = self._masks((features_a, features_b), maps, (size_a, size_b))
+        return logits_a, logits_b, losses
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The embeddings e, float32 (B, D), of length 1, of features (B, C, h, w)."""
+        return self._embed(self.projection(features))
+
+    def decide(self, features_a: Tensor, features_b: Tensor) -> Tensor:
+        """The decision d, float32 (B,), for features (B, C, h, w) of both sides."""
+        return self._decide(*map(self._embed, self._project(features_a, features_b)))
+
+    def _project(self, features_a: Tensor, features_b: Tensor) -> tuple[Tensor, Tensor]:
+        """z of both sides, in one pass so that batch norm sees both."""
+        map_a, map_b = self.projection(torch.cat((features_a, features_b))).chunk(2)
+        return map_a, map_b
+
+    def _pool(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3)) if self.pooling == "average" else maps.amax((2, 3))
+
+    def _embed(self, maps: Tensor) -> Tensor:
+        return F.normalize(self.embedding(self._pool(maps)).float(), dim=1)
+
+    def _decide(self, embedded_a: Tensor, embedded_b: Tensor) -> Tensor:
+        scale = math.sqrt(embedded_a.shape[1])
+        a, b = scale * embedded_a, scale * embedded_b
+        logits: Tensor = self.decision(torch.cat(((a - b).abs(), a * b), 1))
+        return logits.squeeze(1).float()
+
+    def _masks(
+        self, features: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor], sizes: tuple[Size, Size]
+    ) -> tuple[Tensor, Tensor]:
+        """The decoder's logits, (B, 2, *size) of each side."""
+        (own_a, own_b), (map_a, map_b) = features, maps
+        if self.partner == "features":
+            seen_a, seen_b = own_b, own_a
+        else:
+            seen_a, seen_b = (
+                own * self._pool(other)[:, :, None, None] for own, other in ((map_a, map_b), (map_b, map_a))
+            )
+        logits_a, logits_b = self.decode((torch.cat((own_a, seen_a), 1), torch.cat((own_b, seen_b), 1)), sizes)
+        return logits_a, logits_b
+
+
+def conditioned(logits: Tensor, decision: Tensor) -> Tensor:
+    """Logits (B, 2, H, W) whose foreground exceeds the background by at most the decision, (B,).
+
+    The foreground's probability never exceeds that of a common object; the prediction is empty where that is below
+    one half, and unchanged elsewhere.
+
+    >>> conditioned(torch.tensor([0.0, 3.0]).view(1, 2, 1, 1), torch.tensor([-1.0])).flatten()
+    tensor([ 0., -1.])
+    """
+    background, foreground = logits.unbind(1)
+    return torch.stack((background, torch.minimum(foreground, background + decision[:, None, None])), 1)
+
+
+def contrastive_loss(embedded_a: Tensor, embedded_b: Tensor, positive: Tensor, margin: float) -> Tensor:
+    """Hadsell, Chopra and LeCun 2006, equation 4, without its halves: the mean over B pairs.
+
+    Args:
+        embedded_a: (B, D).
+        embedded_b: (B, D).
+        positive: float (B,), 1 for pairs that should be close, 0 for those that should be `margin` apart.
+        margin: a distance.
+
+    >>> ends = torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.6, 0.8], [0.3, 0.4]])
+    >>> contrastive_loss(*ends, torch.tensor([1.0, 0.0]), margin=1.5)  # (1² + (1.5 - 0.5)²) / 2
+    tensor(1.)
+    """
+    distance = F.pairwise_distance(embedded_a, embedded_b, eps=0)
+    return (positive * distance.square() + (1 - positive) * (margin - distance).clamp(min=0).square()).mean()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
