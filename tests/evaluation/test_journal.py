@@ -15,7 +15,7 @@ from coseg.evaluation.references import ReferenceScores
 def part(*pairs: tuple[int, int]) -> Part:
     table = np.arange(len(pairs) * 14).reshape(-1, 14)
     table[:, :2] = pairs
-    return Part(table, {"masks": np.array(2.0 * len(pairs))}, 1.5)
+    return Part(table, np.linspace(-1, 1, len(pairs)), {"masks": np.array(2.0 * len(pairs))}, 1.5)
 
 
 def test_parts_come_back(tmp_path: Path) -> None:

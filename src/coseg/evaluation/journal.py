@@ -29,11 +29,13 @@ class Part(NamedTuple):
 
     Attributes:
         table: int64 (N, 14) or (N, 8), see `coseg.evaluation.counts`.
+        decisions: float64 (N,), the logit that a pair has a common object; nan where nothing decides.
         references: the states of `ReferenceScores` after these masks alone, float64.
         seconds: how long they took.
     """
 
     table: NDArray[np.int64]
+    decisions: NDArray[np.float64]
     references: Mapping[str, NDArray[np.float64]]
     seconds: float
 
@@ -70,11 +72,12 @@ class Journal:
     def _read(self, path: Path) -> Part | None:
         try:
             with np.load(path, allow_pickle=False) as file:
-                if str(file["test"]) != self.test or file["table"].ndim != 2:
+                table, decisions = file["table"], file["decisions"]
+                if str(file["test"]) != self.test or table.ndim != 2 or decisions.shape != table.shape[:1]:
                     return None
                 names = [name for name in file.files if name.startswith(_REFERENCE)]
                 references = {name.removeprefix(_REFERENCE): file[name] for name in names}
-                return Part(file["table"], references, float(file["seconds"]))
+                return Part(table, decisions, references, float(file["seconds"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -85,8 +88,9 @@ class Journal:
             CosegError: the disk is full, or the folder can't be written.
         """
         data = io.BytesIO()
-        references = {_REFERENCE + name: value for name, value in part.references.items()}
-        np.savez(data, test=np.array(self.test), table=part.table, seconds=np.array(part.seconds), **references)  # type: ignore[arg-type]
+        arrays = {"table": part.table, "decisions": part.decisions, "seconds": np.array(part.seconds)}
+        arrays |= {_REFERENCE + name: value for name, value in part.references.items()}
+        np.savez(data, test=np.array(self.test), **arrays)  # type: ignore[arg-type]
         with told_what_stays(self.folder), atomic_path(self.folder / f"{time.time_ns()}-{os.getpid()}.npz") as path:
             path.write_bytes(data.getvalue())
 

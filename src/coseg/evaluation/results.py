@@ -10,6 +10,7 @@ from typing import Any, SupportsFloat
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import interval
+from coseg.evaluation.decision import DECISION_SCORES
 from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded, row_images, row_values
 from coseg.files import write_text_atomically
 
@@ -35,6 +36,7 @@ def build_results(
     checkpoint: str | None,
     input_size: int | None,
     seconds: float,
+    decision: Mapping[str, SupportsFloat] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def build_results(
         checkpoint: where its weights are from, None for untrained ones.
         input_size: side to which the model resizes images, None for their own size.
         seconds: how long the test took.
+        decision: of `coseg.evaluation.decided.PairDecisions.block`, where something was decided.
         draws: of the bootstrap.
         seed: of the bootstrap.
     """
@@ -73,6 +76,7 @@ def build_results(
         "per_class": {name: rounded(value) for name, value in zip(catalog.class_names, per_class, strict=True)},
         **breakdowns(rows),
         "references": {name: rounded(value) for name, value in references.items()},
+        **({"decision": {name: rounded(value) for name, value in decision.items()}} if decision else {}),
         "model": model,
         "checkpoint": checkpoint,
         "input_size": input_size,
@@ -121,6 +125,7 @@ def format_table(results: Mapping[str, Any]) -> str:
         ("score", "95 % interval", [(name, results[name], results["intervals"].get(name)) for name in scores]),
         ("reference", "", [(REFERENCE_NAMES.get(k, k), value, None) for k, value in results["references"].items()]),
         ("part of the masks", "", _parts(results)),
+        ("decision", _decided_on(results), [(n, results["decision"][n], None) for n in _decisions(results)]),
         ("class", "", [(name, value, None) for name, value in results["per_class"].items() if value is not None]),
     ]
     width = max(len(label) for _, _, lines in blocks for label, _, _ in lines)
@@ -150,6 +155,16 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, float | None, None]]:
         for part, found in results.get(key, {}).items()
         if found["masks"]
     ]
+
+
+def _decisions(results: Mapping[str, Any]) -> list[str]:
+    """The scores of the decision that there are."""
+    return [name for name in DECISION_SCORES if results.get("decision", {}).get(name) is not None]
+
+
+def _decided_on(results: Mapping[str, Any]) -> str:
+    found = results.get("decision", {"positives": 0, "negatives": 0})
+    return f"{found['positives']} pairs with a common object, {found['negatives']} without"
 
 
 def _three(value: float | None) -> str:

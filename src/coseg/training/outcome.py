@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog
 from coseg.evaluation.counts import mask_counts
+from coseg.evaluation.decided import PairDecisions
 from coseg.evaluation.journal import Part
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.panels import PanelRow, draw_panel, in_twos
@@ -65,8 +66,13 @@ def write_outcome(
         predict: gives what the network predicts of some rows once more, for the panels.
     """
     table = np.concatenate([part.table for part in parts])
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    decisions = np.concatenate([part.decisions for part in parts])
+    order = np.lexsort((table[:, 1], table[:, 0]))
+    table, decisions = table[order], decisions[order]
     common = common_classes(catalog, table, plan.groups)
+    positive: NDArray[np.bool_] = np.any(common, axis=1)
+    decided = None if plan.groups else PairDecisions(table, positive, decisions)
+    table, common = table[positive], common[positive]  # negative pairs count for the decision alone
     scores = PairScores(len(catalog.class_names), plan.void, sync_on_compute=False)
     scores.add_counts(mask_counts(torch.from_numpy(table)), torch.from_numpy(common))
     references = ReferenceScores(plan.void, sync_on_compute=False)
@@ -87,10 +93,13 @@ def write_outcome(
         checkpoint=plan.checkpoint,
         input_size=network.input_size,
         seconds=sum(part.seconds for part in parts),
+        decision=decided.block() if decided is not None else None,
     )
     panels = _panels(rows, plan.panels, predict)
     (plan.folder / "results.json").unlink(missing_ok=True)  # of an earlier test, with other rows beside it
     write_rows(plan.folder, rows)
+    if decided is not None:
+        decided.write(plan.folder, catalog.ids)
     for name, panel in panels.items():
         save_picture(plan.folder / f"{name}.png", panel)
     write_results(plan.folder / "results.json", results)  # last: it says that the test is whole

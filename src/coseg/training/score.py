@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning as L
 import numpy as np
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import coseg
 from coseg.data.catalog import Catalog
 from coseg.data.datamodule import PairDataModule
-from coseg.data.orders import AllPairs
+from coseg.data.orders import AllPairs, WithNegatives
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.journal import Journal, Key, keys_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
@@ -38,6 +39,12 @@ log = logging.getLogger(__name__)
 
 _TESTS: dict[str, type[NetworkTest]] = {"pair": PairTest, "group": GroupTest}
 """By ``protocol.unit``."""
+
+
+class _Scope(NamedTuple):
+    keys: Sequence[Key]
+    counted: int  # those whose masks are scored: all but the negative pairs
+    whole: int  # how many of these there are in all
 
 
 def score(config: DictConfig) -> list[Path]:
@@ -78,21 +85,24 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
     make = _TESTS[config.protocol.unit]
-    keys, whole = _keys(config, datamodule)
-    folder = _run_of(checkpoint) / "test" / _name(config, catalog, len(keys), whole)
+    scope = _scope(config, datamodule)
+    keys = scope.keys
+    folder = _run_of(checkpoint) / "test" / _name(config, catalog, scope)
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
         void=config.protocol.void,
         checkpoint=str(checkpoint),
-        whole=len(keys) == whole,
+        whole=scope.counted == scope.whole,
         groups=make is GroupTest,
         panels=config.panels,
     )
     bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
     trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
-    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, len(keys)))
-    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(keys)} {make.unit}s")
+    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, scope))
+    negatives = len(keys) - scope.counted
+    beside = f" and {negatives} negative ones" if negatives else ""
+    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {scope.counted} {make.unit}s{beside}")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
     done = set(keys_of(journal.read()))
@@ -124,34 +134,36 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     return folder
 
 
-def _keys(config: DictConfig, datamodule: PairDataModule) -> tuple[Sequence[Key], int]:
-    """What is scored, and how much there is to score in all."""
+def _scope(config: DictConfig, datamodule: PairDataModule) -> _Scope:
     presence = datamodule.catalog("test").presence
     if config.protocol.unit == "group":
-        if config.data.test_pairs is not None:
-            raise CosegError(
-                f"data.test_pairs={config.data.test_pairs} asks for a sample of pairs, but "
-                f"protocol={config.protocol.name} tests whole groups: leave it out."
-            )
+        for key, none in (("test_pairs", None), ("test_negatives", 0)):
+            if config.data.get(key, none) != none:
+                raise CosegError(
+                    f"data.{key}={config.data[key]} asks for a sample of pairs, but protocol={config.protocol.name} "
+                    "tests whole groups: leave it out."
+                )
         masks = group_masks(presence)
-        return masks, len(masks)
+        return _Scope(masks, len(masks), len(masks))
     order = datamodule.order("test")
-    return [order.pair(0, k) for k in range(len(order))], len(AllPairs(presence, config.dataset.name))
+    negatives = order.negatives if isinstance(order, WithNegatives) else 0
+    keys = [order.pair(0, k) for k in range(len(order))]
+    return _Scope(keys, len(keys) - negatives, len(AllPairs(presence, config.dataset.name)))
 
 
-def _name(config: DictConfig, catalog: Catalog, count: int, whole: int) -> str:
+def _name(config: DictConfig, catalog: Catalog, scope: _Scope) -> str:
     """The folder of the results: whatever makes the scores others than the default ones is in it."""
     name = f"{catalog.name}-{catalog.split}-{config.protocol.name}"
     if config.protocol.void != "background":
         name += f"-void_{config.protocol.void}"
     if config.input_size is not None:
         name += f"-size_{config.input_size}"
-    if count < whole:  # a quick look must not take the place of a whole test
-        name += f"-sample_{count}"
+    if scope.counted < scope.whole:  # a quick look must not take the place of a whole test
+        name += f"-sample_{scope.counted}"
     return name
 
 
-def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, count: int) -> str:
+def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, scope: _Scope) -> str:
     """A word that changes with everything that the scores depend on."""
     with checkpoint.open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
@@ -165,7 +177,7 @@ def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, ca
         catalog.split,
         images.hexdigest(),
         OmegaConf.to_container(config.dataset.reader, resolve=True),  # the same images at another size, say
-        count,
+        (len(scope.keys), scope.counted),
         OmegaConf.to_container(config.protocol, resolve=True),
         str(config.trainer.precision),
     )

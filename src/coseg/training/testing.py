@@ -83,6 +83,7 @@ class NetworkTest(L.LightningModule, ABC):
         self.presence = datamodule.catalog("test").presence
         self.references = ReferenceScores(void, sync_on_compute=False)
         self.tables: list[Tensor] = []
+        self.decisions: list[Tensor] = []
         self.rows: list[Tensor] = []
         self._known: dict[tuple[int, bytes], Tensor] = {}
         self.written = 0.0
@@ -124,7 +125,13 @@ class NetworkTest(L.LightningModule, ABC):
         self.pause()
         return self.network.encode(image)
 
-    def count(self, keys: NDArray[np.int64], common: NDArray[np.bool_], sides: Sequence[tuple[Any, ...]]) -> None:
+    def count(
+        self,
+        keys: NDArray[np.int64],
+        common: NDArray[np.bool_],
+        sides: Sequence[tuple[Any, ...]],
+        decision: Tensor | None = None,
+    ) -> None:
         """Count the pixels of the masks of B rows.
 
         Args:
@@ -132,6 +139,7 @@ class NetworkTest(L.LightningModule, ABC):
             common: bool (B, K), the classes that are foreground.
             sides: for each mask of a row the images, B indices, their logits (B, 2, H, W), and their label maps
                 (B, H, W).
+            decision: of a `DecidingNetwork`, (B,).
         """
         scores: list[MaskScore] = []
         for images, logits, labels in sides:
@@ -139,6 +147,8 @@ class NetworkTest(L.LightningModule, ABC):
             scores.append(mask_score(predicted_mask(logits), target, self.void))
             self.rows += [self._reference(*each) for each in zip(images, common, target, strict=True)]
         self.tables.append(counts_table(torch.from_numpy(keys), *scores))
+        nothing = torch.full((len(keys),), torch.nan)
+        self.decisions.append((nothing if decision is None else decision).double())
 
     def _reference(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
         """The row of `mask_references` (1, 69), counted once for all rows in which an image has the same truth."""
@@ -165,11 +175,13 @@ class NetworkTest(L.LightningModule, ABC):
         if not tables:
             return
         table = torch.cat(tables).cpu().numpy()
+        decisions = torch.cat(self.decisions).cpu().numpy()
+        self.decisions = []
         self.references.add(torch.cat(self.rows))
         self.rows = []
         now = time.monotonic()
         seconds = now - self.written if self.trainer.is_global_zero else 0.0  # processes run at the same time
-        self.journal.write(Part(table, self.references.sums(), seconds))
+        self.journal.write(Part(table, decisions, self.references.sums(), seconds))
         self.references.reset()
         self.written = now
 

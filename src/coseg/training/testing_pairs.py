@@ -9,6 +9,7 @@ import numpy as np
 
 from coseg.evaluation.journal import Key
 from coseg.evaluation.visits import PairGroup, PairVisits
+from coseg.models.deciding import DecidingNetwork
 from coseg.training.progress import ScoreProgress
 from coseg.training.testing import NetworkTest
 
@@ -32,9 +33,12 @@ class PairTest(NetworkTest):
             self.pause()
 
     def score(self, group: PairGroup) -> None:
-        """Count the pixels of both masks of each pair of a group."""
+        """Count the pixels of both masks of each pair of a group, and keep what is decided on it."""
         logits_a, logits_b = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
         pairs = np.array(group.pairs)
         common = self.presence[pairs[:, 0]] & self.presence[pairs[:, 1]]
         sides = (pairs[:, 0], logits_a, group.labels_a), (pairs[:, 1], logits_b, group.labels_b)
-        self.count(pairs, common, sides)
+        decision = None
+        if isinstance(self.network, DecidingNetwork):
+            decision = self.network.decide(group.features_a, group.features_b)
+        self.count(pairs, common, sides, decision)
