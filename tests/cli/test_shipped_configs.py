@@ -16,7 +16,7 @@ from coseg.models.encoder import VGG16Encoder
 from coseg.training.fit import fit, make_callbacks, prepare_process
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-FOLDERS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and list(folder.glob("*.yaml")))
+FOLDERS = sorted({path.parent.relative_to(CONF).as_posix() for path in CONF.glob("*/**/*.yaml")})
 PLACE = {"encoder": "encoder@model.encoder"}
 FAST = ("trainer.accelerator=cpu", "trainer.fast_dev_run=true", "data.workers=0", "panels=0")
 SMALL_SHAPES = tuple(f"dataset.reader.{split}=24" for split in ("train", "val", "seen", "unseen"))
@@ -94,7 +94,8 @@ ROWS = (
     ("model=siamese", "optimizer=adam", "schedule=constant", "augmentation=paper", "callbacks=none"),
     ("model=cross_correlation", "optimizer=adamw", "schedule=one_cycle", "augmentation=crop", "callbacks=ema"),
     ("augmentation=none", "trainer=default"),
-    ("augmentation=flip",),
+    ("augmentation=flip", "data/sampler=pairs"),
+    ("data/sampler=clique",),
     ("augmentation=strong", "model.input_size=48", "callbacks=resizing"),
 )
 
@@ -107,7 +108,7 @@ def test_choices_run(row: tuple[str, ...], tiny: Compose, tmp_path: Path) -> Non
 
 def test_no_choice_is_left_out() -> None:
     ran = {choice for row in ROWS for choice in row}
-    for group in ("model", "optimizer", "schedule", "augmentation", "callbacks"):
+    for group in ("model", "optimizer", "schedule", "augmentation", "callbacks", "data/sampler"):
         assert {f"{group}={name}" for name in names(group)} <= ran
 
 

@@ -204,7 +204,9 @@ def test_several_test_splits_are_refused():
 
 
 def test_epoch_smaller_than_a_batch():
-    with pytest.raises(CosegError, match=r"3 training pairs for each process, fewer than data\.batch_size=4"):
+    with pytest.raises(
+        CosegError, match=r"3 training pairs for each process, fewer than the 4 of a batch \(data\.batch_size=4\)"
+    ):
         module(pairs_per_epoch=3).train_dataloader()
     assert len(list(islice(module(pairs_per_epoch=4).train_dataloader(), 9))) == 1
 

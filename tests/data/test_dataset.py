@@ -123,4 +123,4 @@ def test_targets_of_label_maps_as_of_pairs() -> None:
     labels[0, 0] = 255
     common = np.array([[True, False, False], [False, True, True]])
     expected = [torch.from_numpy(target_table(each)[one]) for each, one in zip(common, labels.numpy(), strict=True)]
-    assert torch.equal(pair_targets(labels, common), torch.stack(expected))
+    assert torch.equal(pair_targets(labels, torch.from_numpy(common)), torch.stack(expected))

@@ -28,7 +28,6 @@ def test_both_sides_add_up() -> None:
     generator = torch.Generator().manual_seed(0)
     sides = [torch.randn(2, 2, 5, 7, generator=generator) for _ in range(2)]
     targets = [torch.randint(0, 3, (2, 5, 7), generator=generator, dtype=torch.uint8) for _ in range(2)]
-    batch: Any = {"target_a": targets[0], "target_b": targets[1]}
     expected = sum(
         float(-logits.double().log_softmax(1)[b, int(target[b, y, x] == 1), y, x]) / target.numel()
         for logits, target in zip(sides, targets, strict=True)
@@ -36,7 +35,7 @@ def test_both_sides_add_up() -> None:
         for y in range(5)
         for x in range(7)
     )
-    assert task.loss(batch, *sides).item() == pytest.approx(expected, rel=1e-5)
+    assert task.loss(sides, targets).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_step_adds_the_weighted_semantic_loss(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -50,7 +49,8 @@ def test_a_step_adds_the_weighted_semantic_loss(tiny: Callable[..., DictConfig],
     batch = next(iter(datamodule.train_dataloader()))
     with torch.no_grad():
         loss = float(task.training_step(batch, 0))
-        pairs = float(task.loss(batch, *task(batch["image_a"], batch["image_b"])))
+        logits = task(batch["image_a"], batch["image_b"])
+        pairs = float(task.loss(logits, (batch["target_a"], batch["target_b"])))
         assert task.semantic_loss is not None
         semantic = sum(
             0.5 * float(task.semantic_loss(task.network.encode(batch[f"image_{side}"]), batch[f"labels_{side}"]))  # type: ignore[literal-required]
@@ -93,7 +93,7 @@ def test_validation_scores_are_those_of_the_pairs(tiny: Callable[..., DictConfig
     with torch.no_grad():
         for batch, _ in pairs_of(datamodule, "val"):
             logits = task(batch["image_a"], batch["image_b"])
-            losses.append(float(task.loss(batch, *logits)))
+            losses.append(float(task.loss(logits, (batch["target_a"], batch["target_b"]))))
             for side, key in zip(logits, ("target_a", "target_b"), strict=True):
                 scores.append(iou(side.argmax(1)[0], batch[key][0]))
     assert len(losses) == 5

@@ -8,10 +8,18 @@ from typing import Any
 
 import cv2
 import lightning as L
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from coseg.data.cache import CachedCatalog
 from coseg.data.catalog import Catalog, Reader
+from coseg.data.cliques import (
+    CliqueBatch,
+    CliqueCollate,
+    CliqueDataset,
+    CliqueSampler,
+    checked_clique,
+    pairs_of,
+)
 from coseg.data.dataset import ImageDataset, ImageItem, PairBatch, PairDataset, Transform, collate
 from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
 from coseg.data.resized import ResizedCatalog
@@ -33,6 +41,10 @@ class PairDataModule(L.LightningDataModule):
         order: how training pairs are drawn: ``uniform``, ``image_balanced`` or ``class_balanced``.
         pairs_per_epoch: training pairs in an epoch; None means all of them.
         negatives: share of training pairs without a common class, 0 to 1.
+        clique: None: training batches are of pairs, and each of their images is encoded for one. A number m: they are
+            of cliques, m images of a class each, with all m (m - 1) / 2 pairs, and each image is encoded once for
+            m - 1. `order` draws a first pair of each clique. A batch then has as many whole cliques as hold
+            `batch_size` pairs, and an epoch as many as `pairs_per_epoch` holds.
         val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
             them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
@@ -55,6 +67,7 @@ class PairDataModule(L.LightningDataModule):
         order: str = "uniform",
         pairs_per_epoch: int | None = None,
         negatives: float = 0.0,
+        clique: int | None = None,
         val_pairs: int | None = 300,
         test_pairs: int | None = None,
         val_negatives: int = 0,
@@ -76,6 +89,7 @@ class PairDataModule(L.LightningDataModule):
         self.order_name = order
         self.pairs_per_epoch = pairs_per_epoch
         self.negatives = negatives
+        self.clique = checked_clique(clique)
         self.val_pairs = val_pairs
         self.test_pairs = test_pairs
         self.val_negatives = val_negatives
@@ -109,7 +123,7 @@ class PairDataModule(L.LightningDataModule):
     def _make_order(self, role: str) -> PairOrder:
         catalog = self.catalog(role)
         if role == "train":
-            return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
+            return self._train_order(catalog)
         size, negatives = (
             (self.val_pairs, self.val_negatives) if role == "val" else (self.test_pairs, self.test_negatives)
         )
@@ -117,6 +131,27 @@ class PairDataModule(L.LightningDataModule):
         if size is not None and size < len(positives):  # a longer sample would show pairs twice
             positives = ShuffledPairs(catalog.presence, seed=0, length=size)
         return WithNegatives(positives, catalog.presence, negatives, seed=0, what=f"data.{role}_negatives")
+
+    def _train_order(self, catalog: Catalog) -> PairOrder:
+        if self.clique is None:
+            return pair_order(self.order_name, catalog.presence, self.seed, self.pairs_per_epoch, self.negatives)
+        pairs = self.pairs_per_epoch
+        if pairs is None:
+            pairs = len(AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}"))
+        return pair_order(self.order_name, catalog.presence, self.seed, max(1, pairs // pairs_of(self.clique)))
+
+    @property
+    def train_draws(self) -> int:
+        """How many pairs, or cliques, a training batch of one process has."""
+        return self.batch_size if self.clique is None else -(-self.batch_size // pairs_of(self.clique))
+
+    def describe(self, role: str) -> str:
+        """The images of `role` and what an epoch draws of them, in a few words."""
+        catalog, count = self.catalog(role), len(self.order(role))
+        drawn = f"{count} pairs"
+        if role == "train" and self.clique is not None:
+            drawn = f"{count} cliques of {self.clique} images"
+        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}"
 
     def _split(self, role: str) -> str:
         split = self.splits[role]
@@ -134,18 +169,27 @@ class PairDataModule(L.LightningDataModule):
         for role in roles:
             self.order(role)
 
-    def train_dataloader(self) -> DataLoader[PairBatch]:
-        """Batches of training pairs; after a stop, from the batch after the last one that was trained on."""
+    def train_dataloader(self) -> DataLoader[PairBatch] | DataLoader[CliqueBatch]:
+        """Batches of training pairs or cliques; after a stop, from the batch after the last one that was trained on."""
         epoch, done = self._progress()
+        draws = self.train_draws
         sampler = PairSampler(
-            self.order("train"), self.seed, *self._process(), even=True, start=done * self.batch_size, epoch=epoch
+            self.order("train"), self.seed, *self._process(), even=True, start=done * draws, epoch=epoch
         )
-        if len(sampler) < self.batch_size:
+        if len(sampler) < draws:
+            what = "pairs" if self.clique is None else "cliques"
             raise CosegError(
-                f"An epoch has {len(sampler)} training pairs for each process, fewer than data.batch_size="
-                f"{self.batch_size}: take a smaller batch or more pairs."
+                f"An epoch has {len(sampler)} training {what} for each process, fewer than the {draws} of a batch "
+                f"(data.batch_size={self.batch_size}): take a smaller batch or more pairs."
             )
-        return self._loader(PairDataset(self.catalog("train"), self.augmentation), sampler, self.batch_size)
+        catalog = self.catalog("train")
+        if self.clique is None:
+            return self._loader(PairDataset(catalog, self.augmentation), sampler, draws, collate)
+        if self.augmentation is None:
+            raise CosegError("data.clique needs an augmentation, which gives all images of a batch one size.")
+        cliques = CliqueSampler(sampler, catalog.presence, self.clique)
+        joined = CliqueCollate(catalog.presence, self.negatives)
+        return self._loader(CliqueDataset(catalog, self.augmentation), cliques, draws, joined)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """The fixed validation pairs at original size, one a batch.
@@ -180,15 +224,15 @@ class PairDataModule(L.LightningDataModule):
 
     def _evaluation_loader(self, role: str, even: bool) -> DataLoader[PairBatch]:
         sampler = PairSampler(self.order(role), self.seed, *self._process(), even=even, fixed=True)
-        return self._loader(PairDataset(self.catalog(role)), sampler, 1)
+        return self._loader(PairDataset(self.catalog(role)), sampler, 1, collate)
 
-    def _loader(self, dataset: PairDataset, sampler: PairSampler, batch_size: int) -> DataLoader[PairBatch]:
+    def _loader(self, dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int, joined: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=collate,
+            collate_fn=joined,
             worker_init_fn=_start_worker,
             drop_last=batch_size > 1,
             persistent_workers=self.workers > 0,

@@ -131,9 +131,11 @@ class ImageDataset(Dataset[ImageItem]):
         return ImageItem(i, torch.from_numpy(image), torch.from_numpy(labels))
 
 
-def pair_targets(labels: Tensor, common: NDArray[np.bool_]) -> Tensor:
+def pair_targets(labels: Tensor, common: Tensor) -> Tensor:
     """The target maps of B label maps, uint8 (B, H, W), for the common classes of their pairs, bool (B, K)."""
-    tables = torch.from_numpy(np.stack([target_table(each) for each in common])).to(labels.device)
+    tables = torch.full((len(common), 256), OTHER, dtype=torch.uint8, device=labels.device)
+    tables[:, BACKGROUND], tables[:, VOID] = BACKGROUND, VOID
+    tables[:, 1 : 1 + common.shape[1]].masked_fill_(common.to(labels.device), COMMON)
     return tables.gather(1, labels.flatten(1).long()).view_as(labels)
 
 

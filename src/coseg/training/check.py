@@ -20,6 +20,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
+from coseg.data.cliques import pairs_of
 from coseg.training.callbacks import ValidationPanels
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
 
@@ -53,7 +54,7 @@ def check(config: DictConfig) -> None:
     task = make_task(config, datamodule.catalog("train").class_names)
     print(describe(datamodule, task))
     clock = _Clock()
-    batches = len(datamodule.order("train")) // datamodule.batch_size
+    batches = len(datamodule.order("train")) // datamodule.train_draws
     pairs = len(datamodule.order("val"))
     with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
         panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels))
@@ -81,7 +82,8 @@ def check(config: DictConfig) -> None:
     validations = epochs // (real.check_val_every_n_epoch or 1)
     seconds = epochs * batches * batch_seconds + validations * pairs / real.world_size * pair_seconds
     print(f"a step: {batch_seconds * real.accumulate_grad_batches:.3f} s", end="; ")
-    rate = datamodule.batch_size * real.world_size / batch_seconds
+    pairs_each = 1 if datamodule.clique is None else pairs_of(datamodule.clique)
+    rate = datamodule.train_draws * pairs_each * real.world_size / batch_seconds
     print(f"{rate:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
     print(f"peak memory: {_memory()}; a checkpoint: {megabytes:.0f} MB, two are kept")
     end = datetime.now() + timedelta(seconds=seconds)

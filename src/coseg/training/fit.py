@@ -147,10 +147,7 @@ def _best_score(best: ModelCheckpoint) -> float:
 
 def describe(datamodule: PairDataModule, task: CosegTask) -> str:
     """What is trained on what, in a line."""
-    parts = []
-    for role in ("train", "val"):
-        catalog = datamodule.catalog(role)
-        parts.append(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(datamodule.order(role))} pairs")
+    parts = [datamodule.describe(role) for role in ("train", "val")]
     parameters = sum(parameter.numel() for parameter in task.network.parameters())
     return f"{type(task.network).__name__}, {parameters / 1e6:.2f} M parameters; {'; '.join(parts)}"
 

@@ -60,10 +60,11 @@ class ProgressiveResizing(Callback):
         left = trainer.max_epochs - 1 - trainer.current_epoch
         size = self.sizes[-1 - left * len(self.sizes) // trainer.max_epochs]
         pl_module.network.input_size = size
-        for side in "ab":
-            batch[f"image_{side}"] = pl_module.network.resize(batch[f"image_{side}"])
-            for name in (f"target_{side}", f"labels_{side}"):
-                batch[name] = nearest(batch[name], size)
+        for name, value in batch.items():
+            if value.dim() == 4:  # images; label maps and targets have three dimensions, all else fewer
+                batch[name] = pl_module.network.resize(value)
+            elif value.dim() == 3:
+                batch[name] = nearest(value, size)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate at the network's own size."""

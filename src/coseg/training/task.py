@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -11,14 +11,16 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from coseg.data.cliques import CliqueBatch
 from coseg.data.dataset import PairBatch
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.decision import DecisionScores, marked_share
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES, predicted_mask
 from coseg.models.deciding import DecidingNetwork
-from coseg.models.network import CosegNetwork, image_size
+from coseg.models.network import CosegNetwork
 from coseg.training.build import build, build_network, without_weights
+from coseg.training.encoded import encode_batch
 from coseg.training.losses import SemanticLoss, pair_loss
 
 
@@ -80,40 +82,38 @@ class CosegTask(L.LightningModule):
         logits: tuple[Tensor, Tensor] = self.network(images_a, images_b)
         return logits
 
-    def loss(self, batch: PairBatch, logits_a: Tensor, logits_b: Tensor) -> Tensor:
-        """The training loss of a batch: the cross-entropy of A plus that of B."""
-        return pair_loss(logits_a, batch["target_a"], self.void) + pair_loss(logits_b, batch["target_b"], self.void)
+    def loss(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        """The training loss of pairs: the cross-entropy of A plus that of B."""
+        loss_a, loss_b = (pair_loss(each, target, self.void) for each, target in zip(logits, targets, strict=True))
+        return loss_a + loss_b
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: PairBatch | CliqueBatch, batch_idx: int) -> Tensor:
         """One step; see Lightning. ``train/loss`` is that of the pairs, as ``val/loss``."""
-        features_a, features_b = self.network.encode_pairs(batch["image_a"], batch["image_b"])
-        size_a, size_b = image_size(batch["image_a"]), image_size(batch["image_b"])
-        positive = batch["common"].any(1)
-        logits_a, logits_b, losses = self.network.learn(features_a, features_b, size_a, size_b, positive)
-        loss = self.loss(batch, logits_a, logits_b)
+        pairs = encode_batch(self.network, batch)
+        *logits, losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
+        loss = self.loss(logits, pairs.targets)
         self.log("train/loss", loss, prog_bar=True)
         for name, value in losses.items():
             self.log(f"train/{name}", value)
             loss = loss + value
         if self.semantic_loss is not None:
-            semantic_a = self.semantic_loss(features_a, batch["labels_a"])
-            semantic = (semantic_a + self.semantic_loss(features_b, batch["labels_b"])) / 2
+            each = [self.semantic_loss(features, labels) for features, labels in pairs.labelled]
+            semantic = sum(each) / len(each)
             self.log("train/semantic_loss", semantic)
             loss = loss + self.semantic * semantic
         return loss
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Score one pair at original size; see Lightning. A negative pair counts for the decision alone."""
-        features_a, features_b = self.network.encode_pairs(batch["image_a"], batch["image_b"])
-        size_a, size_b = image_size(batch["image_a"]), image_size(batch["image_b"])
-        logits_a, logits_b = self.network.cosegment(features_a, features_b, size_a, size_b)
-        predicted_a, predicted_b = predicted_mask(logits_a), predicted_mask(logits_b)
-        decision = self.network.decide(features_a, features_b) if isinstance(self.network, DecidingNetwork) else None
-        positive = batch["common"].any(1)
-        self.val_decisions.update(positive, marked_share(predicted_a, predicted_b), decision)
-        if positive.all():
-            self.log("val/loss", self.loss(batch, logits_a, logits_b), on_epoch=True, sync_dist=True, batch_size=1)
-            self.val_scores.update(predicted_a, batch["target_a"], predicted_b, batch["target_b"], batch["common"])
+        pairs = encode_batch(self.network, batch)
+        logits = self.network.cosegment(*pairs.features, *pairs.sizes)
+        predicted_a, predicted_b = (predicted_mask(each) for each in logits)
+        decision = self.network.decide(*pairs.features) if isinstance(self.network, DecidingNetwork) else None
+        self.val_decisions.update(pairs.positive, marked_share(predicted_a, predicted_b), decision)
+        if pairs.positive.all():
+            self.log("val/loss", self.loss(logits, pairs.targets), on_epoch=True, sync_dist=True, batch_size=1)
+            target_a, target_b = pairs.targets
+            self.val_scores.update(predicted_a, target_a, predicted_b, target_b, batch["common"])
 
     def on_validation_epoch_start(self) -> None:
         """Start from empty scores."""

@@ -143,7 +143,7 @@ class NetworkTest(L.LightningModule, ABC):
         """
         scores: list[MaskScore] = []
         for images, logits, labels in sides:
-            target = pair_targets(labels, common)
+            target = pair_targets(labels, torch.from_numpy(common))
             scores.append(mask_score(predicted_mask(logits), target, self.void))
             self.rows += [self._reference(*each) for each in zip(images, common, target, strict=True)]
         self.tables.append(counts_table(torch.from_numpy(keys), *scores))
