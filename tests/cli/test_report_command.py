@@ -38,7 +38,7 @@ def rows(gain: float, images: int = 8) -> list[PairRow]:
 
 def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp_path: Path) -> None:
     checkpoint = trained / "checkpoints" / "best.ckpt"
-    small = ("dataset.reader.size=48", "dataset.reader.seen=16", "dataset.reader.unseen=8")
+    small = [f"dataset.reader.{key}" for key in ("size=48", "train=24", "seen=16", "unseen=8")]
     code, _, err = command(
         "test", f"ckpt={checkpoint}", *small, "data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=0"
     )
@@ -57,6 +57,11 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
     code, out, _ = run("table", tests[0], "--by", "class")
     assert code == 0
     assert out.count("\n|") == 2 + sum(value is not None for value in seen["per_class"].values())
+    code, out, _ = run("nearest", tests[1])
+    assert code == 0
+    assert {line.split(" | ")[0].strip("| ") for line in out.splitlines()[2:6]} == {"drop", "leaf", "key", "mug"}
+    code, _, err = run("nearest", tests[0])
+    assert code == 2 and "has no class that shapes/train lacks" in err
     code, out, _ = run("compare", tests[0], tests[0], "--pairs", 2)
     assert "jaccard             +0.000  +0.000 to +0.000" in out
 

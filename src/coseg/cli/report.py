@@ -126,6 +126,15 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _nearest(options: argparse.Namespace) -> int:
+    from coseg.evaluation.nearest import nearest_table
+    from coseg.evaluation.table import FORMATS
+    from coseg.training.nearest import nearest_training_classes
+
+    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results))), end="")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     from coseg.evaluation.table import FORMATS
 
@@ -158,6 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--draws", type=_count(1), default=1000, metavar="N", help="draws of the bootstrap (1000)")
     compare.add_argument("--seed", type=_count(0), default=0, metavar="N", help="seed of the bootstrap (0)")
     compare.add_argument("--json", action="store_true", help="as JSON")
+
+    text = "for each tested class that training did not show, the training class that is nearest to it"
+    nearest = commands.add_parser("nearest", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    nearest.set_defaults(job=_nearest)
+    nearest.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
+    nearest.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
     return parser
 
 

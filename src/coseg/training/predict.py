@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import Draw, ImageDataset, ImageItem, PairDataset, collate, target_table
@@ -18,11 +15,7 @@ from coseg.evaluation.group_visits import GroupVisits
 from coseg.evaluation.panels import PanelRow, panel_row, panel_side
 from coseg.evaluation.rows import GroupRow, PairRow, Row
 from coseg.models.network import CosegNetwork
-from coseg.training.checkpoint import load_task
-from coseg.training.fit import make_datamodule
-
-CONFIG = "config.yaml"
-"""The configuration of a test, beside its results."""
+from coseg.training.tested import tested, tested_config
 
 
 def predict_rows(
@@ -82,14 +75,8 @@ def predicted_rows(folder: Path, rows: Sequence[Row]) -> list[PanelRow]:
     Raises:
         CosegError: the configuration or the checkpoint is gone, or the data changed.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise CosegError(f"{folder} has no {CONFIG}, which says what was tested: run coseg-test again.")
-    config = _config(path)
-    network = load_task(config.ckpt).network.eval()
-    if config.input_size is not None:
-        network.input_size = config.input_size
-    datamodule = make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
+    config = tested_config(folder)
+    network, datamodule = tested(folder)
     catalog = datamodule.catalog("test")
     for row in rows:
         ids = row.key[-len(row.images) :]
@@ -99,14 +86,3 @@ def predicted_rows(folder: Path, rows: Sequence[Row]) -> list[PanelRow]:
                 f"{', '.join(ids)} at {', '.join(map(str, row.images))}): run coseg-test again."
             )
     return predict_rows(rows, network, catalog, config.protocol.void, config.get("feature_gb", 2))
-
-
-def _config(path: Path) -> DictConfig:
-    try:
-        config = OmegaConf.load(path)
-    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
-        raise CosegError(f"{path} is damaged ({' '.join(str(error).split())}): run coseg-test again.") from error
-    missing = [key for key in ("ckpt", "split", "input_size", "dataset", "data", "protocol") if key not in config]
-    if not isinstance(config, DictConfig) or missing:
-        raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): run coseg-test again.")
-    return config

@@ -28,9 +28,10 @@ from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
-from coseg.training.predict import CONFIG, predict_rows
+from coseg.training.predict import predict_rows
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
+from coseg.training.tested import CONFIG
 from coseg.training.testing import NetworkTest
 from coseg.training.testing_groups import GroupTest, group_masks
 from coseg.training.testing_pairs import PairTest
