@@ -38,6 +38,7 @@ NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
         tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
     ),
     "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
+    "ordinary": lambda: CrossCorrelationNetwork(tiny(), correlation="ordinary", fusion="concatenate"),
 }
 for name, make in ENCODERS.items():
     NETWORKS[f"cross_correlation, {name}"] = lambda make=make: CrossCorrelationNetwork(make())  # type: ignore[misc]
