@@ -47,7 +47,7 @@ from coseg.models.network import image_size
 from coseg.training.build import build_network, plain
 from coseg.training.fit import make_datamodule, make_trainer, prepare_process
 from coseg.training.outcome import TestPlan, write_outcome
-from coseg.training.testing import PairTest
+from coseg.training.testing_pairs import PairTest
 
 SPLIT = "seen"
 
@@ -167,8 +167,8 @@ class Benchmark:
                 self.config.pairs_at_once,
             )
             self.trainer().test(test, verbose=False)
-            plan = TestPlan(Path(folder), protocol.name, protocol.void, "none", len(self.pairs), 0)
-            write_outcome(plan, self.catalog, self.network, journal.read(), self.device)
+            plan = TestPlan(Path(folder), protocol.name, protocol.void, "none", whole=True, groups=False, panels=0)
+            write_outcome(plan, self.catalog, self.network, journal.read(), lambda rows: [])
             return read_results(Path(folder, "results.json"))
 
     @torch.inference_mode()
@@ -232,7 +232,7 @@ class Benchmark:
         network.decode, network.cosegment = timed_decode, timed_cosegment
         read = self.datamodule.image_loader
         visits = PairVisits(
-            test.pairs,
+            test.keys,
             lambda indices: read("test", indices),
             timed_encode,
             self.config.feature_gb,

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from coseg.cli import report
-from coseg.evaluation.rows import PairRow, write_pairs
+from coseg.evaluation.rows import PairRow
+from coseg.evaluation.rows_file import write_rows
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -86,8 +87,8 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
 
 
 def test_compare(run: Run, tmp_path: Path) -> None:
-    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
-    write_pairs(tmp_path / "b" / "pairs.csv", rows(0.0))
+    write_rows(tmp_path / "a", rows(0.2))
+    write_rows(tmp_path / "b", rows(0.0))
     code, out, err = run("compare", tmp_path / "a", tmp_path / "b", "--pairs", 7, "--draws", 50)
     assert (code, err) == (0, "")
     assert "jaccard             +0.175" in out  # 21 pairs of 0.15, 7 of 0.25
@@ -101,12 +102,12 @@ def test_compare(run: Run, tmp_path: Path) -> None:
 
 
 def test_compare_takes_a_file_or_a_run_with_one_test(run: Run) -> None:
-    write_pairs("run/test/a/pairs.csv", rows(0.2))
-    write_pairs("b/pairs.csv", rows(0.0))
+    write_rows(Path("run/test/a"), rows(0.2))
+    write_rows(Path("b"), rows(0.0))
     code, out, err = run("compare", "run", "b/pairs.csv", "--draws", 50)
     assert (code, err) == (0, "")
     assert "jaccard             +0.175" in out
-    write_pairs("run/test/c/pairs.csv", rows(0.2))
+    write_rows(Path("run/test/c"), rows(0.2))
     code, _, err = run("compare", "run", "b")
     assert code == 2
     assert "run has 2 tests: give the folder of one, which is one of run/test/a, run/test/c." in err
@@ -131,8 +132,8 @@ def test_numbers_that_make_no_sense_are_refused(option: tuple[str, str], run: Ru
 
 
 def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
-    write_pairs("a/pairs.csv", rows(0.2))
-    write_pairs("b/pairs.csv", rows(0.0, images=7))
+    write_rows(Path("a"), rows(0.2))
+    write_rows(Path("b"), rows(0.0, images=7))
     Path("c").mkdir()
     Path("c/pairs.csv").write_text("i,j\n")
     for arguments, words in (
@@ -149,7 +150,7 @@ def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
 
 
 def test_it_needs_no_torch(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.2))
+    write_rows(tmp_path / "a", rows(0.2))
     start = "import sys; from coseg.cli import report; sys.argv[1:] = {!r}"
     line = start + "\ntry: report.main()\nfinally: print('torch' in sys.modules)"
     for arguments in (["table"], ["compare", str(tmp_path / "a"), str(tmp_path / "a")]):

@@ -7,7 +7,8 @@ import pytest
 
 from coseg.errors import CosegError
 from coseg.evaluation.compare import changes, compare
-from coseg.evaluation.rows import PairRow, write_pairs
+from coseg.evaluation.rows import PairRow
+from coseg.evaluation.rows_file import write_rows
 
 
 def rows(gain: float, images: int = 8) -> list[PairRow]:
@@ -18,8 +19,8 @@ def rows(gain: float, images: int = 8) -> list[PairRow]:
 
 
 def test_difference_by_hand_in_any_order(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "a" / "pairs.csv", rows(0.4))
-    write_pairs(tmp_path / "b" / "pairs.csv", rows(0.0)[::-1])
+    write_rows(tmp_path / "a", rows(0.4))
+    write_rows(tmp_path / "b", rows(0.0)[::-1])
     found = compare(tmp_path / "a", tmp_path / "b", draws=50)
     assert found["jaccard"] == pytest.approx((0.3, 0.3, 0.3))
     assert found["jaccard_distractor"] == pytest.approx((0.4, 0.4, 0.4))
@@ -27,11 +28,11 @@ def test_difference_by_hand_in_any_order(tmp_path: Path) -> None:
 
 def test_other_pairs_and_other_protocols_are_refused(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
-    write_pairs(a / "pairs.csv", rows(0.1))
-    write_pairs(b / "pairs.csv", rows(0.1, images=7))
+    write_rows(a, rows(0.1))
+    write_rows(b, rows(0.1, images=7))
     with pytest.raises(CosegError, match=r"\(28 pairs\).*\(21 pairs\) are not the same pairs: 21 are in both"):
         compare(a, b)
-    write_pairs(b / "pairs.csv", rows(0.1))
+    write_rows(b, rows(0.1))
     for folder, void in ((a, "background"), (b, "ignored")):
         (folder / "results.json").write_text(json.dumps({"dataset": "voc", "void": void}))
     with pytest.raises(CosegError, match=r"void is 'background' in .* but 'ignored'"):
@@ -46,7 +47,7 @@ def test_the_pairs_that_changed_most_come_first(tmp_path: Path) -> None:
         pairs = [
             PairRow(0, k + 1, "o", image, ("cat",), *two, False, False) for k, (image, two) in enumerate(scores.items())
         ]
-        write_pairs(tmp_path / name / "pairs.csv", pairs)
+        write_rows(tmp_path / name, pairs)
     found = changes(tmp_path / "a", tmp_path / "b")
     assert [(change.row.id_b, round(change.gain, 6)) for change in found] == [("y", 0.4), ("x", -0.1), ("w", 0.0)]
     assert (found[1].a, found[1].b) == pytest.approx((0.6, 0.7))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coseg.evaluation.counts import COLUMNS, counts_table, mask_counts
+from coseg.evaluation.counts import counts_table, mask_counts
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import mask_score
 
@@ -21,9 +21,9 @@ def test_scores_from_a_table(void: str) -> None:
         scores = [mask_score(mask, target, void) for mask, target in zip(masks, targets, strict=True)]
         tables.append(counts_table(torch.tensor([[k, 5], [k, 6], [k, 7]]), *scores))
     table = torch.cat(tables)
-    assert table.shape == (9, len(COLUMNS)) and table.dtype == torch.int64
+    assert table.shape == (9, 14) and table.dtype == torch.int64
     assert table[4, :2].tolist() == [1, 6]
-    second.add_counts(*mask_counts(table), common)
+    second.add_counts(mask_counts(table), common)
     expected, found = first.compute(), second.compute()
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         {name: float(value) for name, value in expected.items()}, abs=1e-12

@@ -10,8 +10,8 @@ from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.evaluation.collect import Result
-from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_pairs, draw_bars, draw_sheet
-from coseg.evaluation.panels import PanelRow, PanelSide
+from coseg.evaluation.figures import BETWEEN, GAP, LINE, choose_rows, draw_bars, draw_sheet
+from coseg.evaluation.panels import PanelSide
 from coseg.evaluation.pictures import PREDICTION
 from coseg.evaluation.rows import PairRow
 
@@ -27,18 +27,18 @@ ROWS = [
 
 
 def test_pairs_for_a_sheet() -> None:
-    assert choose_pairs(ROWS, 2, "best") == [ROWS[0], ROWS[3]]
-    assert choose_pairs(ROWS, 2, "worst") == [ROWS[2], ROWS[4]]
+    assert choose_rows(ROWS, 2, "best") == [ROWS[0], ROWS[3]]
+    assert choose_rows(ROWS, 2, "worst") == [ROWS[2], ROWS[4]]
     # the middle cat, a middle dog, the only pair of both, then what is next to the middle; image 0 is used
-    assert choose_pairs(ROWS, 5, "even")[:3] == [ROWS[1], ROWS[3], ROWS[5]]
+    assert choose_rows(ROWS, 5, "even")[:3] == [ROWS[1], ROWS[3], ROWS[5]]
     for how in ("even", "best", "worst"):
-        chosen = choose_pairs(ROWS, 99, how)
+        chosen = choose_rows(ROWS, 99, how)
         images = [image for row in chosen for image in (row.i, row.j)]
         assert len(images) == len(set(images))
         assert len(chosen) == 5
     with pytest.raises(CosegError, match="Did you mean 'worst'"):
-        choose_pairs(ROWS, 1, "wurst")
-    assert choose_pairs([], 3) == []
+        choose_rows(ROWS, 1, "wurst")
+    assert choose_rows([], 3) == []
 
 
 def side(value: int, marked: bool) -> PanelSide:
@@ -49,7 +49,7 @@ def side(value: int, marked: bool) -> PanelSide:
 
 def test_a_sheet_has_inputs_in_odd_columns_and_results_in_even_ones() -> None:
     tile = 30
-    rows = [PanelRow(side(10 * k, True), side(10 * k + 100, False)) for k in range(3)]
+    rows = [(side(10 * k, True), side(10 * k + 100, False)) for k in range(3)]
     sheet = draw_sheet(rows, ["cat  0.50"] * 3, across=2, tile=tile)
     wide, high = 2 * tile + GAP, 2 * tile + GAP + LINE
     assert sheet.shape == (2 * (high + BETWEEN) + BETWEEN, 2 * (wide + BETWEEN) + BETWEEN, 3)

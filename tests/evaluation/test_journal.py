@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from coseg.errors import CosegError
-from coseg.evaluation.counts import COLUMNS
-from coseg.evaluation.journal import Journal, Part, pairs_of
+from coseg.evaluation.journal import Journal, Part, keys_of
 from coseg.evaluation.references import ReferenceScores
 
 
 def part(*pairs: tuple[int, int]) -> Part:
-    table = np.arange(len(pairs) * len(COLUMNS)).reshape(-1, len(COLUMNS))
+    table = np.arange(len(pairs) * 14).reshape(-1, 14)
     table[:, :2] = pairs
     return Part(table, {"masks": np.array(2.0 * len(pairs))}, 1.5)
 
@@ -26,7 +25,7 @@ def test_parts_come_back(tmp_path: Path) -> None:
     journal.write(part((1, 2)))
     first, second = Journal(tmp_path / "parts", "a").read()
     np.testing.assert_array_equal(first.table, part((0, 1), (0, 2)).table)
-    assert pairs_of([first, second]) == [(0, 1), (0, 2), (1, 2)]
+    assert keys_of([first, second]) == [(0, 1), (0, 2), (1, 2)]
     assert (first.references["masks"], first.seconds) == (4.0, 1.5)
     journal.remove()
     assert not (tmp_path / "parts").exists()
@@ -41,7 +40,7 @@ def test_other_parts_are_thrown_away(tmp_path: Path) -> None:
     (tmp_path / "9-damaged.npz").write_bytes(b"PK\3\4 half of a file")
     (tmp_path / "notes.txt").write_text("not ours")
     (tmp_path / ".9.npz").write_bytes(b"being written")
-    assert pairs_of(journal.read()) == [(0, 1)]
+    assert keys_of(journal.read()) == [(0, 1)]
     assert len(list(tmp_path.iterdir())) == 3
     assert Journal(tmp_path, "b").read() == []
     journal.remove()
@@ -58,7 +57,7 @@ def test_a_full_disk_is_told_and_parts_stay(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CosegError, match=r"No space left on device.*parts.*same command again"):
         journal.write(part((0, 2)))
-    assert pairs_of(journal.read()) == [(0, 1)]
+    assert keys_of(journal.read()) == [(0, 1)]
     assert len(list((tmp_path / "parts").iterdir())) == 1
 
 

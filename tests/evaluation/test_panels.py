@@ -7,7 +7,7 @@ from PIL import Image
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import PairBatch
-from coseg.evaluation.panels import PanelRow, PanelSide, draw_panel, panel_row
+from coseg.evaluation.panels import PanelSide, draw_panel, in_twos, panel_row
 from coseg.evaluation.pictures import PREDICTION, TRUTH, save_picture
 
 
@@ -37,7 +37,7 @@ def coloured(tile: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
 
 
 def test_tiles_hold_truth_and_prediction() -> None:
-    picture = draw_panel([PanelRow(side(60, 90), side(200, 100))], tile=100)
+    picture = draw_panel([(side(60, 90), side(200, 100))], tile=100)
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
     height, width = picture.shape[:2]
@@ -54,7 +54,7 @@ def test_tiles_hold_truth_and_prediction() -> None:
 
 
 def test_size_grows_with_rows_and_long_captions_are_cut() -> None:
-    one, two = (draw_panel([PanelRow(side(30, 40, "x" * 500), side(1, 300))] * n) for n in (1, 2))
+    one, two = (draw_panel([(side(30, 40, "x" * 500), side(1, 300))] * n) for n in (1, 2))
     assert one.shape[1] == two.shape[1]
     assert two.shape[0] > 1.5 * one.shape[0]
     assert draw_panel([]).shape[1] == one.shape[1]
@@ -74,18 +74,30 @@ def test_row_of_a_batch(tmp_path: Path) -> None:
     logits = torch.zeros(2, 2, 6, 8)
     logits[1, 1, 2:3] = 1.0
     row = panel_row(batch, (logits, logits), Scenes(), k=1)
-    assert row.a.caption == "one  ·  IoU 0.50  ·  cat"
-    assert row.b.caption == "two  ·  no common object  ·  cat"
-    assert row.a.prediction.sum() == 8
-    assert (row.a.image == batch["image_a"][1].numpy().transpose(1, 2, 0)).all()
+    first, second = row
+    assert first.caption == "one  ·  IoU 0.50  ·  cat"
+    assert second.caption == "two  ·  no common object  ·  cat"
+    assert first.prediction.sum() == 8
+    assert (first.image == batch["image_a"][1].numpy().transpose(1, 2, 0)).all()
     picture = draw_panel([row], tile=40)
     save_picture(tmp_path / "panels" / "one.png", picture)
     assert (np.asarray(Image.open(tmp_path / "panels" / "one.png")) == picture).all()
 
 
+def test_images_of_groups_stand_two_in_a_line() -> None:
+    sides = [side(30, 40, str(k)) for k in range(3)]
+    assert in_twos([(each,) for each in sides]) == [(sides[0], sides[1]), (sides[2],)]
+    pairs = [(sides[0], sides[1]), (sides[1], sides[2])]
+    assert in_twos(pairs) == pairs and in_twos([]) == []
+    half, whole = draw_panel([(sides[0],)]), draw_panel([(sides[0], sides[0])])
+    assert half.shape == whole.shape
+    middle = half.shape[1] // 2
+    assert (half[30:, middle + 8 :] == 255).all() and (half[:, :middle] == whole[:, :middle]).all()
+
+
 def test_rows_without_predictions_have_two_tiles_each() -> None:
     whole, without = (
-        draw_panel([PanelRow(*(one._replace(prediction=prediction) for one in (side(30, 40), side(30, 40))))])
+        draw_panel([tuple(one._replace(prediction=prediction) for one in (side(30, 40), side(30, 40)))])
         for prediction in (np.ones((30, 40), bool), None)
     )
     assert whole.shape[0] == without.shape[0]

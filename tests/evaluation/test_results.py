@@ -75,7 +75,7 @@ def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
 
 def test_the_table_is_aligned() -> None:
     lines = format_table(results(complete=False, checkpoint="best.ckpt")).splitlines()
-    assert lines[0] == "voc test: 3 pairs of 3 images (incomplete: not all pairs of the published split)"
+    assert lines[0] == "voc test: 3 pairs of 3 images (incomplete: not all of the published split)"
     assert lines[1] == "protocol pairs, void background"
     assert "weights best.ckpt" in lines[2]
     jaccard = next(line for line in lines if line.startswith("jaccard "))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from coseg.errors import CosegError
-from coseg.evaluation.rows import PairRow, breakdowns, pair_values, read_pairs, write_pairs
+from coseg.evaluation.rows import PairRow, breakdowns, row_values
+from coseg.evaluation.rows_file import read_rows, write_rows
 
 ROWS = [
     PairRow(0, 1, "2007_a", "2007_b", ("cat", "person"), 0.5, 1 / 3, True, False, 0.01, 0.5),
@@ -15,8 +16,8 @@ ROWS = [
 
 
 def test_pairs_survive_the_file(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "new" / "pairs.csv", ROWS)
-    found = read_pairs(tmp_path / "new" / "pairs.csv")
+    write_rows(tmp_path / "new", ROWS)
+    found = read_rows(tmp_path / "new")
     assert [row[:5] + row[7:] for row in found] == [row[:5] + row[7:] for row in ROWS]
     assert found[0].jaccard_b == 0.333333
     assert math.isnan(found[1].jaccard_b)
@@ -28,34 +29,34 @@ def test_pairs_survive_the_file(tmp_path: Path) -> None:
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    write_pairs(path, ROWS)
-    wanted = read_pairs(path)
+    write_rows(tmp_path, ROWS)
+    wanted = read_rows(tmp_path)
     with path.open(newline="") as file:
         table = list(csv.reader(file))
     with path.open("w", newline="") as file:  # columns turned around, and one of a later version
         csv.writer(file).writerows([*line[::-1], "area" if k == 0 else "12"] for k, line in enumerate(table))
-    assert repr(read_pairs(path)) == repr(wanted)  # nan is not equal to itself
+    assert repr(read_rows(tmp_path)) == repr(wanted)  # nan is not equal to itself
 
 
 def test_a_table_of_an_earlier_version_has_no_shares(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    write_pairs(path, ROWS)
+    write_rows(tmp_path, ROWS)
     path.write_text(
         "".join(f"{line.rsplit(',', 2)[0]}\n" for line in path.read_text().splitlines() if "odd" not in line)
     )
-    (row,) = read_pairs(path)
+    (row,) = read_rows(tmp_path)
     assert (row.jaccard_a, row.distractor_a) == (0.5, True)
     assert math.isnan(row.share_a)
     assert math.isnan(row.share_b)
 
 
 def test_values_of_the_two_scores() -> None:
-    jaccard, distractor = pair_values(ROWS, "jaccard"), pair_values(ROWS, "jaccard_distractor")
+    jaccard, distractor = row_values(ROWS, "jaccard"), row_values(ROWS, "jaccard_distractor")
     assert jaccard[:, 0].tolist() == [0.5, 0.25, 1.0]
     assert distractor[~(distractor != distractor)].tolist() == [0.5, 1.0, 0.125]
-    assert pair_values([], "jaccard").shape == (0, 2)
+    assert row_values([], "jaccard").shape == (0, 1)
     with pytest.raises(ValueError, match="no jaccard_global"):
-        pair_values(ROWS, "jaccard_global")
+        row_values(ROWS, "jaccard_global")
 
 
 def test_parts_of_the_masks() -> None:
@@ -76,11 +77,11 @@ def test_parts_of_the_masks() -> None:
 def test_damaged_and_missing_tables_are_named(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     with pytest.raises(CosegError, match=r"There is no .*pairs\.csv"):
-        read_pairs(path)
+        read_rows(tmp_path)
     path.write_text("a,b\n")
     with pytest.raises(CosegError, match="its first line lacks i, j, id_a"):
-        read_pairs(path)
-    write_pairs(path, ROWS)
+        read_rows(tmp_path)
+    write_rows(tmp_path, ROWS)
     path.write_text(path.read_text() + "0,1,x\n")
     with pytest.raises(CosegError, match=r"pairs\.csv, line 5, is damaged"):
-        read_pairs(path)
+        read_rows(tmp_path)

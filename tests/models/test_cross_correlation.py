@@ -26,7 +26,7 @@ def test_a_group_is_decoded_from_the_mean_of_the_pairwise_correlations(
     sizes = [(33, 47), (40, 40), (17, 5), (1, 1)]
     with torch.no_grad():
         features = [net.encode(torch.rand(1, 3, *size)) for size in sizes]
-        found = net.cosegment_group(features, sizes)
+        found = list(net.cosegment_group(features, sizes))
         for i, base in enumerate(features):
             pairs = [net.correlation(base, other) for j, other in enumerate(features) if j != i]
             joined = net.join(base, torch.stack(pairs).mean(0))
@@ -55,7 +55,7 @@ def test_a_linear_group_costs_one_correlation_an_image(monkeypatch: pytest.Monke
         correlate = net.correlation.correlate
         monkeypatch.setattr(net.correlation, "correlate", lambda *a, c=calls, f=correlate: (c.append(1), f(*a))[1])
         with torch.no_grad():
-            net.cosegment_group([net.encode(torch.rand(1, 3, 16, 16)) for _ in range(5)], [(16, 16)] * 5)
+            list(net.cosegment_group([net.encode(torch.rand(1, 3, 16, 16)) for _ in range(5)], [(16, 16)] * 5))
         assert len(calls) == wanted
 
 

@@ -108,7 +108,7 @@ def test_images_may_be_encoded_alone_and_pairs_alone(network: CosegNetwork, b: T
 def test_a_group_of_two_is_a_pair(network: CosegNetwork) -> None:
     a, b = A[:1], B[:1]
     with torch.no_grad():
-        group = network.cosegment_group([network.encode(a), network.encode(b)], [a.shape[-2:], b.shape[-2:]])
+        group = list(network.cosegment_group([network.encode(a), network.encode(b)], [a.shape[-2:], b.shape[-2:]]))
         for found, wanted in zip(group, network(a, b), strict=True):
             close(found, wanted)
 
@@ -118,8 +118,8 @@ def test_a_group_does_not_depend_on_its_order(network: CosegNetwork) -> None:
     sizes = [image.shape[-2:] for image in images]
     with torch.no_grad():
         features = [network.encode(image) for image in images]
-        forward = network.cosegment_group(features, sizes)
-        backward = network.cosegment_group(features[::-1], sizes[::-1])
+        forward = list(network.cosegment_group(features, sizes))
+        backward = list(network.cosegment_group(features[::-1], sizes[::-1]))
     for found, wanted, size in zip(backward[::-1], forward, sizes, strict=True):
         assert found.shape == (1, 2, *size)
         close(found, wanted)
@@ -135,7 +135,7 @@ def test_default_of_the_group_is_the_mean_of_the_pairs(network: CosegNetwork) ->
     sizes = [image.shape[-2:] for image in images]
     with torch.no_grad():
         features = [network.encode(image) for image in images]
-        found = CosegNetwork.cosegment_group(network, features, sizes)
+        found = list(CosegNetwork.cosegment_group(network, features, sizes))
         for i in range(3):
             others = [network(images[i], images[j])[0] for j in range(3) if j != i]
             close(found[i], torch.stack(others).mean(0))

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from coseg.evaluation.journal import Journal, Part, pairs_of
+from coseg.evaluation.journal import Journal, Part, keys_of
 from coseg.evaluation.visits import PairGroup
 from coseg.training import testing
 from coseg.training.score import score
+from coseg.training.testing_pairs import PairTest
 
 Command = Callable[..., tuple[int, str, str]]
 Pairs = list[tuple[int, int]]
@@ -51,6 +52,12 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def arguments(run: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Of a test of its best checkpoint."""
+    return (*tiny_overrides["test"], "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=unseen")
+
+
+@pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Pairs:
     """The pairs that go to disk from here on, each batch at once."""
     pairs: Pairs = []
@@ -58,7 +65,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Pairs:
 
     def counting(journal: Journal, part: Part) -> None:
         write(journal, part)
-        pairs.extend(pairs_of([part]))
+        pairs.extend(keys_of([part]))
 
     monkeypatch.setattr(Journal, "write", counting)
     monkeypatch.setattr(testing, "WRITE_SECONDS", 0.0)
@@ -74,10 +81,10 @@ def outcome(folder: Path) -> tuple[dict[str, Any], str]:
 def test_killed_and_run_again(
     compose: Callable[..., DictConfig],
     run: Path,
-    tiny_overrides: dict[str, tuple[str, ...]],
+    arguments: tuple[str, ...],
     written: Pairs,
 ) -> None:
-    arguments = (*tiny_overrides["test"], f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=seen", "panels=0")
+    arguments = (*arguments, "split=seen")
     (folder,) = score(compose("test", *arguments))
     pairs = written
     expected, every = outcome(folder), sorted(pairs)
@@ -100,32 +107,32 @@ def test_killed_and_run_again(
 def test_stopped_by_a_signal_then_another_checkpoint(
     command: Command,
     run: Path,
-    tiny_overrides: dict[str, tuple[str, ...]],
+    arguments: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
     written: Pairs,
 ) -> None:
     pairs = written
-    arguments = (*tiny_overrides["test"], "split=seen", "panels=0")
+    arguments = (*arguments, "split=seen")
     folder = run / "test" / "shapes-seen-paper"
-    count_pixels = testing.PairTest.score
+    count_pixels = PairTest.score
 
-    def signalled(self: testing.PairTest, group: PairGroup) -> None:
+    def signalled(self: PairTest, group: PairGroup) -> None:
         if len(pairs) > 2:
             os.kill(os.getpid(), signal.SIGTERM)
         count_pixels(self, group)
 
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(testing.PairTest, "score", signalled)
+        patch.setattr(PairTest, "score", signalled)
         code, out, err = command("test", *arguments, f"ckpt={run / 'checkpoints' / 'last.ckpt'}")
     assert code == 128 + signal.SIGTERM
-    assert f"Stopped; {folder / 'parts'} holds the finished pairs" in err and "Traceback" not in err
+    assert f"Stopped; {folder / 'parts'} holds what is finished" in err and "Traceback" not in err
     assert signal.getsignal(signal.SIGTERM) is before
     first = list(pairs)
     assert first
     pairs.clear()
 
-    code, out, err = command("test", *arguments, f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
+    code, out, err = command("test", *arguments)
     assert code == 0, err
     assert "interrupted" not in out
     assert set(first) < set(pairs), "parts of another checkpoint were taken for those of this one"
@@ -136,12 +143,11 @@ def test_a_full_disk(
     full: str,
     command: Command,
     run: Path,
-    tiny_overrides: dict[str, tuple[str, ...]],
+    arguments: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
     written: Pairs,
 ) -> None:
     pairs = written
-    arguments = (*tiny_overrides["test"], "split=unseen", "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
     folder = run / "test" / "shapes-unseen-paper"
     with monkeypatch.context() as patch:
 
@@ -173,11 +179,10 @@ class Cut(Exception):
 def test_parts_of_other_images_are_thrown_away(
     compose: Callable[..., DictConfig],
     run: Path,
-    tiny_overrides: dict[str, tuple[str, ...]],
+    arguments: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
     written: Pairs,
 ) -> None:
-    arguments = (*tiny_overrides["test"], f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=unseen", "panels=0")
     with monkeypatch.context() as patch:
         write = Journal.write
 
@@ -198,11 +203,10 @@ def test_parts_of_other_images_are_thrown_away(
 def test_no_results_of_fewer_pairs(
     command: Command,
     run: Path,
-    tiny_overrides: dict[str, tuple[str, ...]],
+    arguments: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
     written: Pairs,
 ) -> None:
-    arguments = (*tiny_overrides["test"], "split=unseen", "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}")
     folder = run / "test" / "shapes-unseen-paper"
     with monkeypatch.context() as patch:
         read, reads = Journal.read, 0

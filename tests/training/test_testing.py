@@ -18,7 +18,7 @@ from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
 from coseg.evaluation.metrics import SCORES
-from coseg.evaluation.rows import read_pairs
+from coseg.evaluation.rows_file import read_rows
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score
@@ -91,7 +91,7 @@ def test_scores_are_those_of_each_pair(
     assert results["checkpoint"] == str(checkpoint)
     assert results["references"]["all_objects"] > results["references"]["all_foreground"] > 0
 
-    rows = read_pairs(folder / "pairs.csv")
+    rows = read_rows(folder)
     assert [score for row in rows for score in (row.jaccard_a, row.jaccard_b)] == pytest.approx(ious, abs=1e-6)
     for name in ("best", "middle", "worst"):
         with Image.open(folder / f"{name}.png") as picture:
@@ -123,7 +123,7 @@ def test_each_image_is_read_and_encoded_once(
     more = ("split=seen", "panels=0")
     (once,) = score(config_for(compose, tiny_overrides, checkpoint, *more, "protocol.name=once"))
     together = counts.pop("cosegment")
-    pairs = read_pairs(once / "pairs.csv")
+    pairs = read_rows(once)
     assert counts == {"encode": 16, "image": 16, "labels": 16}
     counts.clear()
 
@@ -131,7 +131,7 @@ def test_each_image_is_read_and_encoded_once(
     (each,) = score(config_for(compose, tiny_overrides, checkpoint, *more, *alone))
     assert counts["cosegment"] == len(pairs) > 2 * together
     assert counts["encode"] == counts["image"] == counts["labels"] > 16
-    assert [row[:2] for row in read_pairs(each / "pairs.csv")] == [row[:2] for row in pairs]
+    assert [row[:2] for row in read_rows(each)] == [row[:2] for row in pairs]
     results = [json.loads((folder / "results.json").read_text()) for folder in (once, each)]
     for name in SCORES:
         assert results[0][name] == pytest.approx(results[1][name], abs=1e-4)
@@ -167,7 +167,7 @@ def test_another_input_size(compose: Compose, trained: Path, tiny_overrides: dic
     assert network.input_size is None
     network.input_size = 32
     catalog = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8).read("unseen")
-    row = read_pairs(folder / "pairs.csv")[0]
+    row = read_rows(folder)[0]
     images = [torch.from_numpy(catalog.image(k).transpose(2, 0, 1).copy())[None] for k in (row.i, row.j)]
     with torch.no_grad():
         found = network(*images)[0][0].argmax(0).bool().numpy()

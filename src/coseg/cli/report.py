@@ -40,9 +40,9 @@ def _table(options: argparse.Namespace) -> int:
 def _figures(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
     from coseg.evaluation.collect import find_results, titles
-    from coseg.evaluation.figures import choose_pairs, draw_bars, draw_sheet
+    from coseg.evaluation.figures import choose_rows, draw_bars, draw_sheet
     from coseg.evaluation.pictures import save_picture
-    from coseg.evaluation.rows import read_pairs
+    from coseg.evaluation.rows_file import read_rows
     from coseg.training.predict import predicted_rows
 
     results = find_results(options.results)
@@ -50,7 +50,7 @@ def _figures(options: argparse.Namespace) -> int:
         raise CosegError("Figures need results: give the folders that coseg-test names last, or runs.")
     sheets = {}  # all of them before the first is written: a mistake in the last result leaves nothing behind
     for number, result in enumerate(results, 1):
-        chosen = choose_pairs(read_pairs(result.folder / "pairs.csv"), options.pairs, options.choose)
+        chosen = choose_rows(read_rows(result.folder), options.pairs, options.choose)
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
         sheets[path] = draw_sheet(predicted_rows(result.folder, chosen), captions)
@@ -90,9 +90,12 @@ def _count(minimum: int) -> Callable[[str], int]:
 
 def _compare(options: argparse.Namespace) -> int:
     from coseg.evaluation.compare import changes, compare
+    from coseg.evaluation.rows import PairRow
 
     found = compare(options.a, options.b, options.draws, options.seed)
     changed = changes(options.a, options.b)[: options.pairs]
+    of_pairs = all(isinstance(change.row, PairRow) for change in changed)
+    key = ("id_a", "id_b") if of_pairs else ("group", "id")
     if options.json:
         document: dict[str, Any] = {
             "a": str(options.a),
@@ -102,8 +105,8 @@ def _compare(options: argparse.Namespace) -> int:
                 for name, value in found.items()
             },
             "changes": [
-                {"id_a": change.row.id_a, "id_b": change.row.id_b, "classes": list(change.row.classes)}
-                | {"a": round(change.a, 6), "b": round(change.b, 6)}
+                dict(zip(key, change.row.key, strict=True))
+                | {"classes": list(change.row.classes), "a": round(change.a, 6), "b": round(change.b, 6)}
                 for change in changed
             ],
         }
@@ -113,10 +116,11 @@ def _compare(options: argparse.Namespace) -> int:
     for name, (value, low, high) in found.items():
         print(f"{name:<18}  {value:+.3f}  {low:+.3f} to {high:+.3f}" if value == value else f"{name:<18}  {'-':>6}")
     if changed:
-        width = max(len(f"{change.row.id_a}  {change.row.id_b}") for change in changed)
-        print(f"\n{'pairs that changed most':<{width}}      A      B   A - B  common classes")
+        head = f"{'pairs' if of_pairs else 'masks'} that changed most"
+        width = max(len(head), *(len("  ".join(change.row.key)) for change in changed))
+        print(f"\n{head:<{width}}      A      B   A - B  common classes")
         for change in changed:
-            ids = f"{change.row.id_a}  {change.row.id_b}"
+            ids = "  ".join(change.row.key)
             scores = f"{change.a:.3f}  {change.b:.3f}  {change.gain:+.3f}"
             print(f"{ids:<{width}}  {scores}  {', '.join(change.row.classes)}")
     return 0

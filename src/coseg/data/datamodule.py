@@ -146,13 +146,18 @@ class PairDataModule(L.LightningDataModule):
         """
         return self._evaluation_loader("val", even=True)
 
-    def image_loader(self, role: str, indices: Iterable[int], pin_memory: bool = False) -> DataLoader[ImageItem]:
-        """Single images of `role` at original size, in the order of `indices`, which is asked for them as it goes."""
+    def image_loader(
+        self, role: str, indices: Iterable[int], pin_memory: bool = False, workers: int | None = None
+    ) -> DataLoader[ImageItem]:
+        """Single images of `role` at original size, in the order of `indices`, which is asked for them as it goes.
+
+        `workers` None: as many as the data module has.
+        """
         return DataLoader(
             ImageDataset(self.catalog(role)),
             batch_size=None,
             sampler=indices,
-            num_workers=self.workers,
+            num_workers=self.workers if workers is None else workers,
             worker_init_fn=_start_worker,
             pin_memory=pin_memory,
         )

@@ -1,4 +1,4 @@
-"""Confidence intervals of scores over pairs, by bootstrap over images."""
+"""Confidence intervals of scores over pairs or single images, by bootstrap over images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CHUNK = 2_000_000
-"""Weights held at once: draws times pairs."""
+"""Weights held at once: draws times units."""
 
 
 class Difference(NamedTuple):
@@ -20,27 +20,29 @@ class Difference(NamedTuple):
 
 
 def interval(
-    pairs: ArrayLike, values: ArrayLike, draws: int = 1000, seed: int = 0, confidence: float = 0.95
+    units: ArrayLike, values: ArrayLike, draws: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
     """The percentile interval of the mean of `values`, when the images are what was drawn at random.
 
     Pairs are not independent: an image that is hard spoils all the pairs it is in, and to draw pairs anew would give
-    an interval that is far too narrow. So each draw gives the n images that occur in `pairs` multinomial weights w (n
+    an interval that is far too narrow. So each draw gives the n images that occur in `units` multinomial weights w (n
     draws with replacement), and the pair (i, j) the weight w_i w_j (the "pigeonhole" bootstrap of Owen, Annals of
-    Applied Statistics 1(2), 2007, for one set of units). It errs on the side of too wide an interval.
+    Applied Statistics 1(2), 2007, for one set of units). It errs on the side of too wide an interval. A value of a
+    single image i, tested in a group, has the weight w_i, which is the ordinary bootstrap.
 
     Args:
-        pairs: int (N, 2), the two images of each pair, as any numbers that tell images apart.
-        values: float (N,), or (N, 2) for the two masks of each pair; a mask whose value is nan is left out.
+        units: int (N, 2), the two images of each pair, or (N, 1), the image of each value: any numbers that tell
+            images apart.
+        values: float (N,), or (N, M) for the M masks of each; a mask whose value is nan is left out.
         draws: how many times the images are drawn.
         seed: of the draws; the same arguments give the same interval.
         confidence: the share of the draws that lies in the interval.
 
     Returns:
-        The lower and the upper end; nan both where fewer than two pairs have a value.
+        The lower and the upper end; nan both where fewer than two of the N have a value.
     """
-    images = np.asarray(pairs, np.int64).reshape(-1, 2)
     table = np.asarray(values, np.float64)
+    images = np.asarray(units, np.int64).reshape(len(table), -1 if len(table) else 1)
     table = table[:, None] if table.ndim == 1 else table
     count = (~np.isnan(table)).sum(1)
     total = np.nansum(table, axis=1)
@@ -48,34 +50,34 @@ def interval(
     if used.sum() < 2:
         return float("nan"), float("nan")
     names, index = np.unique(images[used], return_inverse=True)
-    means = _weighted_means(index.reshape(-1, 2), len(names), total[used], count[used], draws, seed)
+    means = _weighted_means(index.reshape(images[used].shape), len(names), total[used], count[used], draws, seed)
     low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def _weighted_means(
-    pairs: NDArray[np.int64],
+    units: NDArray[np.int64],
     images: int,
     total: NDArray[np.float64],
     count: NDArray[np.int64],
     draws: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """The weighted mean of each draw, (draws,); nan for a draw that holds no pair, as happens with few images."""
+    """The weighted mean of each draw, (draws,); nan for a draw that holds no unit, as happens with few images."""
     rng = np.random.default_rng(seed)
     sums = np.stack([total, count], 1)
     means = np.full(draws, np.nan)
-    step = max(1, CHUNK // len(pairs))
+    step = max(1, CHUNK // len(units))
     for start in range(0, draws, step):
         stop = min(draws, start + step)
         weights = rng.multinomial(images, np.full(images, 1 / images), size=stop - start).astype(np.float64)
-        numerator, denominator = (weights[:, pairs[:, 0]] * weights[:, pairs[:, 1]] @ sums).T
+        numerator, denominator = (weights[:, units].prod(-1) @ sums).T
         np.divide(numerator, denominator, out=means[start:stop], where=denominator > 0)
     return means
 
 
 def difference(
-    pairs: ArrayLike,
+    units: ArrayLike,
     values_a: ArrayLike,
     values_b: ArrayLike,
     draws: int = 1000,
@@ -84,9 +86,9 @@ def difference(
 ) -> Difference:
     """The mean of A - B over the masks that both runs scored, with the interval of `interval`.
 
-    The two runs share their pairs, so a hard image is hard for both and cancels: the interval of the difference is
+    The two runs share their units, so a hard image is hard for both and cancels: the interval of the difference is
     narrower than those of the two scores would suggest.
     """
     gap = np.asarray(values_a, np.float64) - np.asarray(values_b, np.float64)
     value = float(np.nanmean(gap)) if (~np.isnan(gap)).any() else float("nan")
-    return Difference(value, *interval(pairs, gap, draws, seed, confidence))
+    return Difference(value, *interval(units, gap, draws, seed, confidence))

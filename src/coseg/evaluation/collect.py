@@ -21,7 +21,7 @@ _KEYS: dict[str, type] = {
 
 
 class Tested(NamedTuple):
-    """What two results must share to stand in one column: the same images, pairs, protocol and treatment of void."""
+    """What two results must share to stand in one column: the same images, pairs or groups, protocol and void."""
 
     dataset: str
     split: str
@@ -30,6 +30,7 @@ class Tested(NamedTuple):
     complete: bool
     protocol: str
     void: str
+    groups: int = 0
 
 
 class Result(NamedTuple):
@@ -46,7 +47,7 @@ class Result(NamedTuple):
     @property
     def test(self) -> Tested:
         """What was tested, and how."""
-        return Tested(*(self.values[key] for key in Tested._fields))
+        return Tested(**{key: self.values[key] for key in Tested._fields if key in self.values})
 
     @property
     def origin(self) -> str:
@@ -93,6 +94,7 @@ def _check(path: Path, values: Mapping[str, Any]) -> None:
     )
     right["per_class"] = isinstance(classes, dict) and all(map(_is_score, classes.values()))
     right["checkpoint"] = isinstance(values.get("checkpoint"), str | None)
+    right["groups"] = isinstance(values.get("groups", 0), int)
     wrong = [key for key, fits in right.items() if not fits]
     if wrong:
         raise CosegError(f"{path} is damaged (the value of {', '.join(wrong)} is of another kind). Run the test again.")
@@ -135,4 +137,4 @@ def _title(test: Tested) -> str:
 
 
 def _size(test: Tested) -> str:
-    return f"{test.images} images, {test.pairs} pairs"
+    return f"{test.images} images, {f'{test.groups} groups' if test.groups else f'{test.pairs} pairs'}"

@@ -1,4 +1,4 @@
-"""Compare two tests on the same pairs: what ``coseg-report compare`` shows."""
+"""Compare two tests on the same pairs, or the same groups: what ``coseg-report compare`` shows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import NamedTuple
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import Difference, difference
 from coseg.evaluation.results import read_results
-from coseg.evaluation.rows import DIGITS, PairRow, pair_indices, pair_values, read_pairs
+from coseg.evaluation.rows import DIGITS, Row, row_images, row_values
+from coseg.evaluation.rows_file import FILES, read_rows, rows_file
 
 SAME = ("dataset", "split", "protocol", "void")
 """What two results must agree on, or the difference of their scores says nothing about the models."""
 
 
 class Change(NamedTuple):
-    """A pair in both tests, and the mean IoU of its masks in each; nan where it has no truth."""
+    """A pair, or an image of a group, and the mean IoU of its masks in each of two tests; nan where it has no truth."""
 
-    row: PairRow
+    row: Row
     a: float
     b: float
 
@@ -32,8 +33,8 @@ def compare(folder_a: str | Path, folder_b: str | Path, draws: int = 1000, seed:
     """The differences A - B of ``jaccard`` and ``jaccard_distractor``, with paired 95 % intervals over images.
 
     Args:
-        folder_a: a folder with ``pairs.csv`` and, where it is still there, ``results.json``; one of these
-            files; or a run with one test.
+        folder_a: a folder with ``pairs.csv`` or ``masks.csv`` and, where it is still there,
+            ``results.json``; one of these files; or a run with one test.
         folder_b: likewise.
         draws: of the bootstrap.
         seed: of the bootstrap.
@@ -41,9 +42,9 @@ def compare(folder_a: str | Path, folder_b: str | Path, draws: int = 1000, seed:
     Raises:
         CosegError: a file is missing or damaged, or the two are not tests of the same pairs by the same protocol.
     """
-    rows_a, rows_b = _same_pairs(Path(folder_a), Path(folder_b))
+    rows_a, rows_b = _same_rows(Path(folder_a), Path(folder_b))
     return {
-        score: difference(pair_indices(rows_a), pair_values(rows_a, score), pair_values(rows_b, score), draws, seed)
+        score: difference(row_images(rows_a), row_values(rows_a, score), row_values(rows_b, score), draws, seed)
         for score in ("jaccard", "jaccard_distractor")
     }
 
@@ -54,16 +55,16 @@ def changes(folder_a: str | Path, folder_b: str | Path) -> list[Change]:
     Raises:
         CosegError: as `compare`.
     """
-    rows_a, rows_b = _same_pairs(Path(folder_a), Path(folder_b))
+    rows_a, rows_b = _same_rows(Path(folder_a), Path(folder_b))
     found = [Change(row, row.mean, other.mean) for row, other in zip(rows_a, rows_b, strict=True)]
     scored = [change for change in found if not math.isnan(change.gain)]
     return sorted(scored, key=lambda change: -round(abs(change.gain), DIGITS))  # no more digits than the files have
 
 
-def _same_pairs(folder_a: Path, folder_b: Path) -> tuple[list[PairRow], list[PairRow]]:
+def _same_rows(folder_a: Path, folder_b: Path) -> tuple[list[Row], list[Row]]:
     """The rows of both, in one order."""
     folder_a, folder_b = _folder(folder_a), _folder(folder_b)
-    rows_a, rows_b = read_pairs(folder_a / "pairs.csv"), read_pairs(folder_b / "pairs.csv")
+    rows_a, rows_b = read_rows(folder_a), read_rows(folder_b)
     _check_same_protocol(folder_a, folder_b)
     return rows_a, _in_order_of(rows_a, rows_b, folder_a, folder_b)
 
@@ -72,8 +73,8 @@ def _folder(place: Path) -> Path:
     """The folder of results that `place` is, or holds a file of, or has as its only test."""
     if place.is_file():
         return place.parent
-    tests = sorted(place.glob("test/*/pairs.csv"))
-    if (place / "pairs.csv").is_file() or not tests:
+    tests = sorted(path for name in FILES for path in place.glob(f"test/*/{name}"))
+    if rows_file(place).is_file() or not tests:
         return place
     if len(tests) > 1:
         raise CosegError(
@@ -96,12 +97,13 @@ def _check_same_protocol(folder_a: Path, folder_b: Path) -> None:
             )
 
 
-def _in_order_of(rows_a: list[PairRow], rows_b: list[PairRow], folder_a: Path, folder_b: Path) -> list[PairRow]:
-    keys_a, found_b = [(row.id_a, row.id_b) for row in rows_a], {(row.id_a, row.id_b): row for row in rows_b}
+def _in_order_of(rows_a: list[Row], rows_b: list[Row], folder_a: Path, folder_b: Path) -> list[Row]:
+    keys_a, found_b = [row.key for row in rows_a], {row.key: row for row in rows_b}
     if len(rows_b) != len(found_b) or len(set(keys_a)) != len(keys_a) or set(keys_a) != set(found_b):
         shared = len(set(keys_a) & set(found_b))
+        path_a, path_b = rows_file(folder_a), rows_file(folder_b)
         raise CosegError(
-            f"{folder_a / 'pairs.csv'} ({len(rows_a)} pairs) and {folder_b / 'pairs.csv'} ({len(rows_b)} pairs) are "
-            f"not the same pairs: {shared} are in both. Test both models on the same pairs."
+            f"{path_a} ({len(rows_a)} {path_a.stem}) and {path_b} ({len(rows_b)} {path_b.stem}) are not the same "
+            f"{path_a.stem}: {shared} are in both. Test both models on the same {path_a.stem}."
         )
     return [found_b[key] for key in keys_a]

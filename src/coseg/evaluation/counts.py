@@ -1,4 +1,4 @@
-"""The pixel counts of tested pairs as one table of integers: all that the scores of a test are made of."""
+"""The pixel counts of tested masks as one table of integers: all that the scores of a test are made of."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from torch import Tensor
 
 from coseg.evaluation.scores import MaskScore
 
-COLUMNS = ("i", "j", *(f"{count}_a" for count in MaskScore._fields), *(f"{count}_b" for count in MaskScore._fields))
-"""What a row holds: the two images of the pair, then the counts of `MaskScore` for each of its masks."""
+KEY = 2
+"""Columns before the counts: what tells a row from all others of its test. The two images of a pair, ``i < j``, or the
+class of a group and an image of it."""
 
 
-def counts_table(pairs: Tensor, score_a: MaskScore, score_b: MaskScore) -> Tensor:
-    """A row for each of B pairs.
+def counts_table(keys: Tensor, *scores: MaskScore) -> Tensor:
+    """A row for each of B pairs, or of B images in groups.
 
     Args:
-        pairs: int64 (B, 2), the images ``i < j``.
-        score_a: the counts of their first masks, tensors (B,).
-        score_b: those of their second.
+        keys: int64 (B, 2).
+        scores: the counts of their first masks, tensors (B,), and, of pairs, those of their second.
 
     Returns:
-        int64 (B, 14), the columns in the order of `COLUMNS`.
+        int64 (B, 2 + 6 M) for M masks in a row: the key, then the counts of `MaskScore` of each mask.
     """
-    columns = [count.to(torch.int64) for count in (*score_a, *score_b)]
-    return torch.cat((pairs.to(columns[0].device), torch.stack(columns, 1)), 1)
+    columns = [count.to(torch.int64) for score in scores for count in score]
+    return torch.cat((keys.to(columns[0].device), torch.stack(columns, 1)), 1)
 
 
-def mask_counts(table: Tensor) -> tuple[MaskScore, MaskScore]:
-    """The counts of the first and of the second masks of a table, int64 (P, 14); each a tensor (P,)."""
-    middle = 2 + len(MaskScore._fields)
-    return _counts(table[:, 2:middle]), _counts(table[:, middle:])
+def mask_counts(table: Tensor) -> tuple[MaskScore, ...]:
+    """The counts of each of the M masks in the rows of a table, int64 (N, 2 + 6 M); each a tensor (N,)."""
+    return tuple(_counts(columns) for columns in table[:, KEY:].split(len(MaskScore._fields), 1))
 
 
 def _counts(columns: Tensor) -> MaskScore:

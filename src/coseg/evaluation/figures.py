@@ -1,4 +1,4 @@
-"""Figures of results: sheets of pairs laid out as in the paper, and bars of scores."""
+"""Figures of results: sheets of tested images laid out as in the paper, and bars of scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw
 
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.collect import Result, names, titles
-from coseg.evaluation.panels import PanelRow, PanelSide
+from coseg.evaluation.panels import PanelRow, PanelSide, in_twos
 from coseg.evaluation.pictures import INK, PAPER, PREDICTION, caption_font, fitted, letterboxed, shortened, tinted
 from coseg.evaluation.published import published_scores
 from coseg.evaluation.report import is_comparable
-from coseg.evaluation.rows import PairRow
+from coseg.evaluation.rows import Row
 from coseg.files import atomic_path
 
 CHOICES = ("even", "best", "worst")
@@ -25,11 +25,11 @@ GAP, LINE, BETWEEN = 3, 18, 12
 """Pixels between tiles, for a line of text, and between pairs."""
 
 
-def choose_pairs(rows: Sequence[PairRow], count: int, how: str = "even") -> list[PairRow]:
-    """At most `count` pairs for a sheet, no image twice.
+def choose_rows(rows: Sequence[Row], count: int, how: str = "even") -> list[Row]:
+    """At most `count` pairs, or images of groups, for a sheet, no image twice.
 
     Args:
-        rows: all pairs of a test.
+        rows: all of a test.
         count: how many.
         how: ``best``, ``worst``, or ``even``: class by class in turn, those nearest to the class's middle score, so
             that a sheet shows what is usual.
@@ -50,12 +50,12 @@ def choose_pairs(rows: Sequence[PairRow], count: int, how: str = "even") -> list
         ordered = [queue[k] for k in range(max(map(len, queues), default=0)) for queue in queues if k < len(queue)]
     else:
         ordered = scored[::-1] if how == "best" else scored
-    chosen: list[PairRow] = []
+    chosen: list[Row] = []
     used: set[int] = set()
     for row in ordered:
-        if len(chosen) < count and not used & {row.i, row.j}:
+        if len(chosen) < count and not used & {*row.images}:
             chosen.append(row)
-            used |= {row.i, row.j}
+            used |= {*row.images}
     return chosen
 
 
@@ -64,15 +64,20 @@ def draw_sheet(
 ) -> NDArray[np.uint8]:
     """Inputs in odd columns, results in even ones, the two images of a pair above each other.
 
+    Images of groups stand above each other as they come.
+
     Args:
-        rows: the pairs, with predictions.
-        captions: a short line above each.
-        across: pairs side by side.
+        rows: of one or two images each, with predictions.
+        captions: a short line for each.
+        across: how many side by side.
         tile: side of a tile in pixels.
 
     Returns:
         uint8 (H, W, 3), RGB.
     """
+    if len(stacked := in_twos(rows)) < len(rows):
+        captions = [" | ".join(captions[k : k + 2]) for k in range(0, len(rows), 2)]
+    rows = stacked
     across = max(1, min(across, len(rows)))
     wide, high = 2 * tile + GAP, 2 * tile + GAP + LINE
     lines = -(-len(rows) // across)

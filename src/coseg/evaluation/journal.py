@@ -15,18 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coseg.errors import CosegError
-from coseg.evaluation.counts import COLUMNS
+from coseg.evaluation.counts import KEY
 from coseg.files import atomic_path
 
 _REFERENCE = "reference_"  # before the names of the sums in a file
 
 
+Key = tuple[int, int]
+
+
 class Part(NamedTuple):
-    """Some finished pairs.
+    """Some finished pairs, or images of groups.
 
     Attributes:
-        table: int64 (P, 14), see `coseg.evaluation.counts`.
-        references: the states of `ReferenceScores` after these pairs alone, float64.
+        table: int64 (N, 14) or (N, 8), see `coseg.evaluation.counts`.
+        references: the states of `ReferenceScores` after these masks alone, float64.
         seconds: how long they took.
     """
 
@@ -39,7 +42,7 @@ class Journal:
     """The finished parts of one test, a file each, in a folder that is removed when the test is whole.
 
     Several processes may write into one folder. Each part names its test: parts of another one, of another checkpoint
-    say, are thrown away when the journal is read, and so are damaged ones and those with pairs of an earlier part.
+    say, are thrown away when the journal is read, and so are damaged ones and those with rows of an earlier part.
 
     Args:
         folder: where the parts lie.
@@ -51,23 +54,23 @@ class Journal:
         self.test = test
 
     def read(self) -> list[Part]:
-        """The finished parts of this test; each pair is in one of them."""
+        """The finished parts of this test; each row is in one of them."""
         parts = []
-        seen: set[tuple[int, int]] = set()
+        seen: set[Key] = set()
         for path in sorted(self.folder.glob("[!.]*.npz")):
             part = self._read(path)
-            pairs = set(pairs_of([part])) if part is not None else set()
-            if part is None or pairs & seen:
+            keys = set(keys_of([part])) if part is not None else set()
+            if part is None or keys & seen:
                 path.unlink(missing_ok=True)
                 continue
-            seen |= pairs
+            seen |= keys
             parts.append(part)
         return parts
 
     def _read(self, path: Path) -> Part | None:
         try:
             with np.load(path, allow_pickle=False) as file:
-                if str(file["test"]) != self.test or file["table"].shape[1:] != (len(COLUMNS),):
+                if str(file["test"]) != self.test or file["table"].ndim != 2:
                     return None
                 names = [name for name in file.files if name.startswith(_REFERENCE)]
                 references = {name.removeprefix(_REFERENCE): file[name] for name in names}
@@ -76,7 +79,7 @@ class Journal:
             return None
 
     def write(self, part: Part) -> None:
-        """Add a part: after this, its pairs are never tested again.
+        """Add a part: after this, its rows are never tested again.
 
         Raises:
             CosegError: the disk is full, or the folder can't be written.
@@ -97,9 +100,9 @@ class Journal:
             self.folder.rmdir()
 
 
-def pairs_of(parts: Iterable[Part]) -> list[tuple[int, int]]:
-    """The pairs ``(i, j)`` of these parts."""
-    return [(i, j) for part in parts for i, j in part.table[:, :2].tolist()]
+def keys_of(parts: Iterable[Part]) -> list[Key]:
+    """What these parts have finished: pairs ``(i, j)``, or classes with an image of their group."""
+    return [(first, second) for part in parts for first, second in part.table[:, :KEY].tolist()]
 
 
 @contextmanager
@@ -113,6 +116,6 @@ def told_what_stays(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CosegError(
-            f"The test can't write its results ({error.strerror or error}). The pairs that it finished stay in "
+            f"The test can't write its results ({error.strerror or error}). What it finished stays in "
             f"{folder}: make room, and run the same command again; it goes on where it stopped."
         ) from error

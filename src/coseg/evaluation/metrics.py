@@ -1,7 +1,8 @@
-"""The five scores of a test, gathered over pairs and processes."""
+"""The five scores of a test, gathered over masks and processes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -88,11 +89,11 @@ class PairScores(Metric):
         for prediction, target in ((prediction_a, target_a), (prediction_b, target_b)):
             self._add(mask_score(prediction, target, self.void), common)
 
-    def add_counts(self, score_a: MaskScore, score_b: MaskScore, common: Tensor) -> None:
-        """Add B pairs by the counts of their first and of their second masks, tensors (B,); `common` as above."""
+    def add_counts(self, scores: Iterable[MaskScore], common: Tensor) -> None:
+        """Add the masks of B pairs, or of B images in groups, by their counts, tensors (B,); `common` as above."""
         self._computed = None
         self._update_count += 1
-        for score in (score_a, score_b):
+        for score in scores:
             self._add(score, common)
 
     def _add(self, score: MaskScore, common: Tensor) -> None:

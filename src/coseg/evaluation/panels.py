@@ -1,4 +1,4 @@
-"""Pictures of pairs: image, truth and prediction side by side, with ids, common classes and IoU."""
+"""Pictures of tested images: image, truth and prediction side by side, with ids, common classes and IoU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -27,15 +28,15 @@ from coseg.evaluation.pictures import (
     shortened,
     tinted,
 )
-from coseg.evaluation.scores import mask_score
+from coseg.evaluation.scores import mask_score, predicted_mask
 
 HEADS = ("image", "truth", "prediction, truth outlined")
 GAP, LINE, MIDDLE = 4, 17, 14
-"""Pixels between tiles, for a line of text, and between the two images of a pair."""
+"""Pixels between tiles, for a line of text, and between the images of a row."""
 
 
 class PanelSide(NamedTuple):
-    """One image of a pair.
+    """One image of a pair, or of a group.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -50,11 +51,31 @@ class PanelSide(NamedTuple):
     caption: str
 
 
-class PanelRow(NamedTuple):
-    """One pair."""
+PanelRow = tuple[PanelSide, ...]
+"""The two images of a pair, or one or two images of a group."""
 
-    a: PanelSide
-    b: PanelSide
+
+def panel_side(
+    image: NDArray[np.uint8],
+    target: NDArray[np.uint8],
+    logits: Tensor,
+    words: Sequence[str],
+    void: str = "background",
+) -> PanelSide:
+    """An image with what was predicted, its IoU in the caption.
+
+    Args:
+        image: uint8 (H, W, 3).
+        target: uint8 (H, W).
+        logits: (2, H, W).
+        words: of the caption: the first stands before the IoU.
+        void: how the IoU treats void pixels.
+    """
+    prediction = predicted_mask(logits.detach()[None])[0].cpu()
+    iou = float(mask_score(prediction, torch.from_numpy(target), void).iou)
+    first, *rest = words
+    told = [first, "no common object" if math.isnan(iou) else f"IoU {iou:.2f}", *rest]
+    return PanelSide(image, target, prediction.numpy(), "  ·  ".join(filter(None, told)))
 
 
 def panel_row(
@@ -73,35 +94,39 @@ def panel_row(
     images, targets = (batch["image_a"], batch["image_b"]), (batch["target_a"], batch["target_b"])
     sides = []
     for image, target, scores, i in zip(images, targets, logits, batch["pair"][k].tolist(), strict=True):
-        prediction, truth = scores[k].detach().argmax(0).bool().cpu(), target[k].cpu()
-        iou = float(mask_score(prediction, truth, void).iou)
-        words = [catalog.ids[i], "no common object" if math.isnan(iou) else f"IoU {iou:.2f}", ", ".join(common)]
-        pixels = image[k].permute(1, 2, 0).cpu().numpy()
-        sides.append(PanelSide(pixels, truth.numpy(), prediction.numpy(), "  ·  ".join(filter(None, words))))
-    return PanelRow(*sides)
+        pixels, truth = image[k].permute(1, 2, 0).cpu().numpy(), target[k].cpu().numpy()
+        sides.append(panel_side(pixels, truth, scores[k], (catalog.ids[i], ", ".join(common)), void))
+    return tuple(sides)
+
+
+def in_twos(rows: Sequence[PanelRow]) -> list[PanelRow]:
+    """Rows of one image each as rows of two, the last perhaps of one; rows of two as they are."""
+    if any(len(row) > 1 for row in rows):
+        return list(rows)
+    sides = [side for row in rows for side in row]
+    return [tuple(sides[k : k + 2]) for k in range(0, len(sides), 2)]
 
 
 def truth_row(catalog: Catalog, i: int, j: int) -> PanelRow:
     """The row of images ``i`` and ``j`` of a catalog, without a prediction."""
     common = catalog.presence[i] & catalog.presence[j]
     names = ", ".join(name for name, shared in zip(catalog.class_names, common, strict=True) if shared)
-    a, b = (
+    return tuple(
         PanelSide(catalog.image(k), target_table(common)[catalog.labels(k)], None, f"{catalog.ids[k]}  ·  {names}")
         for k in (i, j)
     )
-    return PanelRow(a, b)
 
 
 def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
     """A line of six tiles for each pair: image, truth and prediction of the first image, then of the second.
 
-    Rows without predictions make four tiles.
+    Without predictions there are four. A row of one image fills half of a line.
 
     The truth is green, the prediction orange under the outline of the truth; objects that are not common to the pair
     are outlined in grey. Images are fitted into square tiles, their shape kept.
 
     Args:
-        rows: the pairs.
+        rows: of one or two images each.
         tile: side of a tile in pixels.
 
     Returns:
@@ -118,7 +143,7 @@ def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
             draw.text((left + column * (tile + GAP), GAP), shortened(draw, head, tile, font), FAINT, font)
     top = GAP + LINE
     for row in rows:
-        for left, side in zip(lefts, row, strict=True):
+        for left, side in zip(lefts, row, strict=False):
             draw.text((left, top), shortened(draw, side.caption, half, font), INK, font)
             for column, pixels in enumerate(_tiles(side, tile)):
                 picture.paste(Image.fromarray(pixels), (left + column * (tile + GAP), top + LINE))

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import interval
-from coseg.evaluation.rows import PairRow, breakdowns, pair_indices, pair_values, rounded
+from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded, row_images, row_values
 from coseg.files import write_text_atomically
 
 REFERENCE_NAMES = {
@@ -23,7 +23,7 @@ REFERENCE_NAMES = {
 
 def build_results(
     catalog: Catalog,
-    rows: Sequence[PairRow],
+    rows: Sequence[Row],
     *,
     scores: Mapping[str, SupportsFloat],
     per_class: Iterable[SupportsFloat],
@@ -42,13 +42,13 @@ def build_results(
 
     Args:
         catalog: the tested images; gives the names of data set, split and classes.
-        rows: a row for each tested pair.
+        rows: a row for each tested pair, or for each image of each tested group.
         scores: the five of `coseg.evaluation.metrics.PairScores.compute`.
         per_class: K numbers, nan for a class without a mask, as `PairScores.per_class` gives.
         references: those of `coseg.evaluation.references.ReferenceScores.compute`.
-        protocol: which pairs, in a word.
+        protocol: its name.
         void: ``background`` or ``ignored``.
-        complete: whether all pairs of the published split were tested.
+        complete: whether all of the published split was tested.
         model: name of the model.
         checkpoint: where its weights are from, None for untrained ones.
         input_size: side to which the model resizes images, None for their own size.
@@ -56,9 +56,9 @@ def build_results(
         draws: of the bootstrap.
         seed: of the bootstrap.
     """
-    indices = pair_indices(rows)
+    images = row_images(rows)
     intervals = {
-        score: interval(indices, pair_values(rows, score), draws, seed) for score in ("jaccard", "jaccard_distractor")
+        score: interval(images, row_values(rows, score), draws, seed) for score in ("jaccard", "jaccard_distractor")
     }
     return {
         "dataset": catalog.name,
@@ -66,7 +66,7 @@ def build_results(
         "protocol": protocol,
         "void": void,
         "images": len(catalog),
-        "pairs": len(rows),
+        **_counted(rows),
         "complete": complete,
         **{name: rounded(value) for name, value in scores.items()},
         "intervals": {name: [rounded(end) for end in ends] for name, ends in intervals.items()},
@@ -78,6 +78,17 @@ def build_results(
         "input_size": input_size,
         "seconds": rounded(seconds),
     }
+
+
+def _counted(rows: Sequence[Row]) -> dict[str, int]:
+    groups = {row.group for row in rows if isinstance(row, GroupRow)}
+    return {"pairs": 0, "groups": len(groups), "masks": len(rows)} if groups else {"pairs": len(rows)}
+
+
+def tested_words(results: Mapping[str, Any]) -> str:
+    """How much was tested: ``3012 pairs of 208 images``, or ``7 groups of 208 images``."""
+    unit = "groups" if results.get("groups") else "pairs"
+    return f"{results[unit]} {unit} of {results['images']} images"
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
@@ -116,8 +127,8 @@ def format_table(results: Mapping[str, Any]) -> str:
     size = results.get("input_size")
     model = f"{results['model']} at {size} x {size}" if size else results["model"]
     text = [
-        f"{results['dataset']} {results['split']}: {results['pairs']} pairs of {results['images']} images"
-        + ("" if results["complete"] else " (incomplete: not all pairs of the published split)"),
+        f"{results['dataset']} {results['split']}: {tested_words(results)}"
+        + ("" if results["complete"] else " (incomplete: not all of the published split)"),
         f"protocol {results['protocol']}, void {results['void']}",
         f"model {model}, weights {results['checkpoint'] or 'untrained'}, {results['seconds']:.1f} s",
     ]

@@ -1,19 +1,13 @@
-"""The pairs of a test one by one: a row for each in ``pairs.csv``, and what can be read off them."""
+"""The rows of a test, one for each pair or for each image of a group, and what can be read off them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
-
-from coseg.errors import CosegError
-from coseg.files import write_text_atomically
 
 DIGITS = 6
 """Decimals of all numbers in the files."""
@@ -52,103 +46,125 @@ class PairRow(NamedTuple):
     share_b: float = math.nan
 
     @property
+    def images(self) -> tuple[int, ...]:
+        """The images of the row's masks."""
+        return self.i, self.j
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What names the row in any test of the same images."""
+        return self.id_a, self.id_b
+
+    @property
+    def jaccards(self) -> tuple[float, ...]:
+        """The IoU of each mask."""
+        return self.jaccard_a, self.jaccard_b
+
+    @property
+    def distractors(self) -> tuple[bool, ...]:
+        """Whether each mask's image holds an object that is not common."""
+        return self.distractor_a, self.distractor_b
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of the foreground in each mask."""
+        return self.share_a, self.share_b
+
+    @property
     def mean(self) -> float:
         """The mean IoU of the masks that have one; nan where neither has."""
-        scores = [score for score in (self.jaccard_a, self.jaccard_b) if not math.isnan(score)]
-        return sum(scores) / len(scores) if scores else math.nan
+        known = [value for value in self.jaccards if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
 
 
-def write_pairs(path: str | Path, rows: Iterable[PairRow]) -> None:
-    """Write ``pairs.csv``: a head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PairRow._fields)
-    for row in rows:
-        scores, shares = ([_cell(value) for value in pair] for pair in (row[5:7], row[9:11]))
-        distractors = int(row.distractor_a), int(row.distractor_b)
-        writer.writerow((*row[:4], " ".join(row.classes), *scores, *distractors, *shares))
-    write_text_atomically(path, text.getvalue())
+class GroupRow(NamedTuple):
+    """One image of a tested group, with what `PairRow` has of each of its two.
 
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
-
-
-def read_pairs(path: str | Path) -> list[PairRow]:
-    """Read what `write_pairs` wrote, or an earlier version of it.
-
-    Columns are found by their names: those of other names are left alone, and the shares may be missing.
-
-    Raises:
-        CosegError: there is no such file, or it is no ``pairs.csv``; the line is named.
+    Attributes:
+        i: index of the image in the catalog.
+        id: its id.
+        group: the class that the images of the group share.
+        jaccard: IoU of its mask, nan where the truth is empty.
+        distractor: whether the image also holds an object of another class.
+        share: foreground pixels of the truth over all that are scored, 0 to 1.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.")
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        try:
-            head = next(lines, [])
-            missing = [name for name in PairRow._fields if name not in (*head, *PairRow._field_defaults)]
-            if missing:
-                raise CosegError(f"{path} is not a table of pairs: its first line lacks {', '.join(missing)}.")
-            return [_parse(dict(zip(head, cells, strict=True))) for cells in lines]
-        except (ValueError, csv.Error) as error:
-            raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
+
+    i: int
+    id: str
+    group: str
+    jaccard: float
+    distractor: bool
+    share: float
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """See `PairRow.images`; likewise the others."""
+        return (self.i,)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.group, self.id
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.group,)
+
+    @property
+    def jaccards(self) -> tuple[float, ...]:
+        return (self.jaccard,)
+
+    @property
+    def distractors(self) -> tuple[bool, ...]:
+        return (self.distractor,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        return (self.share,)
+
+    @property
+    def mean(self) -> float:
+        return self.jaccard
 
 
-def _parse(cells: Mapping[str, str]) -> PairRow:
-    return PairRow(
-        int(cells["i"]),
-        int(cells["j"]),
-        cells["id_a"],
-        cells["id_b"],
-        tuple(cells["classes"].split()),
-        _number(cells["jaccard_a"]),
-        _number(cells["jaccard_b"]),
-        bool(int(cells["distractor_a"])),
-        bool(int(cells["distractor_b"])),
-        _number(cells.get("share_a", "")),
-        _number(cells.get("share_b", "")),
-    )
+Row = PairRow | GroupRow
 
 
-def _number(cell: str) -> float:
-    return float(cell) if cell else math.nan
+def row_images(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """The images of each row, int64: (N, 2) of pairs, (N, 1) of images in groups."""
+    return np.array([row.images for row in rows], np.int64).reshape(len(rows), -1 if rows else 1)
 
 
-def pair_indices(rows: Sequence[PairRow]) -> NDArray[np.int64]:
-    """The images of each row, int64 (N, 2)."""
-    return np.array([(row.i, row.j) for row in rows], np.int64).reshape(-1, 2)
-
-
-def pair_values(rows: Sequence[PairRow], score: str) -> NDArray[np.float64]:
-    """The values of the two masks of each row whose mean is `score`: float64 (N, 2), nan where a mask does not count.
+def row_values(rows: Sequence[Row], score: str) -> NDArray[np.float64]:
+    """The values of the masks of each row whose mean is `score`, nan where a mask does not count.
 
     Args:
-        rows: N rows.
+        rows: N rows of one kind.
         score: ``jaccard`` or ``jaccard_distractor``.
+
+    Returns:
+        float64, (N, 2) of pairs, (N, 1) of images in groups.
     """
-    values = np.array([(row.jaccard_a, row.jaccard_b) for row in rows], np.float64).reshape(-1, 2)
-    if score == "jaccard_distractor":
-        counts = np.array([(row.distractor_a, row.distractor_b) for row in rows], bool).reshape(-1, 2)
-        values[~counts] = np.nan
-    elif score != "jaccard":
+    if score not in ("jaccard", "jaccard_distractor"):
         raise ValueError(f"rows hold no {score}")
+    values = _column(rows, "jaccards")
+    if score == "jaccard_distractor":
+        values[_column(rows, "distractors") == 0] = np.nan
     return values
 
 
-def breakdowns(rows: Sequence[PairRow]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    return np.array([getattr(row, name) for row in rows], np.float64).reshape(len(rows), -1 if rows else 1)
+
+
+def breakdowns(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """``jaccard`` of parts of the masks, and how many there are: by the object's size, and with or without distractor.
 
     A small object covers less than 5 % of the image, a large one 20 % or more.
     """
-    scores = pair_values(rows, "jaccard").ravel()
-    shares = np.array([(row.share_a, row.share_b) for row in rows], np.float64).ravel()
-    distractor = np.array([(row.distractor_a, row.distractor_b) for row in rows], bool).ravel()
+    scores, shares, distractor = (_column(rows, name).ravel() for name in ("jaccards", "shares", "distractors"))
     small, large = SIZES
     sizes = {"small": shares < small, "medium": (shares >= small) & (shares < large), "large": shares >= large}
-    parts = {"by_size": sizes, "by_distractor": {"without": ~distractor, "with": distractor}}
+    parts = {"by_size": sizes, "by_distractor": {"without": distractor == 0, "with": distractor == 1}}
     has_truth = ~np.isnan(scores)
     return {
         name: {

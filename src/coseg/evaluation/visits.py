@@ -36,12 +36,15 @@ class PairGroup(NamedTuple):
         return (height_a, width_a), (height_b, width_b)
 
 
-class _Held(NamedTuple):
-    features: Any  # a batch of one
-    labels: Tensor  # (1, H, W)
+class Held(NamedTuple):
+    """What is held of an image: its features, a batch of one, and its label map, uint8 (1, H, W)."""
+
+    features: Any
+    labels: Tensor
 
     @property
     def bytes(self) -> int:
+        """The memory that they take."""
         return _bytes(self.features) + _bytes(self.labels)
 
 
@@ -83,7 +86,7 @@ class PairVisits:
             self._before.setdefault(j, []).append(i)
             for k in (i, j):
                 self._left[k] = self._left.get(k, 0) + 1
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._full = False
 
     def __iter__(self) -> Iterator[PairGroup]:
@@ -98,7 +101,7 @@ class PairVisits:
                 partners = [i for i in self._before.get(j, ()) if i in self._held]
                 if self._full and not partners:  # was taken in advance
                     continue
-                new = _Held(self.encode(item.image[None].to(self.device)), item.labels[None].to(self.device))
+                new = Held(self.encode(item.image[None].to(self.device)), item.labels[None].to(self.device))
                 largest = max(largest, new.bytes)
                 yield from self._groups(partners, j, new)
                 for k in (*partners, *[j] * len(partners)):
@@ -122,7 +125,7 @@ class PairVisits:
             if not self._full or any(i in self._held for i in self._before.get(j, ())):
                 yield j
 
-    def _groups(self, partners: Sequence[int], j: int, second: _Held) -> Iterator[PairGroup]:
+    def _groups(self, partners: Sequence[int], j: int, second: Held) -> Iterator[PairGroup]:
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i in partners:
             by_size.setdefault(tuple(self._held[i].labels.shape), []).append(i)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, decoded once from the mean of its correlations with all others.
 
         Where the correlation is linear in the kernel (every choice but ``fusion=max``), that mean is one correlation
@@ -88,17 +88,18 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
             CosegError: the group has fewer than two images.
         """
         require_group(features)
+        return self._group(features, sizes)
+
+    def _group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
         kernels = [self.correlation.kernels(each) for each in features]
         means = _means_of_others(kernels) if self.correlation.linear else None
-        result = []
         for i, (base, size) in enumerate(zip(features, sizes, strict=True)):
             if means is not None:
                 matched = self.correlation.correlate(base, means[i])
             else:
                 others = kernels[:i] + kernels[i + 1 :]
                 matched = torch.stack([self.correlation.correlate(base, other) for other in others]).mean(0)
-            result += self.decode((self.join(base, matched),), (size,))
-        return result
+            yield from self.decode((self.join(base, matched),), (size,))
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
         """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""

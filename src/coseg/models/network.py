@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -50,10 +50,12 @@ class CosegNetwork(nn.Module, ABC):
         `size_a` and `size_b` are the (height, width) of the images that were encoded.
         """
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> list[Tensor]:
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterable[Tensor]:
         """Logits (1, 2, *size) of each image of a group against all others: here the mean of its pairwise logits.
 
         `features` holds what `encode` returned for each image alone (a batch of one), `sizes` their (height, width).
+        The logits come in the order of the images, once; a network may make them as they are asked for, so that
+        those of a large group are never all held.
 
         Raises:
             CosegError: the group has fewer than two images.

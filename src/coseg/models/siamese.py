@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor
 
@@ -49,7 +49,7 @@ class SiameseNetwork(EncoderDecoderNetwork):
         logits_a, logits_b = self.decode((features_a, features_b), (size_a, size_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: list[Tensor], sizes: list[Size]) -> list[Tensor]:  # type: ignore[override]
+    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits of each image by itself: what its pairwise logits all are."""
         require_group(features)
-        return [self.decode((each,), (size,))[0] for each, size in zip(features, sizes, strict=True)]
+        return (self.decode((each,), (size,))[0] for each, size in zip(features, sizes, strict=True))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 class Stopped(Exception):
-    """A signal stopped training, which left a checkpoint to go on from, or a test, which left its finished pairs.
+    """A signal stopped training, which left a checkpoint to go on from, or a test, which left what it finished.
 
     Attributes:
-        path: the checkpoint, or the folder of the pairs.
+        path: the checkpoint, or the folder of what is finished.
         code: the exit code, 128 + the signal's number.
     """
 
@@ -36,6 +36,6 @@ class Stopped(Exception):
     def sentence(self) -> str:
         """What to tell the user."""
         if self.path.suffix != ".ckpt":
-            return f"Stopped; {self.path} holds the finished pairs. Go on with the same command."
+            return f"Stopped; {self.path} holds what is finished. Go on with the same command."
         resume = shlex.quote(f"resume={self.path.parent.parent}")
         return f"Stopped; {self.path} holds the state. Go on with: coseg-train {resume}"

@@ -1,9 +1,9 @@
-"""From the journal of a finished test to its results: the scores, the table of pairs and the panels."""
+"""From the journal of a finished test to its results: the scores, the table of rows and the panels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,62 +15,65 @@ from coseg.data.catalog import Catalog
 from coseg.evaluation.counts import mask_counts
 from coseg.evaluation.journal import Part
 from coseg.evaluation.metrics import PairScores
-from coseg.evaluation.panels import draw_panel
+from coseg.evaluation.panels import PanelRow, draw_panel, in_twos
 from coseg.evaluation.pictures import save_picture
 from coseg.evaluation.references import ReferenceScores
 from coseg.evaluation.results import build_results, write_results
-from coseg.evaluation.rows import PairRow, write_pairs
+from coseg.evaluation.rows import GroupRow, PairRow, Row
+from coseg.evaluation.rows_file import write_rows
 from coseg.models.network import CosegNetwork
-from coseg.training.predict import predicted_row
 
 
 class TestPlan(NamedTuple):
-    """What a test is told beside its pairs.
+    """What a test is told beside what it scores.
 
     Attributes:
-        folder: where ``results.json``, ``pairs.csv`` and panels are written.
+        folder: where ``results.json``, ``pairs.csv`` or ``masks.csv``, and panels are written.
         protocol: name of the protocol.
         void: ``background`` or ``ignored``.
         checkpoint: path of the checkpoint.
-        all_pairs: how many pairs the catalog has; a test of fewer is not complete.
-        panels: pairs in each picture; 0 draws none.
+        whole: whether it scores all that the catalog has; a test of less is not complete.
+        groups: whether it scores images in groups rather than pairs.
+        panels: rows in each picture; 0 draws none.
     """
 
     folder: Path
     protocol: str
     void: str
     checkpoint: str
-    all_pairs: int
+    whole: bool
+    groups: bool
     panels: int
 
 
-def write_outcome(
-    plan: TestPlan, catalog: Catalog, network: CosegNetwork, parts: Sequence[Part], device: torch.device
-) -> None:
-    """Write ``pairs.csv``, the panels and, last, ``results.json``.
+Predict = Callable[[Sequence[Row]], Sequence[PanelRow]]
 
-    Everything comes from the parts alone, their pairs in the order of the images: how often the test was interrupted
+
+def write_outcome(
+    plan: TestPlan, catalog: Catalog, network: CosegNetwork, parts: Sequence[Part], predict: Predict
+) -> None:
+    """Write the rows, the panels and, last, ``results.json``.
+
+    Everything comes from the parts alone, their rows in the order of their keys: how often the test was interrupted
     and how many processes ran it leaves no trace.
 
     Args:
         plan: what the test was told.
         catalog: the tested images.
-        network: draws the panels.
-        parts: of the journal, all pairs of the test.
-        device: for the panels.
+        network: that was tested.
+        parts: of the journal, all of the test.
+        predict: gives what the network predicts of some rows once more, for the panels.
     """
     table = np.concatenate([part.table for part in parts])
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
-    common = catalog.presence[table[:, 0]] & catalog.presence[table[:, 1]]
+    common = common_classes(catalog, table, plan.groups)
     scores = PairScores(len(catalog.class_names), plan.void, sync_on_compute=False)
-    scores.add_counts(*mask_counts(torch.from_numpy(table)), torch.from_numpy(common))
+    scores.add_counts(mask_counts(torch.from_numpy(table)), torch.from_numpy(common))
     references = ReferenceScores(plan.void, sync_on_compute=False)
     for part in parts:
         references.add_sums(part.references)
 
-    rows = pair_rows(catalog, table, common)
-    (plan.folder / "results.json").unlink(missing_ok=True)  # of an earlier test, with other pairs beside it
-    write_pairs(plan.folder / "pairs.csv", rows)
+    rows = table_rows(catalog, table, common, plan.groups)
     results = build_results(
         catalog,
         rows,
@@ -79,40 +82,52 @@ def write_outcome(
         references=references.compute(),
         protocol=plan.protocol,
         void=plan.void,
-        complete=catalog.complete and len(rows) == plan.all_pairs,
+        complete=catalog.complete and plan.whole,
         model=type(network).__name__,
         checkpoint=plan.checkpoint,
         input_size=network.input_size,
         seconds=sum(part.seconds for part in parts),
     )
-    if plan.panels:
-        _draw(plan, catalog, network.to(device).eval(), rows)
+    panels = _panels(rows, plan.panels, predict)
+    (plan.folder / "results.json").unlink(missing_ok=True)  # of an earlier test, with other rows beside it
+    write_rows(plan.folder, rows)
+    for name, panel in panels.items():
+        save_picture(plan.folder / f"{name}.png", panel)
     write_results(plan.folder / "results.json", results)  # last: it says that the test is whole
 
 
-def pair_rows(catalog: Catalog, table: NDArray[np.int64], common: NDArray[np.bool_]) -> list[PairRow]:
-    """The rows of ``pairs.csv`` for a table of counts, int64 (P, 14), and the common classes, bool (P, K)."""
-    a, b = mask_counts(torch.from_numpy(table))
-    share_a, share_b = (each.truth.double() / each.counted.clamp(min=1) for each in (a, b))
-    columns = (*torch.from_numpy(table[:, :2]).T, a.iou, b.iou, a.distractor, b.distractor, share_a, share_b)
-    rows = []
-    for (i, j, *values), classes in zip(
-        zip(*(column.tolist() for column in columns), strict=True), common, strict=True
-    ):
-        names = tuple(name for name, shared in zip(catalog.class_names, classes, strict=True) if shared)
-        rows.append(PairRow(i, j, catalog.ids[i], catalog.ids[j], names, *values))
+def common_classes(catalog: Catalog, table: NDArray[np.int64], groups: bool) -> NDArray[np.bool_]:
+    """The classes that are foreground in each row of a table of counts, bool (N, K)."""
+    if groups:
+        return np.eye(len(catalog.class_names), dtype=bool)[table[:, 0]]
+    return catalog.presence[table[:, 0]] & catalog.presence[table[:, 1]]
+
+
+def table_rows(catalog: Catalog, table: NDArray[np.int64], common: NDArray[np.bool_], groups: bool) -> list[Row]:
+    """The rows for a table of counts and their common classes, bool (N, K)."""
+    counts = mask_counts(torch.from_numpy(table))
+    measures = [
+        (each.iou, each.distractor, each.truth.double() / each.counted.clamp(min=1)) for each in counts
+    ]  # of each mask
+    columns = [column.tolist() for of_masks in zip(*measures, strict=True) for column in of_masks]
+    rows: list[Row] = []
+    for (first, second), classes, *values in zip(table[:, :2].tolist(), common, *columns, strict=True):
+        if groups:
+            rows.append(GroupRow(second, catalog.ids[second], catalog.class_names[first], *values))
+        else:
+            names = tuple(name for name, shared in zip(catalog.class_names, classes, strict=True) if shared)
+            rows.append(PairRow(first, second, catalog.ids[first], catalog.ids[second], names, *values))
     return rows
 
 
-def _draw(plan: TestPlan, catalog: Catalog, network: CosegNetwork, rows: Sequence[PairRow]) -> None:
-    """Panels of the best, the middle and the worst pairs, by the mean of their two scores."""
+def _panels(rows: Sequence[Row], count: int, predict: Predict) -> dict[str, NDArray[np.uint8]]:
+    """Panels of the best, the middle and the worst rows, by the mean of their scores."""
     ranked = sorted((row for row in rows if not math.isnan(row.mean)), key=lambda row: -row.mean)
-    size = min(plan.panels, len(ranked))
+    size = min(count, len(ranked))
+    if not size:
+        return {}
     middle = (len(ranked) - size) // 2
-    for name, chosen in (
-        ("best", ranked[:size]),
-        ("middle", ranked[middle : middle + size]),
-        ("worst", ranked[len(ranked) - size :]),
-    ):
-        panel = draw_panel([predicted_row(network, catalog, row.i, row.j, plan.void) for row in chosen])
-        save_picture(plan.folder / f"{name}.png", panel)
+    chosen = ranked[:size], ranked[middle : middle + size], ranked[len(ranked) - size :]
+    drawn = predict([row for some in chosen for row in some])
+    parts = (drawn[k * size : (k + 1) * size] for k in range(3))
+    return {name: draw_panel(in_twos(part)) for name, part in zip(("best", "middle", "worst"), parts, strict=True)}

@@ -1,20 +1,22 @@
-"""Predictions of single pairs, for pictures."""
+"""Predictions of single pairs and of images in their groups, for pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import Draw, PairDataset, collate
+from coseg.data.dataset import Draw, ImageDataset, ImageItem, PairDataset, collate, target_table
 from coseg.errors import CosegError
-from coseg.evaluation.panels import PanelRow, panel_row
-from coseg.evaluation.rows import PairRow
+from coseg.evaluation.group_visits import GroupVisits
+from coseg.evaluation.panels import PanelRow, panel_row, panel_side
+from coseg.evaluation.rows import GroupRow, PairRow, Row
 from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule
@@ -23,17 +25,59 @@ CONFIG = "config.yaml"
 """The configuration of a test, beside its results."""
 
 
-def predicted_row(network: CosegNetwork, catalog: Catalog, i: int, j: int, void: str = "background") -> PanelRow:
-    """Images ``i`` and ``j`` of a catalog with what `network`, on its device, predicts of them."""
-    batch = collate([PairDataset(catalog)[Draw(i, j, 0)]])
-    device = next(network.parameters()).device
+def predict_rows(
+    rows: Sequence[Row], network: CosegNetwork, catalog: Catalog, void: str, gigabytes: float
+) -> list[PanelRow]:
+    """What `network`, on its device, predicts of tested rows; a group is co-segmented as a whole again.
+
+    Args:
+        rows: of a test.
+        network: in evaluation mode.
+        catalog: the images of the rows.
+        void: how the IoU in the captions treats void pixels.
+        gigabytes: bound on the features that are held.
+    """
+    pairs = [row for row in rows if isinstance(row, PairRow)]
+    images = [row for row in rows if isinstance(row, GroupRow)]
     with torch.no_grad():
-        logits = network(batch["image_a"].to(device), batch["image_b"].to(device))
+        found = {row.key: _pair(network, catalog, row, void) for row in pairs}
+        found |= _in_groups(network, catalog, images, void, gigabytes)
+    return [found[row.key] for row in rows]
+
+
+def _pair(network: CosegNetwork, catalog: Catalog, row: PairRow, void: str) -> PanelRow:
+    batch = collate([PairDataset(catalog)[Draw(row.i, row.j, 0)]])
+    device = next(network.parameters()).device
+    logits = network(batch["image_a"].to(device), batch["image_b"].to(device))
     return panel_row(batch, logits, catalog, void=void)
 
 
-def predicted_rows(folder: Path, rows: Sequence[PairRow]) -> list[PanelRow]:
-    """Pairs of a test once more, from the results in `folder`: its configuration and the checkpoint that it names.
+def _in_groups(
+    network: CosegNetwork, catalog: Catalog, rows: Sequence[GroupRow], void: str, gigabytes: float
+) -> dict[tuple[str, ...], PanelRow]:
+    names = sorted({row.group for row in rows})
+    classes = [catalog.class_names.index(name) for name in names]
+    groups = [np.flatnonzero(catalog.presence[:, k]).tolist() for k in classes]
+    images = ImageDataset(catalog)
+
+    def read(indices: Iterable[int]) -> Iterable[ImageItem]:
+        return (images[i] for i in indices)
+
+    wanted = {(row.group, row.i) for row in rows}
+    found: dict[tuple[str, ...], PanelRow] = {}
+    visits = GroupVisits(groups, read, network.encode, gigabytes, next(network.parameters()).device)
+    for name, k, group in zip(names, classes, visits, strict=True):
+        table = target_table(np.arange(len(catalog.class_names)) == k)
+        for i, logits in zip(group.images, network.cosegment_group(group.features, group.sizes), strict=True):
+            if (name, i) in wanted:
+                words = (catalog.ids[i], name)
+                side = panel_side(catalog.image(i), table[catalog.labels(i)], logits[0], words, void)
+                found[name, catalog.ids[i]] = (side,)
+    return found
+
+
+def predicted_rows(folder: Path, rows: Sequence[Row]) -> list[PanelRow]:
+    """Rows of a test once more, from the results in `folder`: its configuration and the checkpoint that it names.
 
     Raises:
         CosegError: the configuration or the checkpoint is gone, or the data changed.
@@ -48,15 +92,13 @@ def predicted_rows(folder: Path, rows: Sequence[PairRow]) -> list[PanelRow]:
     datamodule = make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
     catalog = datamodule.catalog("test")
     for row in rows:
-        if (row.i >= len(catalog) or row.j >= len(catalog)) or (row.id_a, row.id_b) != (
-            catalog.ids[row.i],
-            catalog.ids[row.j],
-        ):
+        ids = row.key[-len(row.images) :]
+        if any(i >= len(catalog) or catalog.ids[i] != name for i, name in zip(row.images, ids, strict=True)):
             raise CosegError(
-                f"{folder} is of other images than {catalog.name}/{catalog.split} has now (there is no pair "
-                f"{row.id_a}, {row.id_b} at {row.i}, {row.j}): run coseg-test again."
+                f"{folder} is of other images than {catalog.name}/{catalog.split} has now (there is no "
+                f"{', '.join(ids)} at {', '.join(map(str, row.images))}): run coseg-test again."
             )
-    return [predicted_row(network, catalog, row.i, row.j, config.protocol.void) for row in rows]
+    return predict_rows(rows, network, catalog, config.protocol.void, config.get("feature_gb", 2))
 
 
 def _config(path: Path) -> DictConfig:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -14,9 +16,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import coseg
 from coseg.data.catalog import Catalog
+from coseg.data.datamodule import PairDataModule
 from coseg.data.orders import AllPairs
-from coseg.errors import CosegError
-from coseg.evaluation.journal import Journal, pairs_of, told_what_stays
+from coseg.errors import CosegError, unknown_choice
+from coseg.evaluation.journal import Journal, Key, keys_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.files import write_text_atomically
@@ -24,12 +27,17 @@ from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
-from coseg.training.predict import CONFIG
+from coseg.training.predict import CONFIG, predict_rows
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
-from coseg.training.testing import PairTest
+from coseg.training.testing import NetworkTest
+from coseg.training.testing_groups import GroupTest, group_masks
+from coseg.training.testing_pairs import PairTest
 
 log = logging.getLogger(__name__)
+
+_TESTS: dict[str, type[NetworkTest]] = {"pair": PairTest, "group": GroupTest}
+"""By ``protocol.unit``."""
 
 
 def score(config: DictConfig) -> list[Path]:
@@ -39,12 +47,14 @@ def score(config: DictConfig) -> list[Path]:
         The folders of results, ``<run>/test/<dataset>-<split>-<protocol>``, one for each split.
 
     Raises:
-        CosegError: the checkpoint, the data or the configuration can't be used, or finished pairs were taken away.
+        CosegError: the checkpoint, the data or the configuration can't be used, or what was finished was taken away.
     """
     chosen = config.ckpt is None
     checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else Path(config.ckpt)
     log.info(f"checkpoint: {checkpoint}{' (the newest best one)' if chosen else ''}")
     check_void(config.protocol.void)
+    if config.protocol.unit not in _TESTS:
+        raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
     size = checked_input_size(config.input_size, "input_size")
     L.seed_everything(config.seed, workers=True, verbose=False)
     task = load_task(checkpoint)
@@ -67,67 +77,81 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule = make_datamodule(config, splits=splits)
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
-    order = datamodule.order("test")
-    pairs = len(order)
-    whole = len(AllPairs(catalog.presence, split))
-    name = f"{catalog.name}-{split}-{config.protocol.name}"
-    if config.protocol.void != "background":
-        name += f"-void_{config.protocol.void}"
-    if config.input_size is not None:
-        name += f"-size_{config.input_size}"
-    if pairs < whole:  # a quick look must not take the place of a whole test
-        name += f"-sample_{pairs}"
-    folder = _run_of(checkpoint) / "test" / name
+    make = _TESTS[config.protocol.unit]
+    keys, whole = _keys(config, datamodule)
+    folder = _run_of(checkpoint) / "test" / _name(config, catalog, len(keys), whole)
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
         void=config.protocol.void,
         checkpoint=str(checkpoint),
-        all_pairs=whole,
+        whole=len(keys) == whole,
+        groups=make is GroupTest,
         panels=config.panels,
     )
     bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
     trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
-    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, pairs))
-    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {pairs} pairs")
+    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, len(keys)))
+    log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {len(keys)} {make.unit}s")
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
-    done = set(pairs_of(journal.read()))
+    done = set(keys_of(journal.read()))
     if done:
-        log.info(f"an interrupted test left {len(done)} finished pairs: going on after them")
-    if len(done) < pairs:
-        remaining = [pair for pair in (order.pair(0, k) for k in range(pairs)) if pair not in done]
-        test = PairTest(
-            network,
-            datamodule,
-            remaining,
-            journal,
-            config.protocol.void,
-            config.feature_gb,
-            config.pairs_at_once,
-            bar,
-        )
+        log.info(f"an interrupted test left {len(done)} finished {make.unit}s: going on after them")
+    if len(done) < len(keys):
+        remaining = [key for key in keys if key not in done]
+        limits = config.feature_gb, config.pairs_at_once
+        test = make(network, datamodule, remaining, journal, config.protocol.void, *limits, bar)
         with pass_signals_on(trainer):
             trainer.test(test, verbose=False)
     if trainer.is_global_zero:  # the others wrote their parts before they came here
         parts = journal.read()
-        lacking = pairs - len(pairs_of(parts))
+        lacking = len(keys) - len(keys_of(parts))
         if lacking:  # taken away from under this test, or written twice
             raise CosegError(
-                f"{journal.folder} lacks {lacking} of {pairs} pairs: was the same test run twice at once? Run the same "
-                "command again, by itself; it goes on with the pairs that are there."
+                f"{journal.folder} lacks {lacking} of {len(keys)} {make.unit}s: was the same test run twice at once? "
+                "Run the same command again, by itself; it goes on with what is there."
             )
+        network = network.to(trainer.strategy.root_device).eval()
+        settings = {"network": network, "catalog": catalog, "void": plan.void, "gigabytes": config.feature_gb}
         with told_what_stays(journal.folder), trainer.precision_plugin.forward_context():
             tested = OmegaConf.merge(config, {"ckpt": str(checkpoint.resolve()), "split": split})
             write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(tested, resolve=True))
-            write_outcome(plan, catalog, network, parts, trainer.strategy.root_device)
+            write_outcome(plan, catalog, network, parts, partial(predict_rows, **settings))
         journal.remove()
         log.info(format_table(read_results(folder / "results.json")))
         log.info(f"results: {folder}")
     return folder
 
 
-def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, pairs: int) -> str:
+def _keys(config: DictConfig, datamodule: PairDataModule) -> tuple[Sequence[Key], int]:
+    """What is scored, and how much there is to score in all."""
+    presence = datamodule.catalog("test").presence
+    if config.protocol.unit == "group":
+        if config.data.test_pairs is not None:
+            raise CosegError(
+                f"data.test_pairs={config.data.test_pairs} asks for a sample of pairs, but "
+                f"protocol={config.protocol.name} tests whole groups: leave it out."
+            )
+        masks = group_masks(presence)
+        return masks, len(masks)
+    order = datamodule.order("test")
+    return [order.pair(0, k) for k in range(len(order))], len(AllPairs(presence, config.dataset.name))
+
+
+def _name(config: DictConfig, catalog: Catalog, count: int, whole: int) -> str:
+    """The folder of the results: whatever makes the scores others than the default ones is in it."""
+    name = f"{catalog.name}-{catalog.split}-{config.protocol.name}"
+    if config.protocol.void != "background":
+        name += f"-void_{config.protocol.void}"
+    if config.input_size is not None:
+        name += f"-size_{config.input_size}"
+    if count < whole:  # a quick look must not take the place of a whole test
+        name += f"-sample_{count}"
+    return name
+
+
+def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, count: int) -> str:
     """A word that changes with everything that the scores depend on."""
     with checkpoint.open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
@@ -141,7 +165,7 @@ def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, ca
         catalog.split,
         images.hexdigest(),
         OmegaConf.to_container(config.dataset.reader, resolve=True),  # the same images at another size, say
-        pairs,
+        count,
         OmegaConf.to_container(config.protocol, resolve=True),
         str(config.trainer.precision),
     )

@@ -1,15 +1,15 @@
-"""Score a network on the pairs of one split: what `coseg-test` does for each."""
+"""Score a network on what a protocol asks for, in one step of Lightning's: what all tests of `coseg-test` share."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import numpy as np
@@ -21,32 +21,31 @@ from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import pair_targets
 from coseg.errors import CosegError
 from coseg.evaluation.counts import counts_table
-from coseg.evaluation.journal import Journal, Part
+from coseg.evaluation.journal import Journal, Key, Part
 from coseg.evaluation.references import ReferenceScores, mask_references
-from coseg.evaluation.scores import mask_score, predicted_mask
-from coseg.evaluation.visits import PairGroup, PairVisits
+from coseg.evaluation.scores import MaskScore, mask_score, predicted_mask
 from coseg.models.network import CosegNetwork
 from coseg.training.errors import Stopped
-from coseg.training.progress import PairProgress
+from coseg.training.progress import ScoreProgress
 from coseg.training.stop import SIGNALS
 
 WRITE_SECONDS = 5.0
-"""Finished pairs are on disk after this long, or after the pairs or the image that are being worked on then."""
+"""What is finished is on disk after this long, or after the pairs or the image that are being worked on then."""
 
 
-class PairTest(L.LightningModule):
+class NetworkTest(L.LightningModule, ABC):
     """Scores a network, with the references computed on the same masks, and leaves the counts in a journal.
 
-    It is its own loop over images and pairs, in one step of Lightning's, which gives it device, precision and
-    processes. Each process takes a stretch of the pairs and writes parts of its own.
+    It is its own loop, in one step of Lightning's, which gives it device, precision and processes. Each process takes
+    a part of the work and writes parts of its own.
 
     Args:
         network: what is tested.
         datamodule: reads the images of its test split.
-        pairs: those to score, ``(i, j)`` with ``i < j``.
-        journal: where finished pairs are written.
+        keys: what to score, as `coseg.evaluation.counts` has it.
+        journal: where is written what is finished.
         void: ``background`` or ``ignored``.
-        feature_gb: bound on the features and label maps that a process holds, see `PairVisits`.
+        feature_gb: bound on the features and label maps that a process holds.
         at_once: pairs whose images have the same sizes are matched and decoded together, at most so many.
         bar: show a bar rather than lines.
 
@@ -54,11 +53,14 @@ class PairTest(L.LightningModule):
         CosegError: `at_once` or `feature_gb` is out of its range.
     """
 
+    unit: ClassVar[str]
+    """What is scored, in a word: ``pair`` or ``mask``."""
+
     def __init__(
         self,
         network: CosegNetwork,
         datamodule: PairDataModule,
-        pairs: Iterable[tuple[int, int]],
+        keys: Iterable[Key],
         journal: Journal,
         void: str,
         feature_gb: float = 2.0,
@@ -72,7 +74,7 @@ class PairTest(L.LightningModule):
             raise CosegError(f"feature_gb is '{feature_gb}', but must be a number of gigabytes, 0 or more.")
         self.network = network
         self.datamodule = datamodule
-        self.pairs = sorted(pairs)
+        self.keys = sorted(keys)
         self.journal = journal
         self.void = void
         self.feature_gb = feature_gb
@@ -85,6 +87,14 @@ class PairTest(L.LightningModule):
         self._known: dict[tuple[int, bytes], Tensor] = {}
         self.written = 0.0
         self.received: int | None = None
+
+    @abstractmethod
+    def share(self, rank: int, world: int) -> Sequence[Key]:
+        """Which of the keys the process `rank` of `world` scores."""
+
+    @abstractmethod
+    def score_all(self, keys: Sequence[Key], progress: ScoreProgress) -> None:
+        """Score these, with `pause` and `progress.add` in between."""
 
     def test_dataloader(self) -> Iterable[int]:
         """One step: what is read for it depends on what fits into memory."""
@@ -99,44 +109,40 @@ class PairTest(L.LightningModule):
         with suppress(ValueError):  # only the main thread may: elsewhere signals keep their meaning
             for number in SIGNALS:
                 signal.signal(number, self._receive)  # Lightning gives them back when the test ends, however it ends
-        # No process may write before all have read what an earlier run left: each leaves out the same pairs.
+        # No process may write before all have read what an earlier run left: each leaves out the same keys.
         self.trainer.strategy.barrier()
 
     def test_step(self, batch: int, batch_idx: int) -> None:
-        """Score the pairs of this process."""
-        pairs = self._share()
-        read = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
-        with closing(PairProgress(len(pairs), self.bar, quiet=not self.trainer.is_global_zero)) as progress:
-            for group in PairVisits(pairs, read, self._encode, self.feature_gb, self.at_once, self.device):
-                self.score(group)
-                progress.add(len(group.pairs))
-                self._pause()
+        """Score what is this process's."""
+        keys = self.share(self.trainer.global_rank, self.trainer.world_size)
+        quiet = not self.trainer.is_global_zero
+        with closing(ScoreProgress(len(keys), self.unit, self.bar, quiet)) as progress:
+            self.score_all(keys, progress)
 
-    def _share(self) -> Sequence[tuple[int, int]]:
-        """A stretch of the pairs rather than every so-manieth: its first images are in no other process's."""
-        rank, world, count = self.trainer.global_rank, self.trainer.world_size, len(self.pairs)
-        return self.pairs[rank * count // world : (rank + 1) * count // world]
-
-    def _encode(self, image: Tensor) -> Any:
-        self._pause()
+    def encode(self, image: Tensor) -> Any:
+        """The features of one image; what is finished is written first, if it is time."""
+        self.pause()
         return self.network.encode(image)
 
-    def score(self, group: PairGroup) -> None:
-        """Count the pixels of both masks of each pair of a group."""
-        logits = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
-        pairs = np.array(group.pairs)
-        common = self.presence[pairs[:, 0]] & self.presence[pairs[:, 1]]
-        targets = [pair_targets(labels, common) for labels in (group.labels_a, group.labels_b)]
-        a, b = (
-            mask_score(predicted_mask(each), target, self.void) for each, target in zip(logits, targets, strict=True)
-        )
-        self.tables.append(counts_table(torch.from_numpy(pairs), a, b))
-        for images, target in zip(pairs.T, targets, strict=True):
-            self.rows += [self._reference(*each) for each in zip(images.tolist(), common, target, strict=True)]
+    def count(self, keys: NDArray[np.int64], common: NDArray[np.bool_], sides: Sequence[tuple[Any, ...]]) -> None:
+        """Count the pixels of the masks of B rows.
+
+        Args:
+            keys: int64 (B, 2).
+            common: bool (B, K), the classes that are foreground.
+            sides: for each mask of a row the images, B indices, their logits (B, 2, H, W), and their label maps
+                (B, H, W).
+        """
+        scores: list[MaskScore] = []
+        for images, logits, labels in sides:
+            target = pair_targets(labels, common)
+            scores.append(mask_score(predicted_mask(logits), target, self.void))
+            self.rows += [self._reference(*each) for each in zip(images, common, target, strict=True)]
+        self.tables.append(counts_table(torch.from_numpy(keys), *scores))
 
     def _reference(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
-        """The row of `mask_references` (1, 69), counted once for all pairs in which an image has the same truth."""
-        key = (image, common.tobytes())
+        """The row of `mask_references` (1, 69), counted once for all rows in which an image has the same truth."""
+        key = (int(image), common.tobytes())
         if key not in self._known:
             self._known[key] = mask_references(target[None], self.void)
         return self._known[key]
@@ -146,7 +152,7 @@ class PairTest(L.LightningModule):
         self._write()
         self.trainer.strategy.barrier()
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Between two pieces of work: write what is finished, if it is time; stop, if a signal came."""
         if self.received is not None or time.monotonic() - self.written >= WRITE_SECONDS:
             self._write()
@@ -171,4 +177,4 @@ class PairTest(L.LightningModule):
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
-        os.write(2, b"\nstopping after these pairs; finished pairs are kept\n")  # log handlers may hold a lock here
+        os.write(2, b"\nstopping after these masks; what is finished is kept\n")  # log handlers may hold a lock here

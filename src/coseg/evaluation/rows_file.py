@@ -1,0 +1,93 @@
+"""The rows of a test on disk: ``pairs.csv`` or ``masks.csv``, beside ``results.json``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coseg.errors import CosegError
+from coseg.evaluation.rows import DIGITS, GroupRow, PairRow, Row
+from coseg.files import write_text_atomically
+
+FILES: dict[str, type[PairRow] | type[GroupRow]] = {"pairs.csv": PairRow, "masks.csv": GroupRow}
+"""Where the rows of each kind are, beside ``results.json``."""
+
+
+def write_rows(folder: Path, rows: Sequence[Row]) -> None:
+    """Write ``pairs.csv`` or ``masks.csv`` (rows of one kind, at least one), and take the other kind's away.
+
+    A head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0.
+    """
+    kind = type(rows[0])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(kind._fields)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    for name, of in FILES.items():
+        if of is kind:
+            write_text_atomically(folder / name, text.getvalue())
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def rows_file(folder: Path) -> Path:
+    """The file of rows in a folder of results; where there is none, the place of ``pairs.csv``."""
+    paths = [folder / name for name in FILES]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def read_rows(folder: str | Path) -> list[Row]:
+    """Read what `write_rows` wrote to `folder`, or what an earlier version did.
+
+    Columns are found by their names: those of other names are left alone, and the shares may be missing.
+
+    Raises:
+        CosegError: there is no such file, or it is no table of rows; the line is named.
+    """
+    path = rows_file(Path(folder))
+    kind = FILES[path.name]
+    if not path.is_file():
+        raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.")
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file)
+        try:
+            head = next(lines, [])
+            missing = [name for name in kind._fields if name not in (*head, *kind._field_defaults)]
+            if missing:
+                what = "pairs" if kind is PairRow else "masks"
+                raise CosegError(f"{path} is not a table of {what}: its first line lacks {', '.join(missing)}.")
+            return [_parse(kind, dict(zip(head, cells, strict=True))) for cells in lines]
+        except (ValueError, csv.Error) as error:
+            raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
+
+
+_PARSERS: dict[str, Any] = {
+    "int": int,
+    "str": str,
+    "tuple[str, ...]": lambda cell: tuple(cell.split()),
+    "float": lambda cell: float(cell) if cell else math.nan,
+    "bool": lambda cell: bool(int(cell)),
+}
+"""From a cell to the value of a field, by the field's annotation."""
+
+
+def _parse(kind: type[PairRow] | type[GroupRow], cells: Mapping[str, str]) -> Row:
+    annotations = kind.__annotations__
+    values = {name: _PARSERS[_name(annotations[name])](cells[name]) for name in kind._fields if name in cells}
+    return kind(**values)
+
+
+def _name(annotation: Any) -> str:
+    return str(getattr(annotation, "__forward_arg__", annotation))
