@@ -12,7 +12,7 @@ from torch import Tensor
 from coseg.data.dataset import ImageItem
 from coseg.evaluation.visits import PairVisits
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
 
 SIDE = 10
 BYTES = 3 * SIDE * SIDE * 2 * 4 + SIDE * SIDE  # two float32 copies of the image, and the label map

@@ -65,6 +65,15 @@ def test_concatenation_is_a_convolution_of_all_sizes(maps: tuple[Tensor, Tensor]
     torch.testing.assert_close(layer(*maps), wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("fusion", ["mean", "max", "concatenate"])
+def test_ordinary_correlation_is_the_sum_over_channels(maps: tuple[Tensor, Tensor], fusion: str) -> None:
+    layer = DepthwiseCorrelation((1, 3), fusion=fusion, channels=3, kind="ordinary")
+    summed = torch.stack(naive_scales(*maps, (1, 3), "area")).sum(2, keepdim=True)
+    wanted = summed.amax(0) if fusion == "max" else summed.mean(0)
+    torch.testing.assert_close(layer(*maps), wanted, atol=1e-5, rtol=1e-5)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == (3 if fusion == "concatenate" else 0)
+
+
 def test_kernel_is_centred_and_not_flipped() -> None:
     base = torch.zeros(1, 1, 5, 5)
     base[0, 0, 2, 2] = 1
@@ -124,6 +133,11 @@ def test_linear_in_the_kernels_where_it_says_so() -> None:
         equal = torch.allclose(mean, (layer.correlate(base, k) + layer.correlate(base, m)) / 2, atol=1e-6)
         assert equal == layer.linear == (fusion != "max")
     assert DepthwiseCorrelation([3], fusion="max").linear
+    layer = DepthwiseCorrelation((1, 3), kind="ordinary")
+    k, m = layer.kernels(first), layer.kernels(second)
+    mean = layer.correlate(base, [(x + y) / 2 for x, y in zip(k, m, strict=True)])
+    torch.testing.assert_close(mean, (layer.correlate(base, k) + layer.correlate(base, m)) / 2)
+    assert layer.linear
 
 
 def test_concatenation_needs_the_number_of_channels() -> None:

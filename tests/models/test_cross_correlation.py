@@ -7,7 +7,7 @@ import torch
 
 from coseg.errors import CosegError
 from coseg.models.cross_correlation import USES, CrossCorrelationNetwork
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
 from coseg.models.siamese import SiameseNetwork
 
 
@@ -30,6 +30,21 @@ def test_a_group_is_decoded_from_the_mean_of_the_pairwise_correlations(
         for i, base in enumerate(features):
             pairs = [net.correlation(base, other) for j, other in enumerate(features) if j != i]
             joined = net.join(base, torch.stack(pairs).mean(0))
+            torch.testing.assert_close(found[i], net.decode([joined], [sizes[i]])[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_group_of_an_ordinary_correlation(use: str) -> None:
+    net = network(correlation="ordinary", use=use, rescale=True)
+    sizes = [(33, 47), (40, 40), (17, 5)]
+    with torch.no_grad():
+        features = [net.encode(torch.rand(1, 3, *size)) for size in sizes]
+        found = net.cosegment_group(features, sizes)
+        for i, base in enumerate(features):
+            pairs = [net.correlation(base, other) for j, other in enumerate(features) if j != i]
+            assert pairs[0].shape == (1, 1, *base.shape[-2:])
+            joined = net.join(base, torch.stack(pairs).mean(0))
+            assert joined.shape[1] == net.decoder.in_channels == {"concatenate": 65, "correlation": 1}.get(use, 64)
             torch.testing.assert_close(found[i], net.decode([joined], [sizes[i]])[0], atol=1e-5, rtol=1e-5)
 
 
@@ -65,6 +80,8 @@ def test_rescaled_correlation_has_the_norm_of_its_base() -> None:
         joined / joined.flatten(1).norm(dim=1)[:, None, None, None],
         match / match.flatten(1).norm(dim=1)[:, None, None, None],
     )
+    one = network(use="correlation", correlation="ordinary", rescale=True).join(base, match[:, :1])
+    torch.testing.assert_close(one.square().mean((1, 2, 3)), base.square().mean((1, 2, 3)))  # for each of its values
     nothing = torch.zeros(1, 64, 3, 4, requires_grad=True)
     network(use="add", rescale=True).join(base[:1], nothing).sum().backward()
     assert nothing.grad is not None and nothing.grad.isfinite().all()
@@ -110,6 +127,7 @@ def test_lists_of_a_configuration_are_accepted() -> None:
         ({"use": "concat"}, r"model\.use is 'concat'.*Did you mean 'concatenate'"),
         ({"pooling": "avg"}, r"model\.pooling is 'avg'"),
         ({"normalization": "L2"}, r"model\.normalization is 'L2'"),
+        ({"correlation": "depth-wise"}, r"model\.correlation is 'depth-wise'.*Did you mean 'depthwise'"),
         ({"fusion": "sum"}, r"model\.fusion is 'sum'"),
         ({"kernel_sizes": [3, 4]}, r"model\.kernel_sizes is \[3, 4\].*odd"),
         ({"kernel_sizes": []}, r"model\.kernel_sizes is \[\]"),

@@ -13,7 +13,7 @@ def widths(decoder: Decoder) -> list[int]:
     return [layer.out_channels for layer in decoder.blocks if isinstance(layer, torch.nn.Conv2d)]
 
 
-@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("stride", [2, 8, 12, 14, 16, 32])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_logits_are_stride_times_larger(stride: int, batch_norm: bool) -> None:
     decoder = Decoder(24, stride, batch_norm=batch_norm)
@@ -25,6 +25,7 @@ def test_widths_halve_from_the_encoder_s_and_end_at_sixteen() -> None:
     assert widths(Decoder(1024, 16, features=512)) == [256, 128, 64, 32]
     assert widths(Decoder(512, 16)) == [256, 128, 64, 32]
     assert widths(Decoder(128, 16)) == [64, 32, 16, 16]
+    assert widths(Decoder(4096, 14, features=2048)) == [256, 128, 64, 32]
     assert widths(Decoder(8, 8, channels=[12, 5, 7])) == [12, 5, 7]
 
 

@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
 
 
 @pytest.fixture(scope="module")

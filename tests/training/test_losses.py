@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
 from coseg.models.network import CosegNetwork, Size
 from coseg.models.siamese import SiameseNetwork
 from coseg.training.losses import SemanticLoss, pair_loss

@@ -94,6 +94,12 @@ def test_workers_do_not_change_the_numbers(tiny: Tiny, whole: Callable[..., Path
         pytest.param(
             ["callbacks=resizing", "callbacks.resizing.sizes=[16,32]", "model.input_size=48"], 6, 6, id="growing sizes"
         ),
+        pytest.param(
+            ["optimizer.encoder_lr_scale=0.1", "optimizer.layer_decay=0.8", "callbacks=learning_rates"],
+            6,
+            6,
+            id="rates by layer",
+        ),
         pytest.param(["trainer.accumulate_grad_batches=2"], 5, 3, id="accumulation"),
         pytest.param(["callbacks=ema", "trainer.accumulate_grad_batches=2"], 4, 2, id="average, accumulation, end"),
     ],

@@ -19,7 +19,7 @@ from coseg.training.task import CosegTask
 
 NETWORK = {
     "_target_": "coseg.models.siamese.SiameseNetwork",
-    "encoder": {"_target_": "coseg.models.encoder.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
+    "encoder": {"_target_": "coseg.models.encoders.vgg16.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
 }
 
 
@@ -158,7 +158,7 @@ def test_logits_survive_a_checkpoint(tiny: Callable[..., DictConfig], tmp_path: 
 def test_opening_a_checkpoint_fetches_no_weights(
     tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coseg.models.encoder import VGG16Encoder
+    from coseg.models.encoders.vgg16 import VGG16Encoder
 
     state = {
         f"features.{key}": value for key, value in VGG16Encoder(width=0.125, stride=8).features.state_dict().items()

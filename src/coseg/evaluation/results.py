@@ -10,9 +10,11 @@ from typing import Any, SupportsFloat
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import interval
-from coseg.evaluation.decision import DECISION_SCORES
 from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded, row_images, row_values
 from coseg.files import write_text_atomically
+
+DECISION_SCORES = ("decision_accuracy", "decision_auc", "foreground_auc", "false_foreground")
+"""The scores of a decision on pairs; see `coseg.evaluation.decision.DecisionScores`."""
 
 REFERENCE_NAMES = {
     "all_foreground": "all foreground",

@@ -13,6 +13,7 @@ from coseg.models.pooling import POOLINGS, pool
 
 NORMALIZATIONS = ("area", "l2", "none")
 FUSIONS = ("mean", "max", "concatenate")
+KINDS = ("depthwise", "ordinary")
 
 
 class DepthwiseCorrelation(nn.Module):
@@ -33,6 +34,8 @@ class DepthwiseCorrelation(nn.Module):
         fusion: of the results of several s: ``mean``, ``max``, or ``concatenate`` followed by a learned 1 x 1
             convolution to C channels, which starts as the mean.
         channels: C; only ``concatenate`` needs it.
+        kind: ``depthwise``: as above; ``ordinary``: the sum of c(z, y, x) over the channels z, one map, as in ordinary
+            cross-correlation (Bertinetto et al. 2016, SiamFC). What is said of C channels below then holds of one.
 
     Raises:
         CosegError: a value is none of the above.
@@ -45,6 +48,7 @@ class DepthwiseCorrelation(nn.Module):
         normalization: str = "area",
         fusion: str = "mean",
         channels: int | None = None,
+        kind: str = "depthwise",
     ) -> None:
         super().__init__()
         self.kernel_sizes = _odd(kernel_sizes)
@@ -52,16 +56,19 @@ class DepthwiseCorrelation(nn.Module):
             ("model.pooling", pooling, POOLINGS),
             ("model.normalization", normalization, NORMALIZATIONS),
             ("model.fusion", fusion, FUSIONS),
+            ("model.correlation", kind, KINDS),
         ):
             if value not in choices:
                 raise unknown_choice(what, value, choices)
         self.pooling = pooling
         self.normalization = normalization
         self.fusion = fusion
+        self.kind = kind
         if fusion == "concatenate":
             if channels is None:
                 raise CosegError("The fusion 'concatenate' needs the number of channels; give channels=...")
             scales = len(self.kernel_sizes)
+            channels = channels if kind == "depthwise" else 1
             self.mix = nn.Conv2d(scales * channels, channels, 1)
             with torch.no_grad():
                 self.mix.weight.copy_(torch.eye(channels).repeat(1, scales)[..., None, None] / scales)
@@ -87,12 +94,15 @@ class DepthwiseCorrelation(nn.Module):
         if self.fusion == "mean":
             # Correlation is linear in the kernel: the mean over sizes is one correlation with the mean of the
             # kernels, each padded with zeros to the largest.
-            return _slide(base, _mean_kernel(kernels))
-        results = [_slide(base, kernel) for kernel in kernels]
+            return self._joined(_slide(base, _mean_kernel(kernels)))
+        results = [self._joined(_slide(base, kernel)) for kernel in kernels]
         if self.fusion == "max":
             return torch.stack(results).amax(0)
         fused: Tensor = self.mix(torch.cat(results, 1))
         return fused
+
+    def _joined(self, result: Tensor) -> Tensor:
+        return result.sum(1, keepdim=True) if self.kind == "ordinary" else result
 
     def forward(self, base: Tensor, other: Tensor) -> Tensor:
         """Correlate `base` (B, C, H, W) with kernels made from `other` (B, C, H', W')."""

@@ -25,9 +25,11 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         pooling: how kernels are made.
         normalization: of the kernels.
         fusion: of the sizes.
+        correlation: ``depthwise``, a map for each channel, or ``ordinary``, one map, their sum.
         use: what the decoder sees of the base f and the correlation c: ``concatenate`` [f, c] (2 C channels),
-            ``add`` f + c, ``gate`` f sigmoid(c), or ``correlation`` c alone.
-        rescale: before that, scale the correlation of each image to the Euclidean norm of its base. The paper does
+            ``add`` f + c, ``gate`` f sigmoid(c), or ``correlation`` c alone. An ordinary correlation has one channel:
+            C + 1 to concatenate, the same for each channel of f to add and gate, and 1 alone.
+        rescale: before that, scale the correlation of each image to the root mean square of its base. The paper does
             not. Without it the correlation of a fresh encoder is 2 to 11 times smaller than the base beside it.
         decoder_channels: see `coseg.models.decoder.Decoder`.
         batch_norm: in the decoder.
@@ -38,7 +40,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoder import VGG16Encoder
+        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
         >>> network = CrossCorrelationNetwork(VGG16Encoder(width=0.125), kernel_sizes=[3])
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -51,6 +53,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         pooling: str = "average",
         normalization: str = "area",
         fusion: str = "mean",
+        correlation: str = "depthwise",
         use: str = "concatenate",
         rescale: bool = False,
         decoder_channels: Iterable[int] | None = None,
@@ -60,11 +63,12 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         if use not in USES:
             raise unknown_choice("model.use", use, USES)
         channels = require_encoder(encoder).out_channels
-        correlation = DepthwiseCorrelation(kernel_sizes, pooling, normalization, fusion, channels)
-        in_channels = 2 * channels if use == "concatenate" else channels
+        matching = DepthwiseCorrelation(kernel_sizes, pooling, normalization, fusion, channels, correlation)
+        maps = channels if correlation == "depthwise" else 1
+        in_channels = {"concatenate": channels + maps, "correlation": maps}.get(use, channels)
         decoder = Decoder(in_channels, encoder.stride, decoder_channels, channels, batch_norm)
         super().__init__(encoder, decoder, input_size)
-        self.correlation = correlation
+        self.correlation = matching
         self.use = use
         self.rescale = rescale
 
@@ -98,9 +102,11 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
             yield from self.decode((self.join(base, matched),), (size,))
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
-        """What the decoder sees of base and correlation, both (B, C, H, W)."""
+        """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""
         if self.rescale:
-            correlation = correlation * (_norm(base) / _norm(correlation).clamp_min(1e-6)).to(correlation.dtype)
+            each = (correlation.shape[1] / base.shape[1]) ** 0.5  # a norm grows with the root of the channels
+            factor = each * _norm(base) / _norm(correlation).clamp_min(1e-6)
+            correlation = correlation * factor.to(correlation.dtype)
         if self.use == "concatenate":
             return torch.cat((base, correlation), 1)
         if self.use == "add":

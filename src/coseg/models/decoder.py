@@ -8,16 +8,20 @@ from torch import Tensor, nn
 
 from coseg.errors import CosegError
 
+_WIDEST = 512
+"""Channels from which the default widths count down at most: 2048 would give the first block alone 38 M weights."""
+
 
 class Decoder(nn.Module):
     """Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling, then a convolution to 2 logits.
 
-    There are log2(stride) blocks, so that the logits have the size of the (padded) input.
+    There are log2(stride) blocks, rounded up, so that the logits have the size of the (padded) input; where the
+    stride is no power of two, the last block enlarges by less than two (7/4 at 14).
 
     Args:
         in_channels: channels of the input.
-        stride: pixels of the image to one of the input, a power of two.
-        channels: those of each block; None: half of `features`, a quarter, ..., at least 16.
+        stride: pixels of the image to one of the input, two or more.
+        channels: those of each block; None: half of `features`, a quarter, ..., at most 256 and at least 16.
         features: channels of the encoder's features, from which the default of `channels` counts down; None:
             `in_channels`.
         batch_norm: normalise after each convolution but the last.
@@ -35,18 +39,19 @@ class Decoder(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        blocks = stride.bit_length() - 1
-        widths = _widths(channels, blocks, features or in_channels)
+        blocks = (stride - 1).bit_length()
+        widths = _widths(channels, blocks, features or in_channels, stride)
         self.in_channels = in_channels
         layers: list[nn.Module] = []
         last = in_channels
-        for width in widths:
+        for block, width in enumerate(widths, start=1):
             conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
             layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
-            layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)]
+            factor = 2.0 if block < blocks else stride / 2 ** (blocks - 1)  # exact: no size is rounded
+            layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)]
             last = width
         self.blocks = nn.Sequential(*layers)
         self.logits = nn.Conv2d(last, 2, 3, padding=1)
@@ -57,14 +62,14 @@ class Decoder(nn.Module):
         return logits
 
 
-def _widths(channels: Iterable[int] | None, blocks: int, features: int) -> tuple[int, ...]:
+def _widths(channels: Iterable[int] | None, blocks: int, features: int, stride: int) -> tuple[int, ...]:
     if channels is None:
-        return tuple(max(16, features >> (block + 1)) for block in range(blocks))
+        return tuple(max(16, min(features, _WIDEST) >> (block + 1)) for block in range(blocks))
     widths = () if isinstance(channels, int | str) else tuple(channels)
     if len(widths) != blocks or not all(isinstance(width, int) and width > 0 for width in widths):
         given = channels if isinstance(channels, int | str) else list(widths)
         raise CosegError(
-            f"model.decoder_channels is {given}, but with model.encoder.stride={2**blocks} it must be null or a list "
+            f"model.decoder_channels is {given}, but with model.encoder.stride={stride} it must be null or a list "
             f"of {blocks} positive numbers, one for each upsampling."
         )
     return widths

@@ -1,20 +1,22 @@
-"""Encoders: from images of any size to one feature map each."""
+"""What every encoder is: from images of any size to one feature map each."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.weights import load_features
 
-_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-_LAYERS = {"conv4_3": 4, "conv5_3": 5}  # the number of blocks
-_STRIDES = (8, 16, 32)
+STRIDES = (8, 16, 32)
+"""Those that the convolutional encoders can have."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def unit_range(images: Tensor) -> Tensor:
@@ -37,10 +39,15 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 class Encoder(nn.Module):
     """Normalises images, pads them to a multiple of the stride, and applies `features`.
 
+    Every encoder of a configuration takes `width` (a factor on its channels), `stride`, `weights` and `frozen`, so
+    that an experiment may set them whichever encoder is chosen.
+
     Args:
         features: from (B, 3, H, W), multiples of the stride, to (B, out_channels, H / stride, W / stride).
         out_channels: channels of the feature map.
-        stride: pixels of the image to one of the feature map, a power of two.
+        stride: pixels of the image to one of the feature map.
+        frozen: leave the parameters of `features` and the statistics of its batch norm as they are, and do not
+            train: no dropped paths.
 
     The buffers `mean` and `std` (1, 3, 1, 1) are ImageNet's, for images in 0..1; they are saved with the weights.
     """
@@ -48,13 +55,22 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Module, out_channels: int, stride: int) -> None:
+    def __init__(self, features: nn.Module, out_channels: int, stride: int, frozen: bool = False) -> None:
         super().__init__()
         self.features = features
         self.out_channels = out_channels
         self.stride = stride
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+            self.eval()
+
+    def normalise_with(self, mean: Iterable[float], std: Iterable[float]) -> None:
+        """Normalise images, in 0..1, with three means and three standard deviations."""
+        self.mean.copy_(torch.tensor(tuple(mean)).view(1, 3, 1, 1))
+        self.std.copy_(torch.tensor(tuple(std)).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, out_channels, ceil(H / stride), ceil(W / stride)) of uint8 or float (B, 3, H, W) images."""
@@ -62,87 +78,71 @@ class Encoder(nn.Module):
         features: Tensor = self.features(pad_to_multiple(images, self.stride))
         return features
 
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The parameters of `features` by depth, from the image on: layer-wise learning rates tell these apart."""
+        return [list(self.features.parameters())]
 
-class VGG16Encoder(Encoder):
-    """The convolutions of VGG16 (Simonyan and Zisserman 2015, configuration D), optionally with batch norm.
-
-    `features` has torchvision's layout: at width 1 the keys ``features.*`` of torchvision's ``vgg16_bn`` (or
-    ``vgg16``) fit. A max-pool that the stride does not want is an identity, so that all others keep their number.
-
-    Args:
-        width: factor on the numbers of channels, each rounded to a multiple of 8 and at least 8.
-        layer: the last convolution, ``conv4_3`` or ``conv5_3``; the features are its output after ReLU.
-        stride: 8, 16 or 32. Without change it is 8 at ``conv4_3`` and 16 at ``conv5_3``. A smaller one drops the
-            last pool and dilates the convolutions after it, as DeepLab does (Chen et al. 2015); a larger one adds
-            a pool at the end.
-        batch_norm: normalise after each convolution.
-        weights: the name of torchvision's weights, a file with such a state dict, or None: drawn at random
-            (He et al. 2015).
-        frozen: leave the parameters and the statistics of the batch norm as they are.
-
-    Raises:
-        CosegError: a value is none of the above, the stride can't be had at the layer, or the weights can't be had.
-    """
-
-    def __init__(
-        self,
-        width: float = 1.0,
-        layer: str = "conv5_3",
-        stride: int = 16,
-        batch_norm: bool = True,
-        weights: str | None = None,
-        frozen: bool = False,
-    ) -> None:
-        if layer not in _LAYERS:
-            raise unknown_choice("model.encoder.layer", layer, _LAYERS)
-        if stride not in _STRIDES:
-            raise unknown_choice("model.encoder.stride", stride, _STRIDES)
-        if not isinstance(width, float | int) or not 0 < width < math.inf:
-            raise CosegError(f"model.encoder.width is '{width}', but must be a positive number such as 0.25.")
-        blocks = _LAYERS[layer]
-        pools = stride.bit_length() - 1
-        if pools > blocks:
-            raise CosegError(
-                f"model.encoder.stride={stride} can't be had at model.encoder.layer={layer}, which ends after "
-                f"{blocks - 1} pools; choose stride {2**blocks} or less, or layer conv5_3."
-            )
-        super().__init__(
-            _vgg_features(width, blocks, pools, batch_norm), _scaled(_BLOCKS[blocks - 1][-1], width), stride
-        )
-        if weights is not None:
-            mean, std = load_features(self.features, str(weights), VGG16_BN_Weights if batch_norm else VGG16_Weights)
-            self.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
-            self.std.copy_(torch.tensor(std).view(1, 3, 1, 1))
-        self.frozen = frozen
-        if frozen:
-            self.requires_grad_(False)
-            self.eval()
-
-    def train(self, mode: bool = True) -> VGG16Encoder:
+    def train(self, mode: bool = True) -> Self:
         """Switch to training, unless frozen."""
-        super().train(mode and not self.frozen)
-        return self
+        return super().train(mode and not self.frozen)
 
 
-def _scaled(channels: int, width: float) -> int:
+def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """The parameters of several modules, one after the other."""
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded to a multiple of 8 and at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
-def _vgg_features(width: float, blocks: int, pools: int, batch_norm: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    in_channels, dilation = 3, 1
-    for block, channels_of in enumerate(_BLOCKS[:blocks], start=1):
-        for channels in channels_of:
-            out_channels = _scaled(channels, width)
-            conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-            layers += [conv, nn.BatchNorm2d(out_channels)] if batch_norm else [conv]
-            layers += [nn.ReLU(inplace=True)]
-            in_channels = out_channels
-        if block <= pools:
-            layers += [nn.MaxPool2d(2)]
-        elif block < blocks:
-            layers += [nn.Identity()]
-            dilation *= 2
-    return nn.Sequential(*layers)
+def check_stride(stride: object) -> None:
+    """Refuse what is none of `STRIDES`.
+
+    Raises:
+        CosegError: so.
+    """
+    if stride not in STRIDES:
+        raise unknown_choice("model.encoder.stride", stride, STRIDES)
+
+
+def check_width(width: object) -> None:
+    """Refuse what is no factor.
+
+    Raises:
+        CosegError: so.
+    """
+    if not isinstance(width, float | int) or not 0 < width < math.inf:
+        raise CosegError(f"model.encoder.width is '{width}', but must be a positive number such as 0.25.")
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse a setting ``model.encoder.<name>`` that is no whole number of at least `least`.
+
+    Raises:
+        CosegError: so.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise CosegError(f"model.encoder.{name} is '{value}', but must be a whole number, at least {least}.")
+
+
+def four_counts(name: str, values: object) -> tuple[int, ...]:
+    """The blocks of the four stages of a convolutional network, which the user set as ``model.encoder.<name>``.
+
+    Raises:
+        CosegError: they are not four positive whole numbers.
+    """
+    counts = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    if len(counts) != 4 or not all(isinstance(count, int) and count > 0 for count in counts):
+        raise CosegError(f"model.encoder.{name} is {values}, but must be a list of four positive numbers.")
+    return counts
+
+
+def __getattr__(name: str) -> Any:
+    """Checkpoints of version 0.1 name the VGG16 encoder here."""
+    if name == "VGG16Encoder":
+        from coseg.models.encoders.vgg16 import VGG16Encoder
+
+        return VGG16Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

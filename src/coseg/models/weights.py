@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
@@ -12,21 +12,24 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from coseg.errors import CosegError
+from coseg.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
-_PREFIX = "features."
 _COUNTER = ".num_batches_tracked"  # old files lack it, and it is used by nothing here
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+Names = Callable[[str], str]
+"""From the name of an entry of a module to that in a file."""
 
 
-def load_features(
-    features: nn.Module, weights: str, published: type[WeightsEnum]
+def load_published(
+    features: nn.Module, weights: str, published: type[WeightsEnum], names: Names = str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Load the entries ``features.*`` of a state dict; what else it holds (a classifier, later layers) is ignored.
+    """Load torchvision's weights; what else their state dict holds (a classifier, later layers) is ignored.
 
     Args:
         features: the module to fill.
         weights: a member of `published`, or a file with a state dict.
         published: torchvision's weights of this architecture.
+        names: where in the state dict an entry of `features` is found.
 
     Returns:
         The mean and the standard deviation (of images in 0..1) that the weights were trained with; ImageNet's for
@@ -41,9 +44,11 @@ def load_features(
         transform = entry.transforms()
         mean, std = tuple(transform.mean), tuple(transform.std)
     else:
-        state = _read(weights, published)
-        mean, std = _IMAGENET
-    _fill(features, state, weights)
+        example = f"one with the names of torchvision, such as {_file(next(iter(published.__members__.values())).url)}"
+        names_there = f"torchvision's names for this encoder are: {', '.join(published.__members__)}"
+        state = read_state(weights, example, names_there)
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    fill(features, state, weights, names)
     return mean, std
 
 
@@ -58,25 +63,29 @@ def _fetch(name: str, url: str) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _read(weights: str, published: type[WeightsEnum]) -> Mapping[str, Tensor]:
+def read_state(weights: str, example: str, otherwise: str) -> Mapping[str, Tensor]:
+    """The state dict in the file `weights`.
+
+    Args:
+        weights: its path.
+        example: what the file should hold, for the sentence where it does not.
+        otherwise: what may be given instead of a file, for the sentence where there is none.
+
+    Raises:
+        CosegError: the file is missing, or is no state dict.
+    """
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise CosegError(
-            f"model.encoder.weights is '{weights}', but there is no such file, and torchvision's names for this "
-            f"encoder are: {', '.join(published.__members__)}."
-        )
+        raise CosegError(f"model.encoder.weights is '{weights}', but there is no such file, and {otherwise}.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CosegError(
             f"{path} can't be read as weights ({type(error).__name__}); model.encoder.weights wants a state dict as "
-            f"torch.save writes it, such as {_file(next(iter(published.__members__.values())).url)}."
+            f"torch.save writes it, {example}."
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CosegError(
-            f"{path} holds no state dict (names and tensors); model.encoder.weights wants one with the names "
-            f"{_PREFIX}* of torchvision, such as {_file(next(iter(published.__members__.values())).url)}."
-        )
+        raise CosegError(f"{path} holds no state dict (names and tensors); model.encoder.weights wants {example}.")
     return state
 
 
@@ -84,20 +93,38 @@ def _file(url: str) -> str:
     return PurePosixPath(urlparse(url).path).name
 
 
-def _fill(features: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
-    own = features.state_dict()
-    given = {key: state.get(_PREFIX + key, value if key.endswith(_COUNTER) else None) for key, value in own.items()}
-    missing = [_PREFIX + key for key, value in given.items() if value is None]
+def fill(module: nn.Module, state: Mapping[str, Tensor], weights: str, names: Names = str, whole: bool = False) -> None:
+    """Load every entry of `module` from `state`.
+
+    Args:
+        module: the module to fill.
+        state: a state dict.
+        weights: what it is called in the sentences.
+        names: where in `state` an entry of `module` is found.
+        whole: `state` must hold nothing else.
+
+    Raises:
+        CosegError: an entry is missing or of another shape, or one is left over.
+    """
+    own = module.state_dict()
+    given = {key: state.get(names(key), value if key.endswith(_COUNTER) else None) for key, value in own.items()}
+    missing = [names(key) for key, value in given.items() if value is None]
     if missing:
         raise CosegError(
             f"The weights {weights} lack {len(missing)} of the encoder's {len(own)} entries, the first being "
-            f"{missing[0]}; are they of another architecture, or is model.encoder.batch_norm the wrong way round?"
+            f"{missing[0]}: they are of another architecture, or a setting of model.encoder is other than theirs."
+        )
+    left = sorted(state.keys() - {names(key) for key in own}) if whole else []
+    if left:
+        raise CosegError(
+            f"The weights {weights} have {len(left)} entries that the encoder has no place for, the first being "
+            f"{left[0]}: they are of another architecture, or a setting of model.encoder is other than theirs."
         )
     for key, value in own.items():
         shape = tuple(given[key].shape)  # type: ignore[union-attr]
         if shape != tuple(value.shape):
             raise CosegError(
-                f"The weights {weights} have {_PREFIX}{key} of shape {shape}, but the encoder's is "
-                f"{tuple(value.shape)}; torchvision's weights need model.encoder.width=1."
+                f"The weights {weights} have {names(key)} of shape {shape}, but the encoder's is "
+                f"{tuple(value.shape)}; published weights need model.encoder.width=1 and its own sizes."
             )
-    features.load_state_dict(given)
+    module.load_state_dict(given)

@@ -38,6 +38,12 @@ def make(config: Any, **arguments: Any) -> Any:
             last, cause = cause, cause.__cause__
         found = re.search(r"target '([^']+)'", str(error))  # Hydra names the innermost one
         reason = " ".join(str(last).split())
+        unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", reason)
+        if unknown is not None:
+            raise CosegError(
+                f"{unknown[1]} has no setting '{unknown[2]}': leave out what sets it (a value, an experiment, an "
+                "ablation), or choose another class."
+            ) from error
         raise CosegError(f"{found[1] if found else 'This'} can't be made from the configuration: {reason}") from error
 
 

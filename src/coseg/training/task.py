@@ -22,6 +22,7 @@ from coseg.models.network import CosegNetwork
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.encoded import encode_batch
 from coseg.training.losses import SemanticLoss, pair_loss
+from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
 
 
 class CosegTask(L.LightningModule):
@@ -32,7 +33,8 @@ class CosegTask(L.LightningModule):
 
     Args:
         network: ``{"_target_": class, …}`` of a `CosegNetwork`.
-        optimizer: ``{"_target_": class, "lr": …}`` of a `torch.optim.Optimizer`.
+        optimizer: ``{"_target_": class, "lr": …}`` of a `torch.optim.Optimizer`; ``encoder_lr_scale`` and
+            ``layer_decay`` in it are those of `coseg.training.param_groups`.
         schedule: ``{"_target_": class, …}`` of a learning-rate schedule that is advanced after each step, or None for
             a fixed rate. The value ``auto`` stands for the number of steps of the whole training.
         class_names: K names, in the order of the columns of a batch's `common`.
@@ -131,8 +133,10 @@ class CosegTask(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over the trainable parameters, with its schedule where there is one."""
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = build(self.optimizer, torch.optim.Optimizer, "optimizer", params=parameters)
+        settings, scales = split_scales(self.optimizer)
+        groups = parameter_groups(self.network, **scales)
+        optimizer = build(settings, torch.optim.Optimizer, "optimizer", params=groups)
+        scale_rates(optimizer)
         if self.schedule is None:
             return optimizer
         estimate = self.trainer.estimated_stepping_batches
@@ -143,5 +147,6 @@ class CosegTask(L.LightningModule):
             # The estimate has opened the loader, before the checkpoint says where in the epoch to go on: open it anew.
             self.trainer.fit_loop._combined_loader = None
         config = {key: steps if value == "auto" else value for key, value in self.schedule.items()}
+        config = scaled_schedule(config, optimizer)
         schedule = build(config, torch.optim.lr_scheduler.LRScheduler, "schedule", optimizer=optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

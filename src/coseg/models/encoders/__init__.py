@@ -1,0 +1,1 @@
+"""The encoders, one file each; what they have in common is `coseg.models.encoder`."""
