@@ -42,37 +42,66 @@ def interval(
         The lower and the upper end; nan both where fewer than two of the N have a value.
     """
     table = np.asarray(values, np.float64)
-    images = np.asarray(units, np.int64).reshape(len(table), -1 if len(table) else 1)
-    table = table[:, None] if table.ndim == 1 else table
-    count = (~np.isnan(table)).sum(1)
-    total = np.nansum(table, axis=1)
-    used = count > 0
+    table = table.reshape(len(table), -1 if len(table) else 1)
+    return ratio_interval(units, np.nansum(table, axis=1), (~np.isnan(table)).sum(1), draws, seed, confidence)
+
+
+def ratio_interval(
+    units: ArrayLike,
+    numerators: ArrayLike,
+    denominators: ArrayLike,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """The interval, as `interval` draws it, of the ratio of two sums, or of the mean of several such ratios.
+
+    Args:
+        units: as for `interval`.
+        numerators: float (N,), or (N, C) for the mean of C ratios, those of classes say.
+        denominators: likewise, 0 or more. A ratio whose denominators are all 0 is left out; so are units without any.
+        draws: as for `interval`, like the others.
+        seed: of the draws.
+        confidence: the share of the draws that lies in the interval.
+
+    Returns:
+        The lower and the upper end; nan both where fewer than two units count.
+    """
+    above, below = (np.asarray(each, np.float64) for each in (numerators, denominators))
+    images = np.asarray(units, np.int64).reshape(len(above), -1 if len(above) else 1)
+    above, below = (each.reshape(len(above), -1 if len(above) else 1) for each in (above, below))
+    used = below.sum(1) > 0
     if used.sum() < 2:
         return float("nan"), float("nan")
     names, index = np.unique(images[used], return_inverse=True)
-    means = _weighted_means(index.reshape(images[used].shape), len(names), total[used], count[used], draws, seed)
-    low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ratios = _drawn_ratios(index.reshape(images[used].shape), len(names), above[used], below[used], draws, seed)
+    low, high = np.nanquantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-def _weighted_means(
+def _drawn_ratios(
     units: NDArray[np.int64],
     images: int,
-    total: NDArray[np.float64],
-    count: NDArray[np.int64],
+    numerators: NDArray[np.float64],
+    denominators: NDArray[np.float64],
     draws: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """The weighted mean of each draw, (draws,); nan for a draw that holds no unit, as happens with few images."""
+    """The mean ratio of each draw, (draws,); nan for a draw that holds no unit, as happens with few images."""
     rng = np.random.default_rng(seed)
-    sums = np.stack([total, count], 1)
+    sums = np.concatenate([numerators, denominators], 1)
+    columns = numerators.shape[1]
     means = np.full(draws, np.nan)
     step = max(1, CHUNK // len(units))
     for start in range(0, draws, step):
         stop = min(draws, start + step)
         weights = rng.multinomial(images, np.full(images, 1 / images), size=stop - start).astype(np.float64)
-        numerator, denominator = (weights[:, units].prod(-1) @ sums).T
-        np.divide(numerator, denominator, out=means[start:stop], where=denominator > 0)
+        drawn = weights[:, units].prod(-1) @ sums
+        above, below = drawn[:, :columns], drawn[:, columns:]
+        there = below > 0
+        total = np.divide(above, below, out=np.zeros_like(above), where=there).sum(1)
+        count = there.sum(1)
+        np.divide(total, count, out=means[start:stop], where=count > 0)
     return means
 
 

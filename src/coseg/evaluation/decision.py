@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_accuracy, binary_auroc
+from torchmetrics.utilities import dim_zero_cat
 
 from coseg.evaluation.results import DECISION_SCORES
-from torchmetrics.utilities import dim_zero_cat
 
 
 class DecisionScores(Metric):

@@ -9,8 +9,7 @@ from typing import Any, SupportsFloat
 
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
-from coseg.evaluation.bootstrap import interval
-from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded, row_images, row_values
+from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded
 from coseg.files import write_text_atomically
 
 DECISION_SCORES = ("decision_accuracy", "decision_auc", "foreground_auc", "false_foreground")
@@ -29,6 +28,7 @@ def build_results(
     rows: Sequence[Row],
     *,
     scores: Mapping[str, SupportsFloat],
+    intervals: Mapping[str, tuple[float, float]],
     per_class: Iterable[SupportsFloat],
     references: Mapping[str, SupportsFloat],
     protocol: str,
@@ -39,15 +39,14 @@ def build_results(
     input_size: int | None,
     seconds: float,
     decision: Mapping[str, SupportsFloat] | None = None,
-    draws: int = 1000,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """What ``results.json`` holds, with the 95 % intervals that the rows give.
+    """What ``results.json`` holds.
 
     Args:
         catalog: the tested images; gives the names of data set, split and classes.
         rows: a row for each tested pair, or for each image of each tested group.
         scores: the five of `coseg.evaluation.metrics.PairScores.compute`.
+        intervals: of the scores, see `coseg.evaluation.intervals.score_intervals`.
         per_class: K numbers, nan for a class without a mask, as `PairScores.per_class` gives.
         references: those of `coseg.evaluation.references.ReferenceScores.compute`.
         protocol: its name.
@@ -58,13 +57,7 @@ def build_results(
         input_size: side to which the model resizes images, None for their own size.
         seconds: how long the test took.
         decision: of `coseg.evaluation.decided.PairDecisions.block`, where something was decided.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
     """
-    images = row_images(rows)
-    intervals = {
-        score: interval(images, row_values(rows, score), draws, seed) for score in ("jaccard", "jaccard_distractor")
-    }
     return {
         "dataset": catalog.name,
         "split": catalog.split,

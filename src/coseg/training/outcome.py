@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from coseg.data.catalog import Catalog
 from coseg.evaluation.counts import mask_counts
 from coseg.evaluation.decided import PairDecisions
+from coseg.evaluation.intervals import score_intervals
 from coseg.evaluation.journal import Part
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.panels import PanelRow, draw_panel, in_twos
 from coseg.evaluation.pictures import save_picture
 from coseg.evaluation.references import ReferenceScores
 from coseg.evaluation.results import build_results, write_results
-from coseg.evaluation.rows import GroupRow, PairRow, Row
+from coseg.evaluation.rows import GroupRow, PairRow, Row, row_images
 from coseg.evaluation.rows_file import write_rows
 from coseg.models.network import CosegNetwork
 
@@ -74,7 +75,8 @@ def write_outcome(
     decided = None if plan.groups else PairDecisions(table, positive, decisions)
     table, common = table[positive], common[positive]  # negative pairs count for the decision alone
     scores = PairScores(len(catalog.class_names), plan.void, sync_on_compute=False)
-    scores.add_counts(mask_counts(torch.from_numpy(table)), torch.from_numpy(common))
+    masks = mask_counts(torch.from_numpy(table))
+    scores.add_counts(masks, torch.from_numpy(common))
     references = ReferenceScores(plan.void, sync_on_compute=False)
     for part in parts:
         references.add_sums(part.references)
@@ -84,6 +86,7 @@ def write_outcome(
         catalog,
         rows,
         scores=scores.compute(),
+        intervals=score_intervals(row_images(rows), masks, common),
         per_class=scores.per_class(),
         references=references.compute(),
         protocol=plan.protocol,
