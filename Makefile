@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types wheel-test clean
+.PHONY: help install demo compare test test-all lint types wheel-test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml
 
 demo: install  ## train and test on drawn shapes; leaves runs/demo/summary.json
 	$(BIN)/python -m coseg.cli.demo
+
+compare: install  ## train all networks and ablations 12 minutes each on COSEG_VOC_ROOT; stopped, it goes on
+	$(BIN)/python -m coseg.cli.compare $(COMPARE)
 
 test: install  ## the tests, without those marked slow
 	$(BIN)/python -m pytest -q

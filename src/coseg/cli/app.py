@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.resources
 import importlib.util
 import logging
 import re
@@ -48,6 +49,14 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     start = initialize_config_dir if path == package else initialize_config_module
     with start(package, version_base="1.3"):
         return hydra.compose(name, overrides)
+
+
+def choices(group: str) -> list[str]:
+    """The names that a group of the configuration has, in their order."""
+    path = config_path()
+    package = path.removeprefix("pkg://")
+    folder = Path(path) if path == package else Path(str(importlib.resources.files(package)))
+    return sorted(file.stem for file in (folder / group).glob("*.yaml"))
 
 
 _new_folders: list[Path] = []
