@@ -94,6 +94,7 @@ ROWS = (
     ("model=siamese", "optimizer=adam", "schedule=constant", "augmentation=paper", "callbacks=none"),
     ("model=cross_correlation", "optimizer=adamw", "schedule=one_cycle", "augmentation=crop", "callbacks=ema"),
     ("augmentation=none", "trainer=default"),
+    ("model=conditional_siamese", "model.input_size=48", "data.negatives=0.5", "data.val_negatives=2"),
     ("augmentation=flip",),
     ("augmentation=strong", "model.input_size=48", "callbacks=resizing"),
 )
