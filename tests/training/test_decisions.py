@@ -75,6 +75,14 @@ def test_losses_and_scores_are_logged(deciding: Path) -> None:
     assert {f"val/{name}" for name in DECISION_SCORES} <= validations[0].keys()
 
 
+def test_a_decision_without_negative_pairs_is_told(
+    tiny: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = ("data.negatives=0", "trainer.fast_dev_run=true")
+    fit(tiny("model=conditional_siamese", "model.input_size=48", *more), tmp_path)
+    assert "all training pairs have one: set data.negatives=0.3, say" in caplog.text
+
+
 def test_negative_pairs_are_scored_apart(deciding: Path, test: Test) -> None:
     folder = test(deciding)
     plain, rows = read(folder), (folder / "pairs.csv").read_text()
