@@ -98,7 +98,13 @@ ROWS = (
     ("augmentation=flip", "encoder@model.encoder=resnet50", "data/sampler=pairs"),
     ("augmentation=strong", "model.input_size=48", "callbacks=resizing", "encoder@model.encoder=convnext_tiny"),
     ("encoder@model.encoder=vgg16_bn", "optimizer.layer_decay=0.8", "optimizer.encoder_lr_scale=0.1"),
-    ("model=conditional_siamese", "model.input_size=48", "data.negatives=0.3", "data/sampler=clique"),
+    (
+        "model=conditional_siamese",
+        "model.input_size=48",
+        "data.negatives=0.5",
+        "data.val_negatives=2",
+        "data/sampler=clique",
+    ),
 )
 
 

@@ -122,6 +122,17 @@ def test_no_validation_pair_comes_twice(size):
     assert pairs(module(val_pairs=size).val_dataloader()) == listed("val")
 
 
+@pytest.mark.parametrize("role", ["val", "test"])
+def test_negatives_come_beside_the_other_pairs(role):
+    data = module(**{f"{role}_pairs": 5, f"{role}_negatives": 3})
+    loader = data.val_dataloader() if role == "val" else data.test_dataloader()
+    found = pairs(loader)
+    alone = module(**{f"{role}_pairs": 5})
+    assert found[:5] == pairs(alone.val_dataloader() if role == "val" else alone.test_dataloader())
+    assert [bool(batch["common"].any()) for batch in loader] == 5 * [True] + 3 * [False]
+    assert len(set(found)) == 8
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_test_visits_each_pair_once(workers):
     data = module(workers=workers)
@@ -188,6 +199,7 @@ def test_values_out_of_range(changes, sentence):
         ({"negatives": 1.5}, r"share of negative pairs is 1\.5"),
         ({"pairs_per_epoch": 0}, r"epoch of 0 pairs"),
         ({"val_pairs": 0}, r"epoch of 0 pairs"),
+        ({"val_negatives": -1}, r"^data\.val_negatives is '-1'"),
         ({"splits": {**SPLITS, "val": "vale"}}, r"split of shapes is 'vale'.*Did you mean 'val'"),
     ],
 )

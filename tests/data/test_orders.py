@@ -11,6 +11,7 @@ from coseg.data.orders import (
     ImageBalancedPairs,
     MixedPairs,
     ShuffledPairs,
+    WithNegatives,
     pair_order,
 )
 from coseg.errors import CosegError
@@ -144,7 +145,33 @@ def test_negatives_are_spread_over_the_epoch():
         assert negative.reshape(-1, world).mean(axis=0) == pytest.approx(0.25, abs=0.05)
 
 
+def test_negatives_follow_the_positives():
+    positives = AllPairs(SMALL, "small")
+    strangers = set(epoch(ShuffledPairs(SMALL, seed=0, common=False)))
+    few, more = (WithNegatives(positives, SMALL, count, seed=3, what="n") for count in (4, 7))
+    assert few.negatives == 4 and len(few) == len(positives) + 4
+    assert epoch(few)[: len(positives)] == epoch(positives)
+    drawn = epoch(more)[len(positives) :]
+    assert len(set(drawn)) == 7 and set(drawn) <= strangers
+    assert drawn[:4] == epoch(few)[len(positives) :]  # a longer sample holds the shorter one
+    every = WithNegatives(positives, SMALL, 10**6, seed=3, what="n")
+    assert every.negatives == len(strangers) and set(epoch(every)[len(positives) :]) == strangers
+    assert epoch(WithNegatives(positives, SMALL, 0, seed=3, what="n")) == epoch(positives)
+
+
 # what is refused
+
+
+@pytest.mark.parametrize("count", [-1, 0.5, "many", True, None])
+def test_number_of_negatives_out_of_range(count):
+    with pytest.raises(CosegError, match=rf"^data\.val_negatives is '{count}', but must be a number of pairs"):
+        WithNegatives(AllPairs(SMALL, "small"), SMALL, count, seed=0, what="data.val_negatives")
+
+
+def test_no_negative_pair_to_evaluate():
+    presence = np.ones((5, 2), bool)
+    with pytest.raises(CosegError, match=r"^data\.test_negatives is 3, but any two images .* set it to 0"):
+        WithNegatives(AllPairs(presence, "same"), presence, 3, seed=0, what="data.test_negatives")
 
 
 def test_unknown_order():

@@ -97,6 +97,23 @@ def test_the_table_is_aligned() -> None:
     assert "model cross_correlation at 96 x 96, weights" in format_table(results(input_size=96))
 
 
+def test_the_table_of_a_decision() -> None:
+    scores = {"decision_accuracy": 0.75, "decision_auc": float("nan"), "foreground_auc": 0.5, "false_foreground": 0.125}
+    built = results(decision={"positives": 3, "negatives": 2, **scores})
+    assert built["decision"] == {"positives": 3, "negatives": 2, **scores, "decision_auc": None}
+    lines = format_table(built).splitlines()
+    (head,) = (k for k, line in enumerate(lines) if line.startswith("decision "))
+    assert lines[head].split(maxsplit=2) == ["decision", "value", "3 pairs with a common object, 2 without"]
+    assert type(built["decision"]["positives"]) is int
+    assert [line.split() for line in lines[head + 1 : head + 4]] == [
+        ["decision_accuracy", "0.750"],
+        ["foreground_auc", "0.500"],
+        ["false_foreground", "0.125"],
+    ]
+    assert not any("common object" in line for line in format_table(results()).splitlines())
+    assert "decision" not in results(decision={})
+
+
 def test_damaged_and_missing_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(CosegError, match=r"There is no .*results\.json"):
         read_results(tmp_path / "results.json")

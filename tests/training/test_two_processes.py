@@ -22,12 +22,12 @@ def test_two_processes_train_and_test(
         ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert ran.returncode == 0, ran.stderr
 
-    command("train", "panels=0", "trainer.max_epochs=1")
+    command("train", "panels=0", "trainer.max_epochs=1", "data.val_negatives=2")
     (run,) = tmp_path.glob("runs/shapes/*")
     assert [step for step, _ in read_losses(run)] == [0, 1]  # 16 pairs in batches of 4 in each of two processes
     assert len(json.loads((run / "environment.json").read_text())) == 1
     checkpoint = run / "checkpoints" / "best.ckpt"
-    settings = (f"ckpt={checkpoint}", "split=seen", "panels=1")
+    settings = (f"ckpt={checkpoint}", "split=seen", "panels=1", "data.test_negatives=3")
     command("test", *settings, "protocol.name=two")
 
     (one,) = score(compose("test", *tiny_overrides["test"], *settings, "protocol.name=one"))

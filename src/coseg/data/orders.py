@@ -96,8 +96,16 @@ class ShuffledPairs(PairOrder):
 class WithNegatives(PairOrder):
     """`positives`, and after them a fixed, seeded sample of the negative pairs: what is validated and tested.
 
+    Attributes:
+        positives: the order of the positive pairs, which come first.
+        negatives: how many negative pairs follow.
+
     Args:
+        positives: an order.
+        presence: bool (N, K), as for `PairIndex`.
         count: of the negative pairs, 0 or more; where there are fewer, all of them come.
+        seed: of the sample.
+        what: names `count` in sentences, ``data.test_negatives`` say.
 
     Raises:
         CosegError: `count` is not such a number, or every two images share a class.
@@ -106,13 +114,13 @@ class WithNegatives(PairOrder):
     def __init__(self, positives: PairOrder, presence: NDArray[np.bool_], count: int, seed: int, what: str) -> None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise CosegError(f"{what} is '{count}', but must be a number of pairs without a common class, 0 or more.")
-        index = PairIndex(presence, common=False)
-        if count and not len(index):
+        available = len(PairIndex(presence, common=False)) if count else 0
+        if count and not available:
             raise CosegError(f"{what} is {count}, but any two images that hold a class share one: set it to 0.")
         self.positives = positives
-        self.negatives = min(count, len(index))
+        self.negatives = min(count, available)
         super().__init__(len(positives) + self.negatives)
-        self._sample = ShuffledPairs(presence, seed, self.negatives, common=False) if self.negatives else None
+        self._sample = ShuffledPairs(presence, seed, self.negatives, common=False) if count else None
 
     def pair(self, epoch: int, position: int) -> tuple[int, int]:
         self._check(epoch, position)

@@ -62,8 +62,6 @@ class DecisionScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores named in `DECISION_SCORES`: 0 to 1, or nan; 0-dimensional, float64."""
-        if not self.positive:
-            return dict.fromkeys(DECISION_SCORES, torch.tensor(torch.nan, dtype=torch.float64))
         positive, marked, decision = (dim_zero_cat(each) for each in (self.positive, self.marked, self.decision))
         nan = torch.full((), torch.nan, dtype=torch.float64, device=marked.device)
         decides = not decision.isnan().any()

@@ -71,12 +71,16 @@ def build_results(
         "per_class": {name: rounded(value) for name, value in zip(catalog.class_names, per_class, strict=True)},
         **breakdowns(rows),
         "references": {name: rounded(value) for name, value in references.items()},
-        **({"decision": {name: rounded(value) for name, value in decision.items()}} if decision else {}),
+        **({"decision": {name: _rounded(value) for name, value in decision.items()}} if decision else {}),
         "model": model,
         "checkpoint": checkpoint,
         "input_size": input_size,
         "seconds": rounded(seconds),
     }
+
+
+def _rounded(value: SupportsFloat) -> float | None:
+    return value if isinstance(value, int) else rounded(value)
 
 
 def _counted(rows: Sequence[Row]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
+from coseg.models.deciding import DecidingNetwork
 from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
@@ -124,6 +125,11 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 continue_metrics(logger, rows)
 
     log.info(describe(datamodule, task))
+    if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
+        log.warning(
+            "the network decides whether a pair has a common object, but all training pairs have one: "
+            "set data.negatives=0.3, say"
+        )
     log.info(f"run directory: {folder}")
     try:
         with pass_signals_on(trainer):

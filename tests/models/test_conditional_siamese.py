@@ -1,0 +1,143 @@
+"""What the conditional Siamese network does beyond what every network must do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.models.conditional_siamese import ConditionalSiameseNetwork, conditioned, contrastive_loss
+from coseg.models.encoder import VGG16Encoder
+
+
+def made(**settings: Any) -> ConditionalSiameseNetwork:
+    torch.manual_seed(0)
+    encoder = settings.pop("encoder", None) or VGG16Encoder(width=0.125)
+    settings = {"input_size": 48, "metric_channels": 12, "decision_channels": 6} | settings
+    return ConditionalSiameseNetwork(encoder, **settings)
+
+
+def photo(height: int, width: int, seed: int, batch: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+A, B = photo(33, 47, 1), photo(60, 20, 2)
+
+
+def test_a_pixel_is_marked_where_the_decoder_marks_it_and_something_is_common() -> None:
+    logits = torch.randn(4, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    decision = torch.tensor([3.0, 0.4, -0.1, -9.0])
+    found = conditioned(logits, decision)
+    for b in range(4):
+        for y in range(5):
+            for x in range(6):
+                background, foreground = logits[b, :, y, x].tolist()
+                wanted = min(foreground - background, decision[b].item())
+                assert (found[b, 1, y, x] - found[b, 0, y, x]).item() == pytest.approx(wanted, abs=1e-6)
+                marked = foreground > background and decision[b] > 0
+                assert bool(found[b, 1, y, x] > found[b, 0, y, x]) == bool(marked)
+
+
+def test_contrastive_loss_of_single_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(7, 5, generator=generator) for _ in range(2))
+    a[6] = b[6]
+    a.requires_grad_()
+    positive = torch.tensor([1.0, 0, 1, 0, 1, 0, 1])
+    wanted = 0.0
+    for first, second, same in zip(a.tolist(), b.tolist(), positive.tolist(), strict=True):
+        distance = math.dist(first, second)
+        wanted += distance**2 if same else max(0.0, 2.5 - distance) ** 2
+    loss = contrastive_loss(a, b, positive, 2.5)
+    assert loss.item() == pytest.approx(wanted / 7, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss, a)
+    assert gradient.isfinite().all()  # of equal embeddings too
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_embeddings_have_length_one_and_belong_to_their_image(pooling: str) -> None:
+    network = made(pooling=pooling).eval()
+    with torch.no_grad():
+        embedded = network.embed(network.encode(A))
+        alone = network.embed(network.encode(A[1:2]))
+    assert embedded.shape == (3, 12)
+    torch.testing.assert_close(embedded.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(embedded[1:2], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("partner", ["features", "metric"])
+def test_the_decision_does_not_depend_on_which_image_comes_first(partner: str) -> None:
+    network = made(partner=partner).eval()
+    with torch.no_grad():
+        a, b = network.encode(A), network.encode(B)
+        torch.testing.assert_close(network.decide(a, b), network.decide(b, a))
+        logits_a, logits_b = network.cosegment(a, b, (33, 47), (60, 20))
+        swapped_b, swapped_a = network.cosegment(b, a, (60, 20), (33, 47))
+    torch.testing.assert_close(logits_a, swapped_a, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits_b, swapped_b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("partner", ["features", "metric"])
+def test_masks_depend_on_the_partner_and_on_the_decision(partner: str) -> None:
+    network = made(partner=partner).eval()
+    with torch.no_grad():
+        a, b = network.encode(A), network.encode(B)
+        network.decision[-1].bias.fill_(1e3)
+        own, _, _ = network.learn(a, b, (33, 47), (60, 20), torch.ones(3, dtype=torch.bool))
+        other, _, _ = network.learn(a, b.roll(1, 0), (33, 47), (60, 20), torch.ones(3, dtype=torch.bool))
+        assert not torch.allclose(own, other)
+        torch.testing.assert_close(network.cosegment(a, b, (33, 47), (60, 20))[0], own)
+        network.decision[-1].bias.fill_(-1e3)
+        for logits in network.cosegment(a, b, (33, 47), (60, 20)):
+            assert (logits[:, 1] < logits[:, 0]).all()
+
+
+def test_losses_are_those_of_the_decision_and_of_the_embeddings() -> None:
+    network = made(metric_weight=0.5, decision_weight=2.0, margin=1.5).eval()
+    positive = torch.tensor([True, False, True])
+    with torch.no_grad():
+        a, b = network.encode(A), network.encode(B)
+        _, _, losses = network.learn(a, b, (33, 47), (60, 20), positive)
+        decision, embedded_a, embedded_b = network.decide(a, b), network.embed(a), network.embed(b)
+    entropy = -sum(
+        math.log(torch.sigmoid(logit if same else -logit)) for logit, same in zip(decision, positive, strict=True)
+    )
+    assert losses.keys() == {"decision_loss", "metric_loss"}
+    assert losses["decision_loss"].item() == pytest.approx(2.0 * entropy / 3, rel=1e-4)
+    metric = contrastive_loss(embedded_a, embedded_b, positive.float(), 1.5)
+    assert losses["metric_loss"].item() == pytest.approx(0.5 * metric.item(), rel=1e-4)
+
+
+def test_every_parameter_learns() -> None:
+    network = made().train()
+    a, b = network.encode_pairs(photo(48, 48, 3), photo(48, 48, 4))
+    logits_a, logits_b, losses = network.learn(a, b, (48, 48), (48, 48), torch.tensor([True, False, True]))
+    (logits_a.square().mean() + logits_b.square().mean() + sum(losses.values())).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"input_size": None}, r"^model\.input_size is null, but .* one size: give the side"),
+        ({"input_size": 0}, r"^model\.input_size is '0'"),
+        ({"pooling": "mean"}, r"^model\.pooling is 'mean', but must be one of: average, max"),
+        ({"partner": "feature"}, r"^model\.partner is 'feature'.*Did you mean 'features'"),
+        ({"metric_channels": 0}, r"^model\.metric_channels is '0'"),
+        ({"decision_channels": 1.5}, r"^model\.decision_channels is '1\.5'"),
+        ({"margin": 0}, r"^model\.margin is '0', but must be above 0 and at most 2"),
+        ({"margin": 2.5}, r"^model\.margin is '2\.5'"),
+        ({"metric_weight": -1}, r"^model\.metric_weight is '-1'"),
+        ({"decision_weight": "much"}, r"^model\.decision_weight is 'much'"),
+        ({"encoder": torch.nn.Conv2d(3, 3, 1)}, r"^model\.encoder is a Conv2d"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CosegError, match=sentence):
+        made(**settings)
