@@ -10,8 +10,6 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_accuracy, binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
-from coseg.evaluation.results import DECISION_SCORES
-
 
 class DecisionScores(Metric):
     """Scores over positive pairs, which share a class, and negative ones, whose masks should be empty.
