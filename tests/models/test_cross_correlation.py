@@ -39,7 +39,7 @@ def test_a_group_of_an_ordinary_correlation(use: str) -> None:
     sizes = [(33, 47), (40, 40), (17, 5)]
     with torch.no_grad():
         features = [net.encode(torch.rand(1, 3, *size)) for size in sizes]
-        found = net.cosegment_group(features, sizes)
+        found = list(net.cosegment_group(features, sizes))
         for i, base in enumerate(features):
             pairs = [net.correlation(base, other) for j, other in enumerate(features) if j != i]
             assert pairs[0].shape == (1, 1, *base.shape[-2:])
