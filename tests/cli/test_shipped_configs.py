@@ -94,17 +94,11 @@ def test_every_experiment_runs(name: str, compose: Compose, voc: Path, weights: 
 ROWS = (
     ("model=siamese", "optimizer=adam", "schedule=constant", "augmentation=paper", "callbacks=none"),
     ("model=cross_correlation", "optimizer=adamw", "schedule=one_cycle", "augmentation=crop", "callbacks=ema"),
-    ("augmentation=none", "trainer=default", "encoder@model.encoder=vit", "callbacks=learning_rates"),
-    ("augmentation=flip", "encoder@model.encoder=resnet50", "data/sampler=pairs"),
-    ("augmentation=strong", "model.input_size=48", "callbacks=resizing", "encoder@model.encoder=convnext_tiny"),
-    ("encoder@model.encoder=vgg16_bn", "optimizer.layer_decay=0.8", "optimizer.encoder_lr_scale=0.1"),
-    (
-        "model=conditional_siamese",
-        "model.input_size=48",
-        "data.negatives=0.5",
-        "data.val_negatives=2",
-        "data/sampler=clique",
-    ),
+    ("augmentation=none", "trainer=default", "data/sampler=pairs"),
+    ("augmentation=flip", "data/sampler=clique"),
+    ("augmentation=strong", "model.input_size=48", "callbacks=resizing"),
+    ("callbacks=learning_rates", "optimizer.layer_decay=0.8", "optimizer.encoder_lr_scale=0.1"),
+    ("model=conditional_siamese", "model.input_size=48", "data.negatives=0.5", "data.val_negatives=2"),
 )
 
 
@@ -116,8 +110,14 @@ def test_choices_run(row: tuple[str, ...], tiny: Compose, tmp_path: Path) -> Non
 
 def test_no_choice_is_left_out() -> None:
     ran = {choice for row in ROWS for choice in row}
-    for group in ("model", "optimizer", "schedule", "augmentation", "callbacks", "encoder", "data/sampler"):
-        assert {f"{PLACE.get(group, group)}={name}" for name in names(group)} <= ran
+    for group in ("model", "optimizer", "schedule", "augmentation", "callbacks", "data/sampler"):
+        assert {f"{group}={name}" for name in names(group)} <= ran
+
+
+@pytest.mark.parametrize("name", names("encoder"))
+def test_every_encoder_runs(name: str, tiny: Compose, tmp_path: Path) -> None:
+    fit(tiny(f"encoder@model.encoder={name}", "trainer.fast_dev_run=true"), tmp_path)
+    assert (tmp_path / "config.yaml").is_file()
 
 
 def test_the_average_of_the_weights_is_what_is_validated(tiny: Compose, tmp_path: Path) -> None:

@@ -10,11 +10,7 @@ from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoder import Encoder
-from coseg.models.encoders.convnext import ConvNeXtEncoder
-from coseg.models.encoders.resnet import ResNetEncoder
-from coseg.models.encoders.vgg16 import VGG16Encoder
-from coseg.models.encoders.vit import ViTEncoder
+from coseg.models.encoder import VGG16Encoder
 from coseg.models.network import CosegNetwork
 from coseg.models.siamese import SiameseNetwork
 
@@ -23,26 +19,18 @@ def tiny(**settings: object) -> VGG16Encoder:
     return VGG16Encoder(width=0.125, **settings)  # type: ignore[arg-type]
 
 
-ENCODERS: dict[str, Callable[[], Encoder]] = {
-    "resnet": lambda: ResNetEncoder([1, 1, 1, 1], 0.125),
-    "convnext": lambda: ConvNeXtEncoder([1, 1, 1, 1], 0.125, stride=8),
-    "vit": lambda: ViTEncoder(dim=24, depth=2, heads=2, grid=4, registers=1),
-}
 NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
     "siamese": lambda: SiameseNetwork(tiny()),
     "cross_correlation": lambda: CrossCorrelationNetwork(tiny()),
     "input_size": lambda: CrossCorrelationNetwork(tiny(), input_size=40),
     "max fusion": lambda: CrossCorrelationNetwork(tiny(stride=8), fusion="max", use="add"),
     "concatenation": lambda: CrossCorrelationNetwork(tiny(layer="conv4_3"), fusion="concatenate", use="gate"),
+    "ordinary": lambda: CrossCorrelationNetwork(tiny(), correlation="ordinary", fusion="concatenate"),
     "alone": lambda: CrossCorrelationNetwork(
         tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
     ),
     "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
-    "ordinary": lambda: CrossCorrelationNetwork(tiny(), correlation="ordinary", fusion="concatenate"),
 }
-for name, make in ENCODERS.items():
-    NETWORKS[f"cross_correlation, {name}"] = lambda make=make: CrossCorrelationNetwork(make())  # type: ignore[misc]
-    NETWORKS[f"siamese, {name}"] = lambda make=make: SiameseNetwork(make())  # type: ignore[misc]
 
 
 @pytest.fixture(params=NETWORKS, ids=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -39,18 +39,16 @@ class Decoder(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        blocks = (stride - 1).bit_length()
-        widths = _widths(channels, blocks, features or in_channels, stride)
+        widths = decoder_widths(channels, stride, halved_widths(features or in_channels, stride))
         self.in_channels = in_channels
         layers: list[nn.Module] = []
         last = in_channels
-        for block, width in enumerate(widths, start=1):
+        for factor, width in zip(upsamplings(stride), widths, strict=True):
             conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
             layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
-            factor = 2.0 if block < blocks else stride / 2 ** (blocks - 1)  # exact: no size is rounded
             layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)]
             last = width
         self.blocks = nn.Sequential(*layers)
@@ -62,14 +60,33 @@ class Decoder(nn.Module):
         return logits
 
 
-def _widths(channels: Iterable[int] | None, blocks: int, features: int, stride: int) -> tuple[int, ...]:
+def upsamplings(stride: int) -> list[float]:
+    """The factors by which a decoder enlarges, from `stride` to 1: each 2, but the last less where it must.
+
+    Sizes stay whole: at 14 the map of eight times its size is enlarged by 7/4.
+    """
+    blocks = (stride - 1).bit_length()
+    return [2.0] * (blocks - 1) + [stride / 2 ** (blocks - 1)] if blocks else []
+
+
+def halved_widths(features: int, stride: int) -> list[int]:
+    """A half of `features`, a quarter, ..., at most 256 and at least 16: one number for each of `upsamplings`."""
+    return [max(16, min(features, _WIDEST) >> (k + 1)) for k in range(len(upsamplings(stride)))]
+
+
+def decoder_widths(channels: Iterable[int] | None, stride: int, default: Sequence[int]) -> tuple[int, ...]:
+    """``model.decoder_channels``, one number for each of `upsamplings`, or `default` where they are None.
+
+    Raises:
+        CosegError: they are not so many positive numbers.
+    """
     if channels is None:
-        return tuple(max(16, min(features, _WIDEST) >> (block + 1)) for block in range(blocks))
+        return tuple(default)
     widths = () if isinstance(channels, int | str) else tuple(channels)
-    if len(widths) != blocks or not all(isinstance(width, int) and width > 0 for width in widths):
+    if len(widths) != len(default) or not all(isinstance(width, int) and width > 0 for width in widths):
         given = channels if isinstance(channels, int | str) else list(widths)
         raise CosegError(
             f"model.decoder_channels is {given}, but with model.encoder.stride={stride} it must be null or a list "
-            f"of {blocks} positive numbers, one for each upsampling."
+            f"of {len(default)} positive numbers, one for each upsampling."
         )
     return widths

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
+from coseg.models.padding import pad_by_reflection
 
 STRIDES = (8, 16, 32)
 """Those that the convolutional encoders can have."""
@@ -30,10 +30,7 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     By reflection, or by repeating the border where the image is too small to be reflected.
     """
     height, width = images.shape[-2:]
-    for size, pad in ((width, (0, -width % multiple, 0, 0)), (height, (0, 0, 0, -height % multiple))):
-        if any(pad):
-            images = F.pad(images, pad, mode="reflect" if max(pad) < size else "replicate")
-    return images
+    return pad_by_reflection(images, 0, -width % multiple, 0, -height % multiple)
 
 
 class Encoder(nn.Module):
@@ -74,9 +71,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, out_channels, ceil(H / stride), ceil(W / stride)) of uint8 or float (B, 3, H, W) images."""
-        images = (unit_range(images).to(self.mean.dtype) - self.mean) / self.std
-        features: Tensor = self.features(pad_to_multiple(images, self.stride))
+        features: Tensor = self.features(self.prepare(images))
         return features
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The input of `features`: images normalised and padded."""
+        images = (unit_range(images).to(self.mean.dtype) - self.mean) / self.std
+        return pad_to_multiple(images, self.stride)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """The parameters of `features` by depth, from the image on: layer-wise learning rates tell these apart."""
