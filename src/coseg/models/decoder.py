@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
 
+_WIDEST = 512
+"""Channels from which the default widths count down at most: 2048 would give the first block alone 38 M weights."""
+
 
 class Decoder(nn.Module):
     """Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling, then a convolution to 2 logits.
 
-    There are log2(stride) blocks, so that the logits have the size of the (padded) input.
+    There are log2(stride) blocks, rounded up, so that the logits have the size of the (padded) input; where the
+    stride is no power of two, the last block enlarges by less than two (7/4 at 14).
 
     Args:
         in_channels: channels of the input.
-        stride: pixels of the image to one of the input, a power of two.
-        channels: those of each block; None: half of `features`, a quarter, ..., at least 16.
+        stride: pixels of the image to one of the input, two or more.
+        channels: those of each block; None: half of `features`, a quarter, ..., at most 256 and at least 16.
         features: channels of the encoder's features, from which the default of `channels` counts down; None:
             `in_channels`.
         batch_norm: normalise after each convolution but the last.
@@ -35,18 +39,17 @@ class Decoder(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        blocks = stride.bit_length() - 1
-        widths = _widths(channels, blocks, features or in_channels)
+        widths = decoder_widths(channels, stride, halved_widths(features or in_channels, stride))
         self.in_channels = in_channels
         layers: list[nn.Module] = []
         last = in_channels
-        for width in widths:
+        for factor, width in zip(upsamplings(stride), widths, strict=True):
             conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
             layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
-            layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)]
+            layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)]
             last = width
         self.blocks = nn.Sequential(*layers)
         self.logits = nn.Conv2d(last, 2, 3, padding=1)
@@ -57,14 +60,33 @@ class Decoder(nn.Module):
         return logits
 
 
-def _widths(channels: Iterable[int] | None, blocks: int, features: int) -> tuple[int, ...]:
+def upsamplings(stride: int) -> list[float]:
+    """The factors by which a decoder enlarges, from `stride` to 1: each 2, but the last less where it must.
+
+    Sizes stay whole: at 14 the map of eight times its size is enlarged by 7/4.
+    """
+    blocks = (stride - 1).bit_length()
+    return [2.0] * (blocks - 1) + [stride / 2 ** (blocks - 1)] if blocks else []
+
+
+def halved_widths(features: int, stride: int) -> list[int]:
+    """A half of `features`, a quarter, ..., at most 256 and at least 16: one number for each of `upsamplings`."""
+    return [max(16, min(features, _WIDEST) >> (k + 1)) for k in range(len(upsamplings(stride)))]
+
+
+def decoder_widths(channels: Iterable[int] | None, stride: int, default: Sequence[int]) -> tuple[int, ...]:
+    """``model.decoder_channels``, one number for each of `upsamplings`, or `default` where they are None.
+
+    Raises:
+        CosegError: they are not so many positive numbers.
+    """
     if channels is None:
-        return tuple(max(16, features >> (block + 1)) for block in range(blocks))
+        return tuple(default)
     widths = () if isinstance(channels, int | str) else tuple(channels)
-    if len(widths) != blocks or not all(isinstance(width, int) and width > 0 for width in widths):
+    if len(widths) != len(default) or not all(isinstance(width, int) and width > 0 for width in widths):
         given = channels if isinstance(channels, int | str) else list(widths)
         raise CosegError(
-            f"model.decoder_channels is {given}, but with model.encoder.stride={2**blocks} it must be null or a list "
-            f"of {blocks} positive numbers, one for each upsampling."
+            f"model.decoder_channels is {given}, but with model.encoder.stride={stride} it must be null or a list "
+            f"of {len(default)} positive numbers, one for each upsampling."
         )
     return widths

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from coseg.errors import CosegError, unknown_choice
+from coseg.models.padding import pad_by_reflection
 from coseg.models.weights import load_features
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -28,10 +28,7 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     By reflection, or by repeating the border where the image is too small to be reflected.
     """
     height, width = images.shape[-2:]
-    for size, pad in ((width, (0, -width % multiple, 0, 0)), (height, (0, 0, 0, -height % multiple))):
-        if any(pad):
-            images = F.pad(images, pad, mode="reflect" if max(pad) < size else "replicate")
-    return images
+    return pad_by_reflection(images, 0, -width % multiple, 0, -height % multiple)
 
 
 class Encoder(nn.Module):
@@ -58,9 +55,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, out_channels, ceil(H / stride), ceil(W / stride)) of uint8 or float (B, 3, H, W) images."""
-        images = (unit_range(images).to(self.mean.dtype) - self.mean) / self.std
-        features: Tensor = self.features(pad_to_multiple(images, self.stride))
+        features: Tensor = self.features(self.prepare(images))
         return features
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The input of `features`: images normalised and padded."""
+        images = (unit_range(images).to(self.mean.dtype) - self.mean) / self.std
+        return pad_to_multiple(images, self.stride)
 
 
 class VGG16Encoder(Encoder):
@@ -107,7 +108,7 @@ class VGG16Encoder(Encoder):
                 f"{blocks - 1} pools; choose stride {2**blocks} or less, or layer conv5_3."
             )
         super().__init__(
-            _vgg_features(width, blocks, pools, batch_norm), _scaled(_BLOCKS[blocks - 1][-1], width), stride
+            _vgg_features(width, blocks, pools, batch_norm), scaled(_BLOCKS[blocks - 1][-1], width), stride
         )
         if weights is not None:
             mean, std = load_features(self.features, str(weights), VGG16_BN_Weights if batch_norm else VGG16_Weights)
@@ -124,7 +125,8 @@ class VGG16Encoder(Encoder):
         return self
 
 
-def _scaled(channels: int, width: float) -> int:
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded to a multiple of 8 and at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
@@ -133,7 +135,7 @@ def _vgg_features(width: float, blocks: int, pools: int, batch_norm: bool) -> nn
     in_channels, dilation = 3, 1
     for block, channels_of in enumerate(_BLOCKS[:blocks], start=1):
         for channels in channels_of:
-            out_channels = _scaled(channels, width)
+            out_channels = scaled(channels, width)
             conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
