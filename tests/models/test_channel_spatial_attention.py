@@ -94,7 +94,7 @@ def test_a_group_is_the_mean_attention_of_the_others() -> None:
     network = made()
     with torch.no_grad():
         features = [network.encode(torch.rand(1, 3, 32, 32)) for _ in range(3)]
-        group = network.cosegment_group(features, [(32, 32)] * 3)
+        group = list(network.cosegment_group(features, [(32, 32)] * 3))
         attention = [network.attend(each) for each in features]
         others = tuple((x + y) / 2 for x, y in zip(attention[0], attention[1], strict=True))
         wanted = network.restore(network.decoder(*network.enhance(features[2], others)), (32, 32))

@@ -66,13 +66,13 @@ def test_a_group_is_decoded_once_an_image_from_the_mean_attention_of_the_others(
     calls = []
     network.decoder.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
-        group = network.cosegment_group(features, sizes)
+        group = list(network.cosegment_group(features, sizes))
         assert len(calls) == 3
         attend = [network.attend(each) for each in features]
         others = (attend[0] + attend[2]) / 2
         (wanted,) = network.decode((network.select(features[1], attend[1], others),), (sizes[1],))
     torch.testing.assert_close(group[1], wanted)
-    assert not torch.allclose(group[1], CosegNetwork.cosegment_group(network, features, sizes)[1], atol=1e-6)
+    assert not torch.allclose(group[1], list(CosegNetwork.cosegment_group(network, features, sizes))[1], atol=1e-6)
 
 
 def test_published_size() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +122,7 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
             decoded_a, decoded_b = self.decoder(*enhanced_a), self.decoder(*enhanced_b)
         return self.restore(decoded_a, size_a), self.restore(decoded_b, size_b)
 
-    def cosegment_group(self, features: Sequence[Levels], sizes: Sequence[Size]) -> list[Tensor]:
+    def cosegment_group(self, features: Sequence[Levels], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean channel attention of all others.
 
         Raises:
@@ -131,10 +131,10 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
         require_group(features)
         levels = zip(*(self.attend(each) for each in features), strict=True)
         means = zip(*(means_of_others(level) for level in levels), strict=True)
-        return [
+        return (
             self.restore(self.decoder(*self.enhance(each, others)), size)
             for each, others, size in zip(features, means, sizes, strict=True)
-        ]
+        )
 
 
 class _ChannelAttention(nn.Module):

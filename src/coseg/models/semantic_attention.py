@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -94,7 +94,7 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
         logits_a, logits_b = self.decode(selected, (size_a, size_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean attention of all others.
 
         Raises:
@@ -103,10 +103,10 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
         require_group(features)
         attention = [self.attend(each) for each in features]
         others = means_of_others(attention)
-        return [
+        return (
             self.decode((self.select(*parts),), (size,))[0]
             for *parts, size in zip(features, attention, others, sizes, strict=True)
-        ]
+        )
 
 
 class _Residual(nn.Module):
