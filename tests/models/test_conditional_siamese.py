@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork, conditioned, contrastive_loss
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
 
 
 def made(**settings: Any) -> ConditionalSiameseNetwork:

@@ -1,27 +1,36 @@
-"""What every network must do, whatever its method: a new network is one more entry of `NETWORKS`."""
+"""What every network must do, whatever its method.
+
+Each configuration of ``conf/model`` is tried, a new one with nothing to add here, and the variants in `NETWORKS`.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoder import VGG16Encoder
+from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.network import CosegNetwork
+from coseg.models.semantic_attention import SemanticAttentionNetwork
 from coseg.models.siamese import SiameseNetwork
+from coseg.training.build import build_network, plain
 
 
 def tiny(**settings: object) -> VGG16Encoder:
     return VGG16Encoder(width=0.125, **settings)  # type: ignore[arg-type]
 
 
+SHIPPED = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
-    "siamese": lambda: SiameseNetwork(tiny()),
-    "cross_correlation": lambda: CrossCorrelationNetwork(tiny()),
     "input_size": lambda: CrossCorrelationNetwork(tiny(), input_size=40),
     "max fusion": lambda: CrossCorrelationNetwork(tiny(stride=8), fusion="max", use="add"),
     "concatenation": lambda: CrossCorrelationNetwork(tiny(layer="conv4_3"), fusion="concatenate", use="gate"),
@@ -30,19 +39,40 @@ NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
         tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
     ),
     "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
+    "mutual, normalised": lambda: MutualCorrelationNetwork(tiny(), batch_norm=True, width=0.05, input_size=40),
+    "fused": lambda: SemanticAttentionNetwork(tiny(stride=8), "fused", hidden=12, input_size=40),
+    "channel and spatial": lambda: SemanticAttentionNetwork(tiny(), "channel_spatial"),
+    "high level alone": lambda: ChannelSpatialAttentionNetwork(tiny(stride=8), reduction=2, low_level=False),
 }
 
 
-@pytest.fixture(params=NETWORKS, ids=str)
-def network(request: pytest.FixtureRequest) -> CosegNetwork:
+@pytest.fixture(scope="module", params=[*SHIPPED, *NETWORKS], ids=str)
+def make(request: pytest.FixtureRequest, compose: Callable[..., DictConfig]) -> Callable[[], CosegNetwork]:
+    """Makes a network anew: of `NETWORKS`, or as shipped, but for a small width and, where it has one, input size."""
+    if request.param in NETWORKS:
+        return NETWORKS[request.param]
+    config = plain(compose("train", "experiment=voc_pairs", f"model={request.param}").model)
+    config["encoder"] |= {"width": 0.125, "weights": None}
+    if config["input_size"] is not None:
+        config["input_size"] = 48
+    return lambda: build_network(config)
+
+
+@pytest.fixture(scope="module")
+def prototype(make: Callable[[], CosegNetwork]) -> CosegNetwork:
     torch.manual_seed(0)
-    made = NETWORKS[request.param]()
+    made = make()
     for module in made.modules():  # batch norm that does something in evaluation: the statistics of one batch
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
         made.train()(photo(48, 48, seed=3), photo(48, 48, seed=4))
     return made.eval()
+
+
+@pytest.fixture
+def network(prototype: CosegNetwork) -> CosegNetwork:
+    return copy.deepcopy(prototype)
 
 
 def photo(height: int, width: int, batch: int = 2, seed: int = 1) -> Tensor:
@@ -140,9 +170,9 @@ def test_it_repeats_itself(network: CosegNetwork) -> None:
         assert all(torch.equal(x, y) for x, y in zip(network(A, B), network(A, B), strict=True))
 
 
-def test_saved_and_loaded(network: CosegNetwork, request: pytest.FixtureRequest, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_saved_and_loaded(network: CosegNetwork, make: Callable[[], CosegNetwork], tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    other = NETWORKS[request.node.callspec.params["network"]]().eval()
+    other = make().eval()
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     with torch.no_grad():
         assert all(torch.equal(x, y) for x, y in zip(other(A, B), network(A, B), strict=True))
@@ -170,7 +200,7 @@ def test_channels_last_changes_nothing(network: CosegNetwork) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["siamese", "cross_correlation"], indirect=True)
+@pytest.mark.parametrize("make", SHIPPED, indirect=True)
 def test_compiled_in_place(network: CosegNetwork) -> None:
     keys = list(network.state_dict())
     with torch.no_grad():

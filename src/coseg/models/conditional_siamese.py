@@ -62,7 +62,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoder import VGG16Encoder
+        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
         >>> network = ConditionalSiameseNetwork(VGG16Encoder(width=0.125), input_size=32)
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]

@@ -11,7 +11,7 @@ from coseg.errors import unknown_choice
 from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.decoder import Decoder
 from coseg.models.encoder import Encoder
-from coseg.models.network import EncoderDecoderNetwork, Size, require_encoder, require_group
+from coseg.models.network import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
 
 USES = ("concatenate", "add", "gate", "correlation")
 
@@ -92,7 +92,9 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
 
     def _group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
         kernels = [self.correlation.kernels(each) for each in features]
-        means = _means_of_others(kernels) if self.correlation.linear else None
+        means = None
+        if self.correlation.linear:
+            means = list(zip(*(means_of_others(scale) for scale in zip(*kernels, strict=True)), strict=True))
         for i, (base, size) in enumerate(zip(features, sizes, strict=True)):
             if means is not None:
                 matched = self.correlation.correlate(base, means[i])
@@ -116,12 +118,3 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
 
 def _norm(features: Tensor) -> Tensor:
     return torch.linalg.vector_norm(features, dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
-
-
-def _means_of_others(kernels: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """For each image and size, the mean of the other images' kernels, summed in float32."""
-    totals = [torch.stack([kernel.float() for kernel in scale]).sum(0) for scale in zip(*kernels, strict=True)]
-    return [
-        [((total - kernel) / (len(kernels) - 1)).to(kernel.dtype) for total, kernel in zip(totals, own, strict=True)]
-        for own in kernels
-    ]

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.decoder import Decoder
 from coseg.models.encoder import Encoder, unit_range
 
 Size = tuple[int, int]
@@ -126,22 +125,27 @@ def checked_input_size(size: object, what: str) -> int | None:
 class EncoderDecoderNetwork(CosegNetwork):
     """A network with one encoder and one decoder, each shared by both images; how the two meet is the subclass's.
 
-    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)).
+    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)), or a tuple of which it is the last.
 
     Args:
         encoder: shared by both images; kept as `encoder`.
-        decoder: shared by both images; kept as `decoder`.
+        decoder: shared by both images, from its input to logits at the stride of 1; kept as `decoder`.
         input_size: see `CosegNetwork`.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, input_size: int | None = None) -> None:
+    def __init__(self, encoder: Encoder, decoder: nn.Module, input_size: int | None = None) -> None:
         super().__init__(input_size)
         self.encoder = encoder
         self.decoder = decoder
 
-    def encode(self, images: Tensor) -> Tensor:
-        features: Tensor = self.encoder(self.resize(images))
-        return features
+    @property
+    def feature_channels(self) -> int:
+        """C of the features."""
+        return self.encoder.out_channels
+
+    def encode(self, images: Tensor) -> Any:
+        """Features of each image; see the base class."""
+        return self.encoder(self.resize(images))
 
     def decode(self, inputs: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together."""
@@ -166,6 +170,12 @@ def require_group(features: Sequence[Any]) -> None:
     """Refuse a group that has nothing in common with anybody."""
     if len(features) < 2:
         raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
+
+
+def means_of_others(values: Sequence[Tensor]) -> list[Tensor]:
+    """For each of two or more images the mean of the `values` of all others, summed in float32."""
+    total = torch.stack([value.float() for value in values]).sum(0)
+    return [((total - value) / (len(values) - 1)).to(value.dtype) for value in values]
 
 
 def image_size(images: Tensor) -> Size:

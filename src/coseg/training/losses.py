@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,9 +52,9 @@ class SemanticLoss(nn.Module):
             raise CosegError(
                 f"task.semantic needs a network with one encoder, which {type(network).__name__} has not: set it to 0."
             )
-        self.layer = nn.Conv2d(network.encoder.out_channels, classes + 1, 1)
+        self.layer = nn.Conv2d(network.feature_channels, classes + 1, 1)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Any, labels: Tensor) -> Tensor:
         """The mean over background pixels and the mean over objects, halved: they weigh the same.
 
         So does each class that an image shows, as it does in the Jaccard index of masks: else the large object of an
@@ -60,9 +62,10 @@ class SemanticLoss(nn.Module):
         it had that. Every second pixel of each row and column is enough.
 
         Args:
-            features: (B, C, h, w).
+            features: (B, C, h, w), or a tuple that ends with them.
             labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
         """
+        features = features if isinstance(features, Tensor) else features[-1]
         truth = labels[:, ::2, ::2].long()
         logits = F.interpolate(self.layer(features).float(), truth.shape[-2:], mode="bilinear", align_corners=False)
         cost = F.cross_entropy(logits, truth.where(truth != VOID, _IGNORED), ignore_index=_IGNORED, reduction="none")
