@@ -8,6 +8,7 @@ from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.network import CosegNetwork, Size
 from coseg.models.siamese import SiameseNetwork
 from coseg.training.losses import SemanticLoss, pair_loss
@@ -31,6 +32,18 @@ def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
 def semantic() -> SemanticLoss:
     torch.manual_seed(0)
     return SemanticLoss(SiameseNetwork(VGG16Encoder(width=0.125, stride=8)), classes=3)
+
+
+def test_semantic_loss_is_told_from_the_last_of_several_maps(semantic: SemanticLoss) -> None:
+    features = torch.rand(2, semantic.layer.in_channels, 2, 3)
+    labels = torch.randint(0, 4, (2, 16, 24), dtype=torch.uint8)
+    assert semantic((torch.rand(2, 5, 4, 6), features), labels) == semantic(features, labels)
+
+
+def test_semantic_loss_takes_features_that_are_not_the_encoders() -> None:
+    network = MutualCorrelationNetwork(VGG16Encoder(width=0.125, stride=8), input_size=32)
+    loss = SemanticLoss(network, classes=3)
+    assert loss(network.encode(torch.rand(1, 3, 32, 32)), torch.zeros(1, 32, 32, dtype=torch.uint8)).isfinite()
 
 
 def test_semantic_loss_of_constant_features(semantic: SemanticLoss) -> None:
