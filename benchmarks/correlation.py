@@ -1,10 +1,11 @@
 """Depth-wise correlation as `coseg.models.sliding` computes it, against one plain grouped convolution.
 
     python benchmarks/correlation.py [--shapes 8x512x32x32 …] [--kernels 3 5 …] [--threads 2] [--repeats 5]
-                                     [--device cpu|cuda] [--precision float32|bfloat16]
+                                     [--device cpu|cuda] [--precision float32|bfloat16] [--clock wall|processor]
 
-The two alternate, either first as often, and the smallest of the repeats counts, since other processes can only slow a run down. Prints a line
-of JSON for each shape B x C x H x W and kernel size: the ways chosen; milliseconds forward (without gradients) and
+The two alternate, either first as often, and the smallest of the repeats counts, since other processes can only slow a
+run down; on a busy machine ``--threads 1 --clock processor`` leaves out the time in which they had the core. Prints a
+line of JSON for each shape B x C x H x W and kernel size: the ways chosen; milliseconds forward (without gradients) and
 backward (both gradients) of ours and of the plain convolution, and how many times faster ours is; megabytes above
 the inputs at the peak of a forward and a backward, results and gradients included; the largest difference of result
 and gradients, relative to the largest value.
@@ -27,20 +28,21 @@ from coseg.models.sliding import forward_way, kernel_gradient_way, slide
 from coseg.models.sliding_ways import direct
 
 Way = Callable[[Tensor, Tensor], Tensor]
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 SHAPES = ["8x512x32x32", "2x512x32x32", "2x64x64x64", "4x128x33x21", "4x128x24x24", "16x128x12x12", "4x512x8x8"]
 KERNELS = [1, 3, 5, 7, 9, 11, 13, 15, 17, 25, 33]
 
 
-def seconds(job: Callable[[], object], device: str) -> float:
+def seconds(job: Callable[[], object], device: str, clock: Callable[[], float]) -> float:
     """Of the job's second run: the first has its data and the other way's in the caches or not, as it happens."""
     job()
     if device == "cuda":
         torch.cuda.synchronize()
-    began = time.perf_counter()
+    began = clock()
     job()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def resident() -> int:
@@ -71,7 +73,14 @@ def peak_megabytes(job: Callable[[], object], device: str) -> float:
     return (peak - before) / 1e6
 
 
-def compare(shape: tuple[int, ...], size: int, repeats: int, device: str, dtype: torch.dtype) -> dict[str, object]:
+def compare(
+    shape: tuple[int, ...],
+    size: int,
+    repeats: int,
+    device: str,
+    dtype: torch.dtype,
+    clock: Callable[[], float],
+) -> dict[str, object]:
     settings = {"device": device, "dtype": dtype}
     base, gradient = (torch.randn(shape, **settings) for _ in range(2))  # type: ignore[call-overload]
     kernel = torch.randn(*shape[:2], size, size, **settings)  # type: ignore[call-overload]
@@ -81,7 +90,7 @@ def compare(shape: tuple[int, ...], size: int, repeats: int, device: str, dtype:
     memory, results = {}, {}
     for repeat in range(repeats + 1):  # the first one warms up
         for name, way in sorted(ways.items(), reverse=repeat % 2 == 1):  # either goes first as often
-            forward[name].append(seconds(lambda way=way: way(base, kernel), device))  # type: ignore[misc]
+            forward[name].append(seconds(lambda way=way: way(base, kernel), device, clock))  # type: ignore[misc]
             inputs = base.detach().requires_grad_(), kernel.detach().requires_grad_()
 
             def both(way: Way = way, inputs: tuple[Tensor, Tensor] = inputs) -> tuple[Tensor, ...]:
@@ -94,7 +103,7 @@ def compare(shape: tuple[int, ...], size: int, repeats: int, device: str, dtype:
                 continue
             result = way(*inputs)
             step = lambda r=result, i=inputs: torch.autograd.grad(r, i, gradient, retain_graph=True)  # noqa: E731
-            backward[name].append(seconds(step, device))
+            backward[name].append(seconds(step, device, clock))
     ms = {
         f"{name}_{what}_ms": round(1e3 * min(times[name]), 2)
         for what, times in (("forward", forward), ("backward", backward))
@@ -130,6 +139,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of all threads together")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
@@ -137,7 +147,9 @@ def main() -> None:
         for size in arguments.kernels:
             sides = tuple(map(int, shape.split("x")))
             dtype = getattr(torch, arguments.precision)
-            print(json.dumps(compare(sides, size, arguments.repeats, arguments.device, dtype)), flush=True)
+            clock = CLOCKS[arguments.clock]
+            found = compare(sides, size, arguments.repeats, arguments.device, dtype, clock)
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
