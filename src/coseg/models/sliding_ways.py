@@ -59,10 +59,11 @@ def fourier(base: Tensor, kernel: Tensor) -> Tensor:
 def tiles_kernel_gradient(base: Tensor, gradient: Tensor, s: int, t: int) -> Tensor:
     """The gradient (B, C, s, t) from base and gradient, both (B, C, H, W), by grouped convolutions forward.
 
-    Each strip of 8 rows of the gradient is a kernel; their results are added. In float32 or float64 inside.
+    Each strip of 8 rows of the gradient (all of them to 12 rows) is a kernel; their results are
+    added. In float32 or float64 inside.
     """
     height, width = base.shape[-2:]
-    rows = min(TILE_ROWS, height)
+    rows = height if height <= 12 else TILE_ROWS  # small maps whole: two strips would be filled up with zeros
     tiles = -(-height // rows)
     below = tiles * rows - height
     f, g = base.reshape(-1, height, width), gradient.reshape(-1, height, width)
