@@ -1,120 +1,154 @@
-"""Sliding kernels: the sums of a plain loop, and values and gradients of torch's own convolution, in whatever way."""
+"""Sliding against the plain grouped convolution, against numerical gradients, and its choices."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from coseg.models import sliding
-from coseg.models.sliding import slide
+from coseg.models import sliding_ways
+from coseg.models.correlation import DepthwiseCorrelation
+from coseg.models.sliding import forward_way, kernel_gradient_way, slide
+from coseg.models.sliding_ways import direct
 
-SIZES = (1, 3, 5, 7, 9, 13, 15, 17, 21, 25, 27, 33)
-
-
-def plain(base: Tensor, kernel: Tensor) -> Tensor:
-    """One grouped convolution, with torch's own gradient."""
-    batch, channels, height, width = base.shape
-    groups, (rows, columns) = batch * channels, kernel.shape[-2:]
-    weight = kernel.reshape(groups, 1, rows, columns)
-    found = F.conv2d(base.reshape(1, groups, height, width), weight, padding=(rows // 2, columns // 2), groups=groups)
-    return found.view_as(base)
+MAPS = [(8, 8), (9, 13), (32, 32), (17, 64), (3, 40)]
+KERNELS = [(1, 1), (3, 3), (5, 5), (7, 7), (13, 13), (15, 15), (17, 17), (25, 25), (33, 33), (3, 17)]
+SETTINGS = {"dtype": torch.float64}
 
 
-def drawn(size: tuple[int, ...], kernel: tuple[int, int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(sum(size) + sum(kernel))
-    shapes = size, (*size[:2], *kernel)
-    first, second = (torch.randn(shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes)
-    return first, second
+def tensors(height: int, width: int, s: int, t: int, **settings: object) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    shapes = ((2, 3, height, width), (2, 3, s, t), (2, 3, height, width))
+    return tuple(torch.randn(shape, **settings) for shape in shapes)  # type: ignore[call-overload, return-value]
 
 
-def close(found: Tensor, expected: Tensor) -> None:
-    """To 1e-4 of the largest number."""
-    scale = expected.abs().max().item()
-    torch.testing.assert_close(found, expected, atol=1e-4 * scale, rtol=0)
+def close(found: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
+    assert found.shape == wanted.shape
+    assert (found - wanted).abs().max() <= tolerance * wanted.abs().max()
 
 
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 5), (15, 3), (27, 5)])
-def test_is_the_sum_of_a_loop(kernel: tuple[int, int]) -> None:
-    base, weight = drawn((1, 2, 6, 9), kernel, torch.float64)
-    expected = torch.zeros_like(base)
-    (r, t), (height, width) = (size // 2 for size in kernel), base.shape[-2:]
-    for z in range(2):
-        for y in range(height):
-            for x in range(width):
-                for v in range(-r, r + 1):
-                    for u in range(-t, t + 1):
-                        if 0 <= y + v < height and 0 <= x + u < width:
-                            expected[0, z, y, x] += (base[0, z, y + v, x + u] * weight[0, z, v + r, u + t]).detach()
-    torch.testing.assert_close(slide(base, weight), expected)
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("size", MAPS, ids=str)
+def test_equals_the_grouped_convolution_and_its_gradients(size: tuple[int, int], kernel: tuple[int, int]) -> None:
+    f, k, g = tensors(*size, *kernel)
+    plain = [each.clone().requires_grad_() for each in (f, k)]
+    ours = [each.clone().requires_grad_() for each in (f, k)]
+    wanted, found = direct(*plain), slide(*ours)
+    close(found, wanted)
+    wanted.backward(g)
+    found.backward(g)
+    for x, y in zip(ours, plain, strict=True):
+        assert x.grad is not None and y.grad is not None
+        close(x.grad, y.grad)
 
 
-@pytest.mark.parametrize("size", [(2, 3, 8, 8), (1, 4, 17, 14), (2, 2, 33, 40), (1, 2, 64, 64), (2, 2, 1, 5)])
-@pytest.mark.parametrize("s", SIZES)
-def test_values_and_gradients_are_torch_s(size: tuple[int, ...], s: int) -> None:
-    base, kernel = drawn(size, (s, s))
-    gradient = torch.randn(size, generator=torch.Generator().manual_seed(1))
-    expected, found = plain(base, kernel), slide(base, kernel)
-    close(found, expected)
-    with torch.no_grad():
-        close(slide(base, kernel), expected)
-    wanted = torch.autograd.grad(expected, (base, kernel), gradient)
-    for one, other in zip(torch.autograd.grad(found, (base, kernel), gradient), wanted, strict=True):
-        close(one, other)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (7, 3), (15, 15), (33, 33)], ids=str)
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (20, 4)], ids=str)
+def test_each_way_computes_the_same(
+    size: tuple[int, int], kernel: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, k, g = tensors(*size, *kernel, **SETTINGS)
+    monkeypatch.setattr(sliding_ways, "PART", 3000)  # several parts, the last one smaller
+    wanted = direct(f, k.requires_grad_())
+    (wanted_gradient,) = torch.autograd.grad(wanted, k, g)
+    k.requires_grad_(False)
+    for way in (sliding_ways.padded, sliding_ways.fourier):
+        close(way(f, k), wanted, 1e-12)
+    for gradient_way in (sliding_ways.tiles_kernel_gradient, sliding_ways.fourier_kernel_gradient):
+        close(gradient_way(f, g, *kernel), wanted_gradient, 1e-12)
 
 
-@pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (15, 3), (3, 27)])
-def test_gradients_and_their_gradients(kernel: tuple[int, int]) -> None:
-    inputs = drawn((1, 2, 15, 4) if kernel[0] == 5 else (1, 1, 9, 14), kernel, torch.float64)
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (7, 3), (15, 15)], ids=str)
+@pytest.mark.parametrize("size", [(3, 4), (9, 8)], ids=str)
+def test_numerical_gradients(size: tuple[int, int], kernel: tuple[int, int]) -> None:
+    f, k, _ = tensors(*size, *kernel, **SETTINGS)
+    inputs = f[:1, :1].requires_grad_(), k[:1, :1].requires_grad_()
     assert torch.autograd.gradcheck(slide, inputs)
-    assert torch.autograd.gradgradcheck(slide, inputs)
-    for alone in range(2):  # only one of them asks for its gradient
-        fixed = [each.detach().requires_grad_(k == alone) for k, each in enumerate(inputs)]
-        assert torch.autograd.gradcheck(slide, fixed)
+    assert torch.autograd.gradgradcheck(slide, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("s", [3, 7, 17, 27])
-def test_bfloat16_and_channels_last(s: int) -> None:
-    base, kernel = drawn((2, 8, 16, 20), (s, s))
-    expected = slide(base, kernel)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = slide(base, kernel)
+def test_numerical_gradients_by_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coseg.models.sliding._many_products", lambda *_: True)
+    f, k, _ = tensors(9, 8, 15, 15, **SETTINGS)
+    inputs = f[:1, :1].requires_grad_(), k[:1, :1].requires_grad_()
+    assert torch.autograd.gradcheck(slide, inputs)
+    assert torch.autograd.gradgradcheck(slide, inputs, fast_mode=True)
+
+
+def test_choices() -> None:
+    names = [
+        (forward_way(n, n, s, s).__name__, kernel_gradient_way(n, n, s, s).__name__.removesuffix("_kernel_gradient"))
+        for n, s in ((32, 7), (12, 13), (32, 15), (32, 17), (64, 33))
+    ]
+    assert names == [
+        ("direct", "tiles"),
+        ("direct", "tiles"),
+        ("padded", "tiles"),
+        ("padded", "tiles"),
+        ("fourier", "fourier"),
+    ]
+
+
+@pytest.mark.parametrize("size", [5, 17, 33])
+def test_bfloat16_and_autocast(size: int) -> None:
+    f, k, g = tensors(32, 32, size, size)
+    halves = [each.bfloat16().requires_grad_() for each in (f, k)]
+    wide = [each.detach().float().requires_grad_() for each in halves]
+    found, wanted = slide(*halves), slide(*wide)
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), expected, atol=0.03 * expected.abs().max().item(), rtol=0)
-    wanted = torch.autograd.grad(expected.sum(), (base, kernel))
-    for one, other in zip(torch.autograd.grad(found.float().sum(), (base, kernel)), wanted, strict=True):
-        assert one.dtype == torch.float32
-        torch.testing.assert_close(one, other, atol=0.03 * other.abs().max().item(), rtol=0)
-    close(slide(base.to(memory_format=torch.channels_last), kernel), expected)
+    close(found.float(), wanted, 2e-2)
+    found.backward(g.bfloat16())
+    wanted.backward(g.bfloat16().float())
+    for x, y in zip(halves, wide, strict=True):
+        assert x.grad is not None and y.grad is not None and x.grad.dtype == torch.bfloat16
+        close(x.grad.float(), y.grad, 2e-2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(slide(f, k), slide(f.bfloat16(), k.bfloat16()))
+        assert slide(f.double(), k.double()).dtype == torch.float64
 
 
-def test_the_kernel_s_size_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    ways: list[str] = []
-
-    def told(name: str) -> None:
-        way = getattr(sliding, name)
-        monkeypatch.setattr(sliding, name, lambda *inputs, **more: (ways.append(name), way(*inputs, **more))[1])
-
-    for name in ("_convolved", "_fourier_slide", "_slid"):
-        told(name)
-    expected = {1: [], 3: ["_convolved"], 5: ["_slid", "_convolved"], 13: ["_slid", "_convolved"]}
-    expected |= {15: ["_slid", "_convolved", "_convolved"], 27: ["_fourier_slide"]}
-    for s, wanted in expected.items():
-        ways.clear()
-        slide(torch.rand(1, 1, 20, 20), torch.rand(1, 1, s, s))
-        assert ways == wanted
-    ways.clear()
-    slide(torch.rand(1, 1, 2, 2), torch.rand(1, 1, 33, 33))  # no more than 3 x 3 of it reaches the map
-    assert ways == ["_convolved"]
+@pytest.mark.parametrize("size", [5, 17])
+def test_channels_last_and_repeated_runs_change_nothing(size: int) -> None:
+    f, k, g = tensors(16, 20, size, size)
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last, torch.contiguous_format):
+        inputs = [each.clone().contiguous(memory_format=layout).requires_grad_() for each in (f, k)]
+        result = slide(*inputs)
+        result.backward(g.contiguous(memory_format=layout))
+        results.append((result, *(each.grad for each in inputs)))
+    for other in results[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("n", [1, 7, 11, 35, 61])
-def test_lengths_of_transforms(n: int) -> None:
-    found = sliding._fast(n)
-    assert found >= n and found % 2 == 0
-    assert not [each for each in range(n + n % 2, found, 2) if _smooth(each)] and _smooth(found)
+def test_only_the_gradients_asked_for() -> None:
+    f, k, _ = tensors(8, 8, 5, 5)
+    f.requires_grad_()
+    slide(f, k).sum().backward()
+    assert f.grad is not None and k.grad is None
 
 
-def _smooth(number: int) -> bool:
-    return max(p for p in range(1, number + 1) if number % p == 0 and all(p % q for q in range(2, p))) <= 5
+@pytest.mark.parametrize("pooling", ["average", "max", "strided"])
+def test_kernels_larger_than_the_map(pooling: str) -> None:
+    base, other = torch.rand(1, 2, 6, 5), torch.rand(1, 2, 3, 4)
+    layer = DepthwiseCorrelation([33], pooling=pooling, normalization="none")
+    (kernel,) = layer.kernels(other)
+    # Position i of a kernel's axis of 33 is the features' floor(33 positions, spread): they repeat, in order.
+    assert kernel.shape == (1, 2, 33, 33)
+    torch.testing.assert_close(kernel[..., ::16, ::32], other[..., :, ::3])
+    middle = kernel[..., 11:22, 12:21]  # 2 H - 1 by 2 W - 1; beyond it, a kernel meets nothing
+    torch.testing.assert_close(layer.correlate(base, [kernel]), direct(base, middle))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [5, 17])
+def test_compiles_whole_with_its_gradients(size: int) -> None:
+    f, k, g = tensors(16, 16, size, size)
+    inputs = f.requires_grad_(), k.requires_grad_()
+    wanted = slide(*inputs)
+    try:
+        found = torch.compile(slide, fullgraph=True)(*inputs)
+    except torch._inductor.exc.InductorError as error:  # type: ignore[attr-defined]
+        pytest.skip(f"no working compiler: {error}")
+    close(found, wanted)
+    for x, y in zip(torch.autograd.grad(found, inputs, g), torch.autograd.grad(wanted, inputs, g), strict=True):
+        close(x, y)
