@@ -29,13 +29,15 @@ def slide(base: Tensor, kernel: Tensor) -> Tensor:
     The way depends on nothing but the shapes and the kind of device, so that equal runs give equal numbers. On CPUs it
     is `forward_way` and `kernel_gradient_way`, and the gradient for the base is one more correlation, of the output's
     gradient with the turned kernel. On other devices, and for kernels to 3 x 3, it is one grouped convolution and
-    torch's own gradients.
+    torch's own gradients; with 1 x 1 it is a product.
     """
     device = base.device.type
     if torch.is_autocast_enabled(device) and torch.float64 not in (base.dtype, kernel.dtype):
         dtype = torch.get_autocast_dtype(device)
         base, kernel = base.to(dtype), kernel.to(dtype)
     kernel = _touching(kernel, *base.shape[-2:])
+    if kernel.shape[-2:] == (1, 1):
+        return base * kernel
     base, kernel = base.contiguous(), kernel.contiguous()
     if device != "cpu" or max(kernel.shape[-2:]) <= 3:
         return direct(base, kernel)

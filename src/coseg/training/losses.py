@@ -36,7 +36,8 @@ class SemanticLoss(nn.Module):
     """Cross-entropy of the class of each pixel, told from the features of its image alone by a linear layer.
 
     Training adds it to the loss of the pairs so that features tell classes apart, which matching needs and pairs by
-    themselves teach slowly. The layer serves nothing else: a network is used without it.
+    themselves teach slowly. The layer is drawn at random and stays as it is: it gives each class a direction, and the
+    features learn to point there (a fixed classifier, Hoffer, Hubara, Soudry 2018). A network is used without it.
 
     Args:
         network: its encoder gives the number of channels.
@@ -52,7 +53,7 @@ class SemanticLoss(nn.Module):
             raise CosegError(
                 f"task.semantic needs a network with one encoder, which {type(network).__name__} has not: set it to 0."
             )
-        self.layer = nn.Conv2d(network.feature_channels, classes + 1, 1)
+        self.layer = nn.Conv2d(network.feature_channels, classes + 1, 1).requires_grad_(False)
 
     def forward(self, features: Any, labels: Tensor) -> Tensor:
         """The mean over background pixels and the mean over objects, halved: they weigh the same.
