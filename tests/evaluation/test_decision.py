@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from coseg.evaluation.decision import DECISION_SCORES, DecisionScores, marked_share
+from coseg.evaluation.decision import DecisionScores, marked_share
+from coseg.evaluation.results import DECISION_SCORES
 
 GENERATOR = torch.Generator().manual_seed(0)
 POSITIVE = torch.rand(40, generator=GENERATOR) < 0.6

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from coseg.data.readers.shapes import ShapesReader
 from coseg.errors import CosegError
-from coseg.evaluation.decision import DECISION_SCORES
 from coseg.evaluation.journal import Journal, Part, keys_of
+from coseg.evaluation.results import DECISION_SCORES
 from coseg.models.deciding import DecidingNetwork
 from coseg.training import testing
 from coseg.training.checkpoint import load_task
