@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compare test test-all lint types wheel-test clean
@@ -26,10 +27,10 @@ compare: install  ## train all networks and ablations 12 minutes each on COSEG_V
 	$(BIN)/python -m coseg.cli.compare $(COMPARE)
 
 test: install  ## the tests, without those marked slow
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PROCESSES)
 
 test-all: install  ## all tests
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q -m '' $(PROCESSES)
 
 lint: install  ## ruff: rules and format
 	$(BIN)/ruff check .
