@@ -131,6 +131,12 @@ def test_the_average_of_the_weights_is_what_is_validated(tiny: Compose, tmp_path
     assert type(average).__name__ == "MovingAverage"
 
 
+def test_settings_of_a_callback_that_is_not_chosen_go_unused(compose: Compose) -> None:
+    (average,) = make_callbacks(compose("train", "experiment=voc_mini", "callbacks=ema"))
+    assert type(average).__name__ == "MovingAverage"
+    assert make_callbacks(compose("train", "experiment=voc_mini", "callbacks=none")) == []
+
+
 @pytest.mark.parametrize("name", names("logger"))
 def test_every_logger_writes(name: str, tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "wandb":

@@ -72,8 +72,13 @@ def make_trainer(
 
 
 def make_callbacks(config: DictConfig) -> list[Callback]:
-    """The callbacks of `config.callbacks`, such as the moving average of the weights."""
-    return [make(plain(value)) for value in (config.get("callbacks") or {}).values() if value is not None]
+    """The callbacks of `config.callbacks`, such as the moving average of the weights.
+
+    An experiment's settings of one that is not chosen (``experiment=voc_mini callbacks=ema``) have no class: they go
+    unused.
+    """
+    chosen = [value for value in (config.get("callbacks") or {}).values() if value is not None and "_target_" in value]
+    return [make(plain(value)) for value in chosen]
 
 
 def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
