@@ -25,18 +25,24 @@ from coseg.training.callbacks import ValidationPanels
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
 
 STEPS = 4
-"""Optimiser steps that are run; the first is not timed."""
+"""Optimiser steps that are run at least; the first is not timed."""
+
+SECONDS = 15.0
+"""Short steps go on for so long, if there are as many: the first few are no measure of the others."""
 
 
 class _Clock(Callback):
     """When steps and validation pairs ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        self.least = least
         self.steps: list[float] = []
         self.pairs: list[float] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         self.steps.append(time.perf_counter())
+        if len(self.steps) >= self.least and self.steps[-1] - self.steps[0] >= SECONDS:
+            trainer.should_stop = True
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         self.pairs.append(time.perf_counter())
@@ -53,7 +59,8 @@ def check(config: DictConfig) -> None:
     datamodule.setup("fit")
     task = make_task(config, datamodule.catalog("train").class_names)
     print(describe(datamodule, task))
-    clock = _Clock()
+    least = STEPS * config.trainer.accumulate_grad_batches
+    clock = _Clock(least)
     batches = len(datamodule.order("train")) // datamodule.train_draws
     pairs = len(datamodule.order("val"))
     with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
@@ -66,7 +73,7 @@ def check(config: DictConfig) -> None:
             strategy="auto",  # processes of their own could not tell their times
             max_epochs=1,
             max_steps=-1,
-            limit_train_batches=min(batches, STEPS * config.trainer.accumulate_grad_batches),
+            limit_train_batches=batches,
             limit_val_batches=min(pairs, STEPS),
             enable_checkpointing=False,
         )
