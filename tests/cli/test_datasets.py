@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -109,3 +112,26 @@ def test_truth_without_foreground_is_one_sentence(
     assert (code, err.count("\n")) == (2, 1)
     assert str(mask) in err
     assert "marks no pixel" in err
+
+
+@pytest.mark.parametrize("dataset", ["voc", "msrc", "icoseg", "internet", "folder"])
+def test_the_installed_command(dataset: str, trees: Callable[[str], Path], trained: Path, tmp_path: Path) -> None:
+    """As a user starts it, from another directory; with the root in the environment."""
+    script = Path(sys.executable).with_name("coseg-test")
+    if not script.is_file():
+        pytest.skip("coseg is not installed beside this Python")
+    own = [
+        *ALL.get(dataset, []),
+        f"ckpt={trained / 'checkpoints' / 'best.ckpt'}",
+        "protocol.name=installed",
+        *OVERRIDES,
+    ]
+    environment = {**os.environ, f"COSEG_{dataset.upper()}_ROOT": str(trees(dataset))}
+    ran = subprocess.run(
+        [script, f"dataset={dataset}", *own], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert ran.returncode == 0, ran.stderr
+    folder = Path(ran.stdout.splitlines()[-1].removeprefix("results: "))
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["dataset"], results["protocol"]) == (dataset, "installed") and results["pairs"] > 10
+    assert not list(tmp_path.iterdir())
