@@ -1,1 +1,1 @@
-"""Trained networks at work: photographs in, masks out; models shared as safetensors, never as pickles."""
+"""Trained networks at work: from photographs to masks and what is made of them."""
