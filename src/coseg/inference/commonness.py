@@ -68,10 +68,9 @@ def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, prob
     contrasts = [thing - ground for thing, ground in zip(objects, grounds, strict=True)]
     similarities = F.normalize(sides[0][0], dim=0).T @ F.normalize(sides[1][0], dim=0)
     best = [_mean(similarities.amax(1 - side)[None], sides[side][2])[0] for side in (0, 1)]
-    values = (
-        min(tops), max(tops), min(marked), max(marked),
-        F.cosine_similarity(objects[0], objects[1], dim=0), F.cosine_similarity(contrasts[0], contrasts[1], dim=0), (best[0] + best[1]) / 2,
-    )  # fmt: skip
+    similar_objects = F.cosine_similarity(objects[0], objects[1], dim=0)
+    similar_contrasts = F.cosine_similarity(contrasts[0], contrasts[1], dim=0)
+    values = min(tops), max(tops), min(marked), max(marked), similar_objects, similar_contrasts, (best[0] + best[1]) / 2
     return torch.stack(values)
 
 
@@ -105,6 +104,7 @@ class Calibration:
         bias: a number.
         auc: area under the curve of hits against false alarms, on pairs that took no part in the fit; nan: unmeasured.
         accuracy: share of those pairs that it tells rightly at a probability of 0.5; nan: unmeasured.
+        interval: the 95 % interval of the accuracy, by bootstrap over images (`coseg.evaluation.bootstrap`).
         pairs: how many they were.
         data: what they were of.
 
@@ -120,6 +120,7 @@ class Calibration:
     bias: float
     auc: float = math.nan
     accuracy: float = math.nan
+    interval: tuple[float, float] = (math.nan, math.nan)
     pairs: int = 0
     data: str = ""
 
@@ -136,8 +137,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """It as primitives, for JSON, which knows no nan: null."""
-        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+        return {key: _for_json(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -155,6 +155,7 @@ class Calibration:
                 bias=float(values["bias"]),
                 auc=_number_or_nan(values.get("auc")),
                 accuracy=_number_or_nan(values.get("accuracy")),
+                interval=_ends(values.get("interval")),
                 pairs=int(values.get("pairs", 0)),
                 data=str(values.get("data", "")),
             )
@@ -235,6 +236,17 @@ def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibr
             "it to null."
         )
     return calibration
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_for_json(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _ends(values: Any) -> tuple[float, float]:
+    low, high = (None, None) if values is None else values
+    return _number_or_nan(low), _number_or_nan(high)
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

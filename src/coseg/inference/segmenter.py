@@ -186,6 +186,7 @@ class CoSegmenter(ModelHubMixin):
         digest = hashlib.blake2b(f"{height} {width} ".encode() + photograph.pixels.tobytes(), digest_size=16).digest()
         return Encoded(photograph.name, photograph.size, (height, width), features, digest)
 
+    @torch.inference_mode()
     def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
         """What images that `encode` returned have in common; two are a pair, more a group.
 
@@ -195,11 +196,7 @@ class CoSegmenter(ModelHubMixin):
         _require_two(len(encoded))
         if len(encoded) > 2:
             return self._group(encoded, [each.features for each in encoded])
-        a, b = encoded
-        with torch.inference_mode():
-            logits = self.network.cosegment(a.features, b.features, a.working, b.working)
-            probabilities = [_probability(each) for each in logits]
-            return self._answer(encoded, [a.features, b.features], probabilities)
+        return self._answer(encoded, [each.features for each in encoded], self._pair(*encoded))
 
     @torch.inference_mode()
     def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
@@ -224,6 +221,19 @@ class CoSegmenter(ModelHubMixin):
         vector = map_a[:, min(int(y * height), height - 1), min(int(x * width), width - 1)]
         response: NDArray[np.float32] = F.cosine_similarity(map_b, vector[:, None, None], dim=0).cpu().numpy()
         return response
+
+    @torch.inference_mode()
+    def evidence(self, a: Encoded, b: Encoded) -> Tensor:
+        """What tells whether two images have a common object; see `coseg.inference.commonness.evidence_of`."""
+        return self._evidence((a.features, b.features), self._pair(a, b))
+
+    def _pair(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
+        logits = self.network.cosegment(a.features, b.features, a.working, b.working)
+        return [_probability(each) for each in logits]
+
+    def _evidence(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> Tensor:
+        maps = [torch.from_numpy(each).to(self.device) for each in probabilities]
+        return evidence_of(self.network, features[0], features[1], maps[0], maps[1]).cpu()
 
     @torch.inference_mode()
     def _group(
@@ -259,10 +269,12 @@ class CoSegmenter(ModelHubMixin):
         n = len(features)
         steps = range(1, min(_NEIGHBOURS, n // 2) + 1)
         pairs = sorted({(min(i, (i + step) % n), max(i, (i + step) % n)) for i in range(n) for step in steps})
-        found = []
-        for i, j in pairs:
-            maps = [torch.from_numpy(probabilities[k]).to(self.device) for k in (i, j)]
-            found.append(self.calibration.probability(evidence_of(self.network, features[i], features[j], *maps)))
+        found = [
+            self.calibration.probability(
+                self._evidence((features[i], features[j]), (probabilities[i], probabilities[j]))
+            )
+            for i, j in pairs
+        ]
         return sum(found) / len(found)
 
 
