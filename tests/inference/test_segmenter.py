@@ -200,7 +200,7 @@ def test_a_network_that_decides_is_asked() -> None:
     model = made("deciding")
     a, b = picture(40, 50), picture(31, 66, 1)
     features = [model.network.encode(batch(each)) for each in (a, b)]
-    expected = float(model.network.decide(*features).sigmoid())  # type: ignore[operator]
+    expected = model.network.decide(*features).detach().sigmoid().item()  # type: ignore[operator]
     assert model.pair(a, b).common == pytest.approx(expected, abs=1e-5)
 
 
@@ -215,6 +215,7 @@ def test_a_calibration_of_other_evidence_is_refused() -> None:
 def test_saving_keeps_what_was_chosen(tmp_path: Path) -> None:
     model = made(size=40, threshold=0.7, settings={"commonness": calibration(marked_low=1.0)})
     assert model.save_pretrained(tmp_path) is None
+    assert "not measured" in (tmp_path / "README.md").read_text()
     again = CoSegmenter.from_pretrained(tmp_path, device="cpu")
     assert (again.size, again.threshold, again.calibration) == (40, 0.7, model.calibration)
     a, b = picture(40, 50), picture(31, 66, 1)
