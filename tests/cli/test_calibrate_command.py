@@ -57,4 +57,4 @@ def test_mistakes_get_a_sentence(run: Run, trained: Path, tmp_path: Path) -> Non
     ):
         code, _, err = run(*arguments)
         assert code == 2 and words in err, (code, err)
-    assert not (tmp_path / "out").exists()
+    assert not Path("out").exists()

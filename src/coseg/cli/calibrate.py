@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     options = _parser().parse_args(arguments)
     guard(lambda: _calibrate(options))
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":
