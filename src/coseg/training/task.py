@@ -99,8 +99,8 @@ class CosegTask(L.LightningModule):
         loss = self.loss(logits, pairs.targets)
         self.log("train/loss", loss, prog_bar=True)
         if self.jaccard:
-            sides = zip(logits, pairs.targets, strict=True)
-            losses["jaccard_loss"] = self.jaccard * torch.stack([jaccard_loss(*side, self.void) for side in sides]).sum()
+            sides = (jaccard_loss(*side, self.void) for side in zip(logits, pairs.targets, strict=True))
+            losses["jaccard_loss"] = self.jaccard * torch.stack(tuple(sides)).sum()
         for name, value in losses.items():
             self.log(f"train/{name}", value)
             loss = loss + value
