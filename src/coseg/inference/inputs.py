@@ -9,10 +9,11 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .heic .heif .tif .tiff .bmp .dib .gif .jp2 .j2k .jpx "
-    ".ppm .pgm .pbm .pnm .tga .psd .ico .icns .pcx .qoi .dds .sgi".split()
+_KINDS = (
+    "jpg jpeg jpe jfif mpo png apng webp avif heic heif tif tiff bmp dib gif jp2 j2k jpx ppm pgm pbm pnm tga psd ico "
+    "icns pcx qoi dds sgi"
 )
+SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 """What a folder's files are called that are taken for pictures; a file that is named itself may have any name."""
 
 
