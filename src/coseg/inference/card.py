@@ -123,7 +123,9 @@ def _scored(scores: Iterable[Mapping[str, Any]]) -> str:
     lines = [f"| tested on | {' | '.join(f'`{name}`' for name in SCORES)} |", f"|---|{'---|' * len(SCORES)}"]
     for row in scores:
         values = [row.get(name) for name in SCORES]
-        lines.append(f"| {row['what']} | {' | '.join('–' if value is None else f'{value:.3f}' for value in values)} |")
+        lines.append(
+            f"| {row['what']} | {' | '.join('–' if value is None else f'{value:.3f}' for value in values)} |"
+        )
     return "\n".join(lines)
 
 

@@ -197,7 +197,9 @@ def _from_files(weights: Path, config: Path, source: str) -> Pretrained:
     try:
         tensors = load_file(weights)
     except (SafetensorError, OSError) as error:
-        raise CosegError(f"{weights} is damaged or no safetensors file ({error}): fetch or export it again.") from error
+        raise CosegError(
+            f"{weights} is damaged or no safetensors file ({error}): fetch or export it again."
+        ) from error
     network = build_network(settings["network"])
     _load_into(network, tensors, str(weights))
     return Pretrained(network.eval(), settings, source)

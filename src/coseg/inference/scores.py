@@ -15,10 +15,9 @@ from coseg.inference.segmenter import CoSegmenter
 def model_scores(segmenter: CoSegmenter, source: str) -> dict[str, Any]:
     """Which model it was, how it was used, and how often what it says of `common` is right."""
     calibration = segmenter.calibration
-    measured = calibration is not None and calibration.pairs > 0 and not math.isnan(calibration.accuracy)
-    told = (
-        {"accuracy": calibration.accuracy, "pairs": calibration.pairs, "data": calibration.data} if measured else None
-    )  # type: ignore[union-attr]
+    told = None
+    if calibration is not None and _is_measured(calibration):
+        told = {"accuracy": calibration.accuracy, "pairs": calibration.pairs, "data": calibration.data}
     return {
         "coseg": coseg.__version__,
         "model": source,
@@ -62,7 +61,7 @@ def common_sentence(found: Cosegmentation, calibration: Calibration | None) -> s
 
 def trust_sentence(calibration: Calibration | None) -> str:
     """How often it is right whether two images have an object in common; empty where that was not measured."""
-    if calibration is None or math.isnan(calibration.accuracy) or not calibration.pairs:
+    if calibration is None or not _is_measured(calibration):
         return ""
     where = f" of {calibration.data}" if calibration.data else ""
     return f"(Such a statement was right for {percent(calibration.accuracy)} of {calibration.pairs:,} pairs{where}.)"
@@ -75,3 +74,7 @@ def percent(share: float) -> str:
     if 0.99 < share < 1:
         return "over 99 %"
     return f"{share:.0%}".replace("%", " %")
+
+
+def _is_measured(calibration: Calibration) -> bool:
+    return calibration.pairs > 0 and not math.isnan(calibration.accuracy)
