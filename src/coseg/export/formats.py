@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,19 +67,34 @@ def write_torch(programs: dict[str, ExportedProgram], folder: Path) -> None:
 
 def write_onnx(programs: dict[str, ExportedProgram], graphs: Graphs, folder: Path) -> None:
     """Write ``encode.onnx`` and ``cosegment.onnx``, each with its weights inside."""
+    import onnx
+
     ends = {"encode": (["images"], graphs.names), "cosegment": (graphs.names, ["logits"])}
+    axes = {"encode": ("batch", "height", "width"), "cosegment": ("batch", "rows", "columns")}
     for name, program in programs.items():
         inputs, outputs = ends[name]
         with quiet():
-            torch.onnx.export(
-                program,
-                f=folder / f"{name}.onnx",
-                input_names=inputs,
-                output_names=outputs,
-                opset_version=OPSET,
-                external_data=False,
-                verbose=False,
+            made = torch.onnx.export(
+                program, input_names=inputs, output_names=outputs, opset_version=OPSET, verbose=False
             )
+        assert made is not None
+        model = made.model_proto
+        _name_axes(model, dict(zip((0, 2, 3), axes[name], strict=True)))
+        onnx.save(model, folder / f"{name}.onnx")
+
+
+def _name_axes(model: Any, names: Mapping[int, str]) -> None:
+    """Give the free axes of the inputs their `names`, and those of everything else accordingly."""
+    graph = model.graph
+    found: dict[str, str] = {}
+    for value in graph.input:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_param.isidentifier():
+                found[dim.dim_param] = names[axis]
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda word: found.get(word[0], word[0]), dim.dim_param)
 
 
 @contextmanager

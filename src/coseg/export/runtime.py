@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coseg.export.formats import SUFFIXES, require_packages
-from coseg.export.graphs import Graphs, Tensors
+from coseg.export.graphs import Tensors
 from coseg.models.network import CosegNetwork, Size
 
 Graph = Callable[..., Tensors]
@@ -22,19 +22,23 @@ class GraphNetwork(CosegNetwork):
     Args:
         encode: the graph of this name.
         cosegment: likewise.
-        graphs: what they were made from.
+        maps: how many of the outputs of `encode` are features; the rest are kernels.
         input_size: see `CosegNetwork`.
     """
 
-    def __init__(self, encode: Graph, cosegment: Graph, graphs: Graphs, input_size: int | None) -> None:
+    def __init__(self, encode: Graph, cosegment: Graph, maps: int, input_size: int | None) -> None:
         super().__init__(input_size)
         self.graph_of_images = encode
         self.graph_of_maps = cosegment
-        self.maps = len(graphs.features)
+        self.maps = maps
 
     def encode(self, images: Tensor) -> Tensors:
         """Features and kernels."""
-        return self.graph_of_images((self.resize(images) * 255).round().to(torch.uint8))
+        return self.graph_of_images(self.in_bytes(images))
+
+    def in_bytes(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) as the graph takes them, resized if there is an input size: uint8."""
+        return (self.resize(images) * 255).round().to(torch.uint8)
 
     def cosegment(self, features_a: Tensors, features_b: Tensors, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         return self._one(features_a, features_b, size_a), self._one(features_b, features_a, size_b)
@@ -44,20 +48,20 @@ class GraphNetwork(CosegNetwork):
         return self.restore(logits, size)
 
 
-def load_graphs(folder: Path, form: str, graphs: Graphs, input_size: int | None, threads: int = 0) -> GraphNetwork:
+def load_graphs(folder: Path, form: str, maps: int, input_size: int | None, threads: int = 0) -> GraphNetwork:
     """The graphs that `write_onnx`, `write_torch` or `quantise` wrote.
 
     Args:
         folder: where.
         form: ``onnx``, ``torch`` or ``int8``.
-        graphs: what they were made from.
+        maps: see `GraphNetwork`.
         input_size: see `CosegNetwork`.
         threads: of onnxruntime; 0: as many as there are cores.
     """
     suffix = ".int8.onnx" if form == "int8" else SUFFIXES[form]
     load = _torch_graph if form == "torch" else _onnx_graph
     encode, cosegment = (load(folder / f"{name}{suffix}", threads) for name in ("encode", "cosegment"))
-    return GraphNetwork(encode, cosegment, graphs, input_size)
+    return GraphNetwork(encode, cosegment, maps, input_size)
 
 
 def _onnx_graph(path: Path, threads: int) -> Graph:
