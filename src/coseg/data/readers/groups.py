@@ -98,6 +98,12 @@ class GroupCatalog(Catalog):
         table[VOID] = VOID
         return table[self._truth(item)]
 
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        for item in self.items:
+            yield item.image
+            yield item.mask
+
 
 class GroupReader(Reader):
     """Reads a data set that comes in groups. It has one split, whose name says which groups were chosen.
