@@ -35,12 +35,12 @@ def bundle_places(root: Path) -> list[Path]:
 
 
 def group_folders(root: Path, *names: str) -> tuple[str, dict[str, Path]]:
-    """The groups in ``root``, or in the first of `names` that is in one of `bundle_places`.
+    """The groups in the first of `names` that is in one of `bundle_places`, or else in ``root``.
 
     Returns:
         The name of the folder that holds them, and the folder of each; ``("", {})`` where there is none.
     """
-    places = [root, *(child_folder(place, name) for place in bundle_places(root) for name in names)]
+    places = [*(child_folder(place, name) for place in bundle_places(root) for name in names), root]
     for place in places:
         groups = {path.name: path for path in subfolders(place) if is_group(path)} if place is not None else {}
         if place is not None and groups:
