@@ -10,16 +10,18 @@ import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from coseg.cli import data
+from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.msrc import COUNTS
 from coseg.data.readers.shapes import ShapesReader
 from coseg.data.readers.write import write_voc
-from coseg.data.readers.write_groups import GroupItem, write_folder, write_msrc
+from coseg.data.readers.write_groups import GroupItem, write_folder, write_icoseg, write_msrc
 from coseg.data.readers.write_shapes import write_tree
 from coseg.data.sources import SOURCES
 
@@ -87,6 +89,96 @@ def test_the_list_of_pairs(run: Run, tmp_path: Path) -> None:
     assert [(row["id_a"], row["id_b"]) for row in rows] == [*combinations(cats, 2), ("dog/0001", "dog/0002")]
     assert [row["classes"] for row in rows] == ["cat"] * 3 + ["dog"]
     assert (rows[3]["split"], rows[3]["i"], rows[3]["j"]) == ("all", "3", "4")
+
+
+def photographs(folder: Path) -> list[str]:
+    """One picture in the formats and modes that photographs come in; the names."""
+    blocks = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    rgb = Image.fromarray(np.kron(blocks, np.ones((10, 10, 1), np.uint8)))
+    turned = Image.Exif()
+    turned[274] = 6
+    deep = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) << 8)
+    pictures: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "plain.JPG": (rgb, {}), "turned.jpeg": (rgb.rotate(90, expand=True), {"exif": turned}),
+        "turned_too.PNG": (rgb.rotate(90, expand=True), {"exif": turned}), "grey.jpg": (rgb.convert("L"), {}),
+        "cmyk.Jpg": (rgb.convert("CMYK"), {}), "deep.png": (deep, {}), "palette.png": (rgb.convert("P"), {}),
+        "alpha.png": (rgb.convert("RGBA"), {}), "b24.BMP": (rgb, {}), "b32.bmp": (rgb.convert("RGBA"), {}),
+        "b8.bmp": (rgb.convert("P"), {}), "b1.bmp": (rgb.convert("1"), {}),
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    for name, (picture, options) in pictures.items():
+        picture.save(folder / name, **options)
+    (folder / "Thumbs.db").write_bytes(b"stray")
+    return [Path(name).stem for name in pictures]
+
+
+def masks(folder: Path, names: list[str], truth: np.ndarray) -> None:
+    """One mask in the formats and modes that masks come in."""
+    white = np.where(truth, 255, 0).astype(np.uint8)
+    palette = Image.fromarray(truth.astype(np.uint8))
+    palette.putpalette([0, 0, 0, 128, 0, 0])
+    three, cut_out = np.dstack([white] * 3), np.dstack([white // 2] * 3 + [white])
+    kinds: list[tuple[str, Image.Image]] = [
+        ("png", Image.fromarray(truth)), ("bmp", Image.fromarray(truth)), ("PNG", Image.fromarray(white)),
+        ("jpg", Image.fromarray(white)), ("png", palette), ("bmp", Image.fromarray(three)),
+        ("jpeg", Image.fromarray(three)), ("png", Image.fromarray(cut_out)),
+        ("png", Image.fromarray(truth.astype(np.uint8))), ("png", Image.fromarray(white.astype(np.uint16) * 257)),
+    ]  # fmt: skip
+    folder.mkdir()
+    for k, name in enumerate(names):
+        suffix, mask = kinds[k % len(kinds)]
+        mask.save(folder / f"{name}.{suffix}")
+    (folder / "Thumbs.db").write_bytes(b"stray")
+
+
+def test_pictures_and_masks_of_every_kind(run: Run, tmp_path: Path) -> None:
+    truth = np.zeros((30, 40), bool)
+    truth[8:24, 16:32] = True
+    names = photographs(tmp_path / "own" / "thing" / "images")
+    masks(tmp_path / "own" / "thing" / "masks", names, truth)
+    count = len(names)
+    code, out, err = run("check", "folder", "--root", tmp_path / "own")
+    assert (code, err) == (0, "")
+    assert f"folder/all: {count} images, {count * (count - 1) // 2} pairs" in out
+    assert json.loads(run("pairs", "folder", "--root", tmp_path / "own")[1]) == {"all": count * (count - 1) // 2}
+    assert run("show", "folder", "--root", tmp_path / "own", "--pairs", count)[0] == 0
+    catalog = FolderReader(tmp_path / "own").read("test")
+    expected = catalog.image(catalog.ids.index("thing/b24")).astype(int)
+    for i, name in enumerate(catalog.ids):
+        assert (catalog.labels(i) != truth).mean() < 0.01, name
+        found = catalog.image(i).astype(int)
+        if name.split("/")[1] in ("plain", "turned", "turned_too", "alpha", "b32"):
+            assert np.abs(found - expected).mean() < 15, name
+        assert found.shape == (30, 40, 3), name
+
+
+def test_groups_on_every_command(run: Run, tmp_path: Path) -> None:
+    write_icoseg(tmp_path / "dataset_public", group("brown_bear", 2) + group("Cheetah", 3) + group("023 Pandas", 4))
+    at = ("icoseg", "--root", tmp_path, "--groups", "cheetah", "panda1")
+    assert json.loads(run("pairs", *at)[1]) == {"cheetah+panda1": 3 + 6}
+    code, out, err = run("check", *at)
+    assert (code, err) == (2, "1 problem\n")
+    assert "the group panda1 has 4 images, the release 25" in out
+    assert "icoseg/cheetah+panda1: 7 images (published: 28), 9 pairs" in out  # told though something is wrong
+    code, out, _ = run("show", *at)
+    assert (code, out) == (0, "icoseg-cheetah+panda1.png\n")
+    code, _, err = run("show", "icoseg", "--root", tmp_path, "--groups", "panda3")
+    assert code == 2 and "Did you mean 'panda" in err
+    write_folder(tmp_path / "own", group("cat", 3) + group("dog", 1))
+    code, _, err = run("pairs", "folder", "--root", tmp_path / "own", "--groups", "dog")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "The group dog has 1 image in" in err
+    assert json.loads(run("pairs", "folder", "--root", tmp_path / "own", "--groups", "cat")[1]) == {"cat": 3}
+
+
+def test_what_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", group("cat", 3))
+    Path("file").write_text("mine")
+    for arguments in (("pairs", "folder", "--csv", "file/a.csv"), ("show", "folder", "--out", "file/a.png")):
+        code, out, err = run(*arguments, "--root", tmp_path / "own")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{arguments[-1]} can't be written (" in err
+    assert Path("file").read_text() == "mine"
 
 
 def test_a_check_lists_everything_that_is_wrong(run: Run, tmp_path: Path) -> None:

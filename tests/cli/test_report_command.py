@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from coseg.cli import report
+from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.write_shapes import write_tree
 from coseg.evaluation.rows import PairRow
 from coseg.evaluation.rows_file import write_rows
 
@@ -89,6 +91,31 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
         code, _, err = run("figures", tests[1], tests[0], "--out", tmp_path / "none")
         assert (code, (tmp_path / "none").exists()) == (2, False)  # the first result is whole, but nothing is written
     config.write_text(text)
+
+
+def test_a_part_of_icoseg_stands_in_no_column_of_the_whole(
+    trained: Path, command: Command, run: Run, tmp_path: Path
+) -> None:
+    """From a tree in the release's layout, with fewer images in the groups whose number is known."""
+    write_tree(ShapesReader(size=48, train=2, val=2, seen=60, unseen=2), tmp_path / "icoseg", "icoseg")
+    code, _, err = command(
+        "test", "dataset=icoseg", f"dataset.root={tmp_path / 'icoseg'}", "data.workers=0",
+        f"ckpt={trained / 'checkpoints' / 'best.ckpt'}", "trainer.accelerator=cpu", "threads=1", "panels=0",
+    )  # fmt: skip
+    assert code == 0, err
+    folder = trained / "test" / "icoseg-test-paper"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["complete"] is False
+    code, out, _ = run("table", folder)
+    head = out.splitlines()[0]
+    assert f"icoseg test, a part: {results['images']} images, {results['pairs']} pairs" in head
+    assert "iCoseg-8, as printed" in head
+    code, out, _ = run("table", folder, "--by", "icoseg")
+    lines = out.splitlines()
+    at = lines.index(next(line for line in lines if "Ran on other images or by another protocol" in line))
+    cells = [cell.strip() for cell in lines[at + 1].strip("|").split("|")]
+    assert [cell == "-" for cell in cells[2:]] == [False] * 9  # all eight groups by their short names, and their mean
+    assert not any("**Ran**" in line for line in lines)
 
 
 def test_compare(run: Run, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import coseg.data.download
-from coseg.data.download import CHECKSUMS, download, unpack
+from coseg.data.download import CHECKSUMS, download
 from coseg.data.sources import Archive
+from coseg.data.unpack import unpack
 from coseg.errors import CosegError
 
 
@@ -190,14 +191,79 @@ def test_members_outside_are_refused(name: str, kind: str, tmp_path: Path) -> No
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no filter for tar archives")
-def test_links_outside_are_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "bad.tar", "w") as tarred:
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, "../../secret"
-        tarred.addfile(link)
-    with pytest.raises(CosegError, match="cannot be unpacked"):
-        unpack(tmp_path / "bad.tar", tmp_path / "folder")
+def special(path: Path, *members: tuple[bytes, str, str]) -> Path:
+    """A tar archive with members of other types, with their names and where they lead."""
+    with tarfile.open(path, "w") as tarred:
+        tarred.addfile(tarfile.TarInfo("fine"), io.BytesIO())
+        for kind, name, target in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            tarred.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize("python", ["filters", "has no filter"])
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+@pytest.mark.parametrize("target", ["../../secret", "/etc/passwd", "a/../../secret"])
+def test_links_outside_are_refused(
+    python: str, kind: bytes, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if python == "has no filter":
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    path = special(tmp_path / "bad.tar", (kind, "link", target))
+    with pytest.raises(CosegError, match=f"a link to '{target}', which could lead outside"):
+        unpack(path, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_links_inside_and_devices(tmp_path: Path) -> None:
+    unpack(special(tmp_path / "a.tar", (tarfile.SYMTYPE, "deep/link", "down")), tmp_path / "folder")
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {"fine", "deep"}
+    with pytest.raises(CosegError, match="'pipe', which is neither a file nor a folder: nothing was unpacked"):
+        unpack(special(tmp_path / "b.tar", (tarfile.FIFOTYPE, "pipe", "")), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz", "xz", "tar"])
+def test_archives_that_are_spoilt_inside(kind: str, tmp_path: Path) -> None:
+    """Cut off or with a wrong byte, wherever: a sentence, and nothing of it stays."""
+    (tmp_path / "source").write_bytes(b"some text " * 500 + NOISE[:3000])
+    path = tmp_path / f"whole.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped_file:
+            zipped_file.write(tmp_path / "source", "text")
+    else:
+        with tarfile.open(path, "w" if kind == "tar" else f"w:{kind}") as tarred:  # type: ignore[call-overload]
+            tarred.add(tmp_path / "source", "text")
+    whole = path.read_bytes()
+    spoilt = [whole[: len(whole) * k // 8] for k in range(1, 8)] if kind != "tar" else [whole[:700], whole[:5000]]
+    if kind in ("zip", "xz"):  # tar has no checksums of its content, and Python leaves those of gzip unread
+        for k in range(30, 60, 2):
+            spoilt.append(whole[:k] + bytes([whole[k] ^ 0x55]) + whole[k + 1 :])
+    told = 0
+    for k, content in enumerate(spoilt):
+        bad = tmp_path / f"bad-{k}.{kind}"
+        bad.write_bytes(content)
+        source = Archive("http://127.0.0.1:9/pictures.zip", None, "page")
+        try:
+            download(source, tmp_path / f"folder-{k}", bad)
+        except CosegError as error:
+            told += 1
+            assert str(bad) in str(error)
+            assert not (tmp_path / f"folder-{k}").exists() and not (tmp_path / CHECKSUMS).exists()
+        else:  # a byte that says nothing, of a time say
+            assert tree(tmp_path / f"folder-{k}") == {"text": (tmp_path / "source").read_bytes()}
+            (tmp_path / CHECKSUMS).unlink()
+    assert told >= len(spoilt) / 2
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    own, file = tmp_path / "own.zip", tmp_path / "file"
+    own.write_bytes(zipped(WHOLE))
+    file.write_text("mine")
+    with pytest.raises(CosegError, match=r"file.* can't be written \(.*choose another folder with --root"):
+        download(Archive("http://127.0.0.1:9/pictures.zip", None, "page"), file / "data", own)
+    assert file.read_text() == "mine"
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", zipped(WHOLE)[:-200], zipped(WHOLE)[:100]])
@@ -206,7 +272,7 @@ def test_a_damaged_archive_is_fetched_anew(server: Server, tmp_path: Path, conte
     with pytest.raises(CosegError, match="download it again"):
         download(archive(server), tmp_path / "pictures")
     assert not (tmp_path / "pictures").exists()
-    (tmp_path / CHECKSUMS).unlink()  # what was recorded of the damaged file
+    assert not (tmp_path / CHECKSUMS).exists()  # nobody is held to a damaged file
     server.content, server.version = good, '"2"'
     download(archive(server), tmp_path / "pictures")
     assert tree(tmp_path / "pictures") == WHOLE
@@ -224,6 +290,44 @@ def test_a_full_disk_is_told_and_nothing_looks_complete(
         with pytest.raises(CosegError, match=r"disk of .*pictures is full"):
             download(archive(server), tmp_path / "pictures")
     assert not (tmp_path / "pictures").exists()
+    assert not list(tmp_path.glob("**/unpacked"))  # what there is room for again
     download(archive(server), tmp_path / "pictures")
     assert len(server.asked) == 1  # what was fetched was kept
+    assert tree(tmp_path / "pictures") == WHOLE
+
+
+def test_a_disk_that_fills_while_fetching_is_told_and_the_part_is_kept(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        open_path = Path.open
+
+        class Full:
+            """A file on a disk with room for one write."""
+
+            def __init__(self, file: Any) -> None:
+                self.file, self.writes = file, 0
+
+            def __enter__(self) -> Full:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self.file.close()
+
+            def write(self, data: bytes) -> int:
+                self.writes += 1
+                if self.writes > 1:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return int(self.file.write(data))
+
+        def opened(path: Path, *arguments: Any, **more: Any) -> Any:
+            file = open_path(path, *arguments, **more)
+            return Full(file) if path.suffix == ".part" else file
+
+        patch.setattr(Path, "open", opened)
+        with pytest.raises(CosegError, match=r"disk of .*pictures is full: make room and run the command again"):
+            download(archive(server), tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+    download(archive(server), tmp_path / "pictures")
+    assert server.asked == [None, f"bytes={1 << 16}-"]
     assert tree(tmp_path / "pictures") == WHOLE

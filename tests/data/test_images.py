@@ -65,8 +65,9 @@ def test_transparent_parts_are_white_and_an_unused_alpha_does_no_harm(tmp_path):
     assert np.array_equal(read_photograph(path.rename(tmp_path / "a.bmp")), RGB)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_the_picture(tmp_path, orientation):
+def test_exif_turns_the_picture(tmp_path, orientation, suffix):
     upright = np.zeros((20, 30, 3), np.uint8)
     upright[:10, :15] = 250  # top left
     upright[10:, 15:] = 120
@@ -83,7 +84,7 @@ def test_exif_turns_the_picture(tmp_path, orientation):
     }[orientation]
     exif = Image.Exif()
     exif[274] = orientation
-    path = saved(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), "e.jpg", quality=95, exif=exif)
+    path = saved(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), f"e.{suffix}", quality=95, exif=exif)
     assert np.abs(read_photograph(path).astype(int) - upright).mean() < 3
     assert photograph_size(path) == (20, 30)
 
@@ -138,6 +139,7 @@ def cut_out():
         pytest.param(Image.fromarray(np.where(MASK[..., None], RED, BLACK).astype(np.uint8)), id="red on black"),
         pytest.param(palette(MASK, [BLACK, (128, 0, 0)]), id="palette in colour"),
         pytest.param(palette(~MASK, [WHITE, BLACK]), id="palette, white first"),
+        pytest.param(palette(MASK, [BLACK, (1, 1, 1)]), id="palette in grey, of labels 0 and 1"),
         pytest.param(Image.fromarray(cut_out()), id="alpha"),
         pytest.param(
             Image.fromarray(

@@ -14,9 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from omegaconf import DictConfig
+from PIL import Image, ImageOps
 
+from coseg.data.readers.write_groups import GroupItem, write_folder
 from coseg.evaluation.journal import Journal, Part, keys_of
 from coseg.evaluation.visits import PairGroup
 from coseg.training import testing
@@ -198,6 +202,60 @@ def test_parts_of_other_images_are_thrown_away(
     written.clear()
     score(compose("test", *arguments, "dataset.reader.size=64"))  # the same ids and classes, other pixels
     assert set(first) < set(written)
+
+
+def test_images_replaced_under_the_same_names(
+    compose: Callable[..., DictConfig],
+    command: Command,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: Pairs,
+) -> None:
+    root = tmp_path / "own"
+    write_folder(root, [GroupItem("square", image, truth) for image, truth in squares(4)])
+    settings = ("data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=0", "pairs_at_once=1")
+    arguments = ("dataset=folder", f"dataset.root={root}", f"ckpt={run / 'checkpoints' / 'best.ckpt'}", *settings)
+    write = Journal.write
+
+    def cut(journal: Journal, part: Part) -> None:
+        write(journal, part)
+        if len(written) == 3:
+            raise Cut
+
+    def interrupted() -> None:
+        written.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "write", cut)
+            with pytest.raises(Cut):
+                score(compose("test", *arguments))
+
+    interrupted()
+    for path in root.rglob("*.*"):
+        os.utime(path, (1, 1))  # unpacked again: the same images
+    written.clear()
+    code, out, err = command("test", *arguments)
+    assert code == 0, err
+    assert "left 3 finished pairs" in out and len(written) == 3
+
+    interrupted()
+    mask = root / "square" / "masks" / "0004.png"
+    with Image.open(mask) as file:
+        ImageOps.mirror(file).save(mask)
+    written.clear()
+    code, out, err = command("test", *arguments)
+    assert code == 0, err
+    assert "3 parts of another test" in out and "finished pairs" not in out and len(written) == 6
+
+
+def squares(count: int) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Images with a square each, left of the middle, and their truth."""
+    found = []
+    for k in range(count):
+        truth = np.zeros((48, 48), np.uint8)
+        truth[10:30, 4 : 18 + k] = 1
+        found.append((np.repeat(truth[..., None] * np.uint8(50 * k + 90), 3, -1), truth))
+    return found
 
 
 def test_no_results_of_fewer_pairs(

@@ -8,8 +8,8 @@ import importlib.util
 import logging
 import re
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,16 @@ def guard(job: Callable[[], Any]) -> None:
         if code is None:
             raise
         raise SystemExit(code) from None
+
+
+@contextmanager
+def told_output(path: Path) -> Iterator[None]:
+    """Turn an output that can't be written into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise CosegError(f"{path} can't be written ({reason}): choose another place, or make room.") from error
 
 
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:

@@ -52,8 +52,13 @@ def _check(options: argparse.Namespace) -> int:
         for problem in problems:
             print(f"{split}: {problem}")
         found += len(problems)
-        if not problems:
-            _describe(reader.read(split))
+        try:
+            catalog = reader.read(split)
+        except CosegError:
+            if not problems:  # everything that `read` refuses should be among them
+                raise
+        else:
+            _describe(catalog)
     if found:
         print(f"{found} problem{'s' if found > 1 else ''}", file=sys.stderr)
     return 2 if found else 0
@@ -70,6 +75,7 @@ def _describe(catalog: Catalog) -> None:
 
 
 def _pairs(options: argparse.Namespace) -> int:
+    from coseg.cli.app import told_output
     from coseg.data.pairs import PairIndex
     from coseg.files import write_text_atomically
 
@@ -86,12 +92,14 @@ def _pairs(options: argparse.Namespace) -> int:
                 common = (catalog.presence[i] & catalog.presence[j]).nonzero()[0]
                 classes = " ".join(catalog.class_names[k] for k in common)
                 writer.writerow((split, i, j, catalog.ids[i], catalog.ids[j], classes))
-        write_text_atomically(options.csv, text.getvalue())
+        with told_output(options.csv):
+            write_text_atomically(options.csv, text.getvalue())
     print(json.dumps({split: len(index) for split, index in indices.items()}))
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
+    from coseg.cli.app import told_output
     from coseg.data.orders import ShuffledPairs
     from coseg.evaluation.panels import draw_panel, truth_row
     from coseg.evaluation.pictures import save_picture
@@ -102,7 +110,8 @@ def _show(options: argparse.Namespace) -> int:
     order = ShuffledPairs(catalog.presence, options.seed)
     rows = [truth_row(catalog, *order.pair(0, k)) for k in range(min(options.pairs, len(order)))]
     path = options.out or Path(f"{catalog.name}-{split}.png")
-    save_picture(path, draw_panel(rows))
+    with told_output(path):
+        save_picture(path, draw_panel(rows))
     print(path)
     return 0
 

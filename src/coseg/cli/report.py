@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def _table(options: argparse.Namespace) -> int:
+    from coseg.cli.app import told_output
     from coseg.errors import CosegError
     from coseg.evaluation.collect import find_results
     from coseg.evaluation.report import class_table, icoseg_table, score_table
@@ -31,13 +31,14 @@ def _table(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text, end="")
     else:
-        with _told(options.out):
+        with told_output(options.out):
             write_text_atomically(options.out, text)
         print(options.out)
     return 0
 
 
 def _figures(options: argparse.Namespace) -> int:
+    from coseg.cli.app import told_output
     from coseg.errors import CosegError
     from coseg.evaluation.collect import find_results, titles
     from coseg.evaluation.figures import choose_rows, draw_bars, draw_sheet
@@ -54,7 +55,7 @@ def _figures(options: argparse.Namespace) -> int:
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
         sheets[path] = draw_sheet(predicted_rows(result.folder, chosen), captions)
-    with _told(options.out):
+    with told_output(options.out):
         for path, sheet in sheets.items():
             save_picture(path, sheet)
             print(path)
@@ -63,18 +64,6 @@ def _figures(options: argparse.Namespace) -> int:
             draw_bars([result for result in results if result.test == test], path)
             print(path)
     return 0
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn an output that can't be written into a sentence."""
-    from coseg.errors import CosegError
-
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise CosegError(f"{path} can't be written ({reason}): choose another --out, or make room.") from error
 
 
 def _count(minimum: int) -> Callable[[str], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,10 @@ class CachedCatalog(Catalog):
     def labels(self, i: int) -> NDArray[np.uint8]:
         """See `Catalog.labels`."""
         return self._cached(i, "labels")
+
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        return self.catalog.files()
 
     def _cached(self, i: int, kind: str) -> NDArray[np.uint8]:
         path = self.folder / f"{i}-{kind}.npy"

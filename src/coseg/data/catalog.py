@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -67,6 +68,10 @@ class Catalog(ABC):
     @abstractmethod
     def labels(self, i: int) -> NDArray[np.uint8]:
         """The label map of image ``i`` as uint8 of shape (H, W), of the image's size."""
+
+    def files(self) -> Iterator[Path]:
+        """The files that hold the images and label maps, always in the same order; none where they are not on disk."""
+        return iter(())
 
 
 class Reader(ABC):

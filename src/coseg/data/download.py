@@ -12,14 +12,13 @@ import logging
 import os
 import shutil
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from coseg.data.sources import Archive
+from coseg.data.unpack import unpack
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
 
@@ -51,46 +50,14 @@ def download(archive: Archive, folder: Path, local: Path | None = None) -> None:
         shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that broke off
         try:
             unpack(path, unpacked)
-        except CosegError:
+        except (CosegError, OSError) as error:
             shutil.rmtree(unpacked, ignore_errors=True)
-            if local is None:
+            if local is None and isinstance(error, CosegError):
                 path.unlink(missing_ok=True)  # or the next attempt would find the same damaged file
             raise
+        _record(folder, archive, path)  # not before: nobody should be held to a damaged file
         unpacked.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def unpack(path: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into a new folder.
-
-    Raises:
-        CosegError: it is neither, is damaged or cut off, or has a member that would lie outside the folder.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as zipped:
-                _check_members(path, zipped.namelist(), folder)
-                zipped.extractall(folder)
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as tarred:
-                _check_members(path, tarred.getnames(), folder)
-                # Python's own filter refuses links that lead outside and special files too; 3.11.0 to 3.11.3 lack it.
-                options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                tarred.extractall(folder, **options)
-        else:
-            raise CosegError(f"{path} is no zip or tar archive, or is cut off: download it again.")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise CosegError(f"{path} cannot be unpacked ({error}): download it again.") from error
-
-
-def _check_members(path: Path, names: list[str], folder: Path) -> None:
-    for name in names:
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or (parts.parts and parts.parts[0].endswith(":")):
-            raise CosegError(
-                f"{path} has the member '{name}', which would be written outside of {folder}: nothing was unpacked. "
-                "It is not the published archive."
-            )
 
 
 def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
@@ -113,7 +80,6 @@ def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
     except ValueError as error:
         (partial / f"{archive.file}.part").unlink(missing_ok=True)
         raise _changed(archive, archive.url, known, folder) from error
-    _record(folder, archive, Path(path))
     return Path(path)
 
 
@@ -128,7 +94,6 @@ def _checked(local: Path, archive: Archive, folder: Path) -> Path:
         kind, _, wanted = known.rpartition(":")
         if pooch.file_hash(str(local), alg=kind or "sha256") != wanted:
             raise _changed(archive, str(local), known, folder)
-    _record(folder, archive, local)
     return local
 
 
@@ -234,6 +199,7 @@ def _told_when_full(folder: Path) -> Iterator[None]:
             raise CosegError(
                 f"The disk of {folder} is full: make room and run the command again, it goes on where it stopped."
             ) from error
-        if isinstance(error, PermissionError):
-            raise CosegError(f"{error.filename} may not be written: choose another folder with --root.") from error
-        raise
+        raise CosegError(
+            f"{error.filename or folder} can't be written ({error.strerror or error}): choose another folder with "
+            "--root."
+        ) from error

@@ -48,6 +48,8 @@ def photograph_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as file:
+            if file.format == "TIFF":  # PIL turns it by itself; what its header tells depends on PIL's version
+                file = ImageOps.exif_transpose(file)
             width, height = file.size
             if file.format == "TIFF":  # PIL turns it itself; whether the size is turned depends on PIL's version
                 width, height = (file.getexif()[tag] for tag in _TIFF_SIZE)
@@ -127,6 +129,8 @@ def _mask(image: Image.Image) -> NDArray[np.uint8]:
         mask = np.where(colours.any(axis=-1), 1, 0).astype(np.uint8)
         mask[(colours == _VOC_VOID).all(-1)] = VOID
         return mask
+    if image.mode == "P":
+        image = image.convert("L")
     if image.mode == "L" or image.mode.startswith("I"):
         grey = _eight_bits(image)
         return grey if grey.max(initial=0) <= 1 else (grey >= FOREGROUND_FROM).astype(np.uint8)

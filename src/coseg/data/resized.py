@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -39,6 +42,10 @@ class ResizedCatalog(Catalog):
     def labels(self, i: int) -> NDArray[np.uint8]:
         """The label map of image ``i`` as uint8 of shape (size, size)."""
         return self._resized(self.catalog.labels(i), Image.Resampling.NEAREST)
+
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        return self.catalog.files()
 
     def _resized(self, picture: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
         return np.array(Image.fromarray(picture).resize((self.size, self.size), how))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import time
 import zipfile
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from coseg.errors import CosegError
 from coseg.evaluation.counts import KEY
 from coseg.files import atomic_path
+
+log = logging.getLogger(__name__)
 
 _REFERENCE = "reference_"  # before the names of the sums in a file
 
@@ -58,15 +61,21 @@ class Journal:
     def read(self) -> list[Part]:
         """The finished parts of this test; each row is in one of them."""
         parts = []
+        thrown = 0
         seen: set[Key] = set()
         for path in sorted(self.folder.glob("[!.]*.npz")):
             part = self._read(path)
             keys = set(keys_of([part])) if part is not None else set()
             if part is None or keys & seen:
                 path.unlink(missing_ok=True)
+                thrown += 1
                 continue
             seen |= keys
             parts.append(part)
+        if thrown:
+            log.info(
+                f"{self.folder}: {thrown} parts of another test (other weights, images or settings) are thrown away"
+            )
         return parts
 
     def _read(self, path: Path) -> Part | None:

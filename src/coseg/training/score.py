@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
-import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import coseg
@@ -26,6 +23,7 @@ from coseg.evaluation.scores import check_void
 from coseg.files import write_text_atomically
 from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_task
+from coseg.training.fingerprint import fingerprint
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
 from coseg.training.predict import predict_rows
@@ -97,7 +95,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     )
     bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
     trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
-    journal = Journal(folder / "parts", _fingerprint(config, network, checkpoint, catalog, scope))
+    journal = Journal(folder / "parts", fingerprint(checkpoint, catalog, _facts(config, network, scope)))
     negatives = len(keys) - scope.counted
     beside = f" and {negatives} negative ones" if negatives else ""
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {scope.counted} {make.unit}s{beside}")
@@ -163,26 +161,17 @@ def _name(config: DictConfig, catalog: Catalog, scope: _Scope) -> str:
     return name
 
 
-def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, catalog: Catalog, scope: _Scope) -> str:
-    """A word that changes with everything that the scores depend on."""
-    with checkpoint.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    images = hashlib.sha256(json.dumps([catalog.ids, catalog.class_names]).encode())
-    images.update(np.packbits(catalog.presence).tobytes())
-    facts = (
+def _facts(config: DictConfig, network: CosegNetwork, scope: _Scope) -> list[Any]:
+    """What the scores depend on beside the weights and the images."""
+    return [
         coseg.__version__,
-        weights,
         network.name,
         network.input_size,
-        catalog.name,
-        catalog.split,
-        images.hexdigest(),
-        OmegaConf.to_container(config.dataset.reader, resolve=True),  # the same images at another size, say
+        OmegaConf.to_container(config.dataset.reader, resolve=True),  # drawn images of another size, say
         (len(scope.keys), scope.counted),
         OmegaConf.to_container(config.protocol, resolve=True),
         str(config.trainer.precision),
-    )
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    ]
 
 
 def _run_of(checkpoint: Path) -> Path:

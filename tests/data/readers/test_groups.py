@@ -264,6 +264,29 @@ def test_icoseg_by_the_table_of_folders(tmp_path):
     assert list(other.problems("test")) == ["the group bear2 has 3 images, the release 5"]
 
 
+def test_a_part_of_icoseg_is_not_complete(tmp_path):
+    write_icoseg(tmp_path, items({"brown_bear": 3, "cheetah": 4, "023 Pandas": 2}))
+    # As far as is known it is whole; then one group is known to be larger, though another is not known at all.
+    for counts, expected in (
+        ({}, None),
+        ({"bear2": 3, "panda1": 2}, None),
+        ({"bear2": 5}, 11),
+        ({"bear2": 5, "cheetah": 4, "panda1": 2}, 11),
+        ({"bear2": 3, "cheetah": 4, "panda1": 2}, 9),
+    ):
+        catalog = IcosegReader(tmp_path, "test", FOLDERS, counts).read("test")
+        assert (catalog.expected, catalog.complete) == (expected, expected != 11), counts
+    everything = IcosegReader(tmp_path, "all", FOLDERS)
+    assert (everything.read("all").expected, everything.read("all").complete) == (643, False)
+    assert list(everything.problems("all")) == ["there are 9 images in 3 groups, the release has 643"]
+
+
+def test_short_names_of_icoseg_win_over_folders_that_differ_by_case(tmp_path):
+    write_icoseg(tmp_path, items({"brown_bear": 2, "Cheetah": 2, "023 Pandas": 2}))
+    assert IcosegReader(tmp_path, "test", FOLDERS).read("test").class_names == ("bear2", "cheetah", "panda1")
+    assert IcosegReader(tmp_path, ["CHEETAH"], FOLDERS).read("CHEETAH").class_names == ("cheetah",)
+
+
 @pytest.mark.parametrize(("pattern", "words"), [("*panda*", "2 folders fit: 023"), ("tiger", "no folder fits")])
 def test_an_entry_of_the_table_must_fit_one_folder(pattern, words, tmp_path):
     write_icoseg(tmp_path, items({"023 Pandas": 2, "034 Kite panda": 2}))
@@ -285,6 +308,19 @@ def test_the_object_discovery_part_of_icoseg_is_another_image_set(tmp_path):
 
 
 # Internet
+
+
+@pytest.mark.parametrize("place", ["", "Data", "ObjectDiscovery-data/Data"])
+def test_the_bundle_is_found_where_it_unpacks_to(place, tmp_path):
+    folder = tmp_path / place
+    write_object_discovery(folder, items({"Airplane100": 2, "Car100": 2, "Horse100": 2}))
+    write_object_discovery(folder / "sub_MSRC", items(dict.fromkeys(COUNTS, 2)), "bmp")
+    write_object_discovery(folder / "iCoseg", items({"brown_bear": 2, "Cheetah": 2, "023 Pandas": 2}))
+    for path in folder.rglob("GroundTruth"):
+        (path.parent / "Thumbs.db").write_bytes(b"stray")
+    assert len(InternetReader(tmp_path).read("test")) == 6
+    assert MsrcReader(tmp_path, layout="object_discovery").read("test").name == "msrc_subset"
+    assert IcosegReader(tmp_path, "test", FOLDERS).read("test").name == "icoseg_object_discovery"
 
 
 def test_images_of_internet_without_the_object_are_in_no_pair(tmp_path):

@@ -98,6 +98,12 @@ class GroupCatalog(Catalog):
         table[VOID] = VOID
         return table[self._truth(item)]
 
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        for item in self.items:
+            yield item.image
+            yield item.mask
+
 
 class GroupReader(Reader):
     """Reads a data set that comes in groups. It has one split, whose name says which groups were chosen.
@@ -127,6 +133,15 @@ class GroupReader(Reader):
         """How many images the release of the image set `name` has in each of `groups`; None: not known."""
         return dict.fromkeys(groups)
 
+    def expected_images(self, found: Found) -> int | None:
+        """How many images the release has in the chosen groups; None: as far as is known, those that were found.
+
+        Groups whose number is not known count as they were found: the others can still tell another set of images.
+        """
+        counts = self.expected(found.name, list(found.groups))
+        total = sum(len(found.groups[group]) if count is None else count for group, count in counts.items())
+        return None if None in counts.values() and total == len(found.items) else total
+
     def strays(self) -> list[Path]:
         """Masks that belong to no image: no harm to a test, but often a misnamed image."""
         return []
@@ -149,10 +164,7 @@ class GroupReader(Reader):
         items, groups = found.items, list(found.groups)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
             foreground = np.fromiter(pool.map(lambda item: self._has_foreground(item, found.truth), items), np.bool_)
-        counts = self.expected(found.name, groups).values()
-        known = [count for count in counts if count is not None]
-        expected = sum(known) if len(known) == len(counts) else None
-        return GroupCatalog(found.name, split, items, groups, foreground, found.truth, expected)
+        return GroupCatalog(found.name, split, items, groups, foreground, found.truth, self.expected_images(found))
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
@@ -163,11 +175,15 @@ class GroupReader(Reader):
             yield str(error)
             return
         expected = self.expected(found.name, list(found.groups))
+        other = [group for group, members in found.groups.items() if expected[group] not in (None, len(members))]
         for group, members in found.groups.items():
             if len(members) < 2:
                 yield f"the group {group} has {len(members)} images: a pair needs two"
-            if expected[group] not in (None, len(members)):
+            if group in other:
                 yield f"the group {group} has {len(members)} images, the release {expected[group]}"
+        whole, count = self.expected_images(found), len(found.items)
+        if not other and whole not in (None, count):
+            yield f"there are {count} images in {len(found.groups)} groups, the release has {whole}"
         yield from (f"{path} belongs to no image" for path in self.strays())
 
         def problem(item: GroupImage) -> str | None:
@@ -227,7 +243,7 @@ def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> 
     if groups == "all":
         return list(known)
     wanted = list(test) if groups == "test" else [groups] if isinstance(groups, str) else list(groups)
-    by_lower = {name.lower(): name for name in known}
+    by_lower = {name.lower(): name for name in reversed(known)}  # of names that differ by case alone, the first one
     for name in wanted:
         if name.lower() not in by_lower:
             choices = known if groups == "test" else ("test", "all", *known)

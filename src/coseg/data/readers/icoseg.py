@@ -24,8 +24,8 @@ from coseg.data.readers.groups import Found, GroupImage, GroupReader, Groups, ch
 from coseg.data.readers.object_discovery import group_folders, images_of, strays_of
 from coseg.errors import CosegError
 
-GROUPS, IMAGES = 38, 643
-"""Groups and images of the release."""
+IMAGES = 643
+"""Images of the release, in 38 groups."""
 
 
 class IcosegReader(GroupReader):
@@ -75,6 +75,10 @@ class IcosegReader(GroupReader):
     def expected(self, name: str, groups: Sequence[str]) -> Mapping[str, int | None]:
         """See `GroupReader.expected`."""
         return {group: self.counts.get(group) if name == self.name else None for group in groups}
+
+    def expected_images(self, found: Found) -> int | None:
+        """See `GroupReader.expected_images`. Of the whole release it is known, if not by group."""
+        return IMAGES if found.name == self.name and self.groups == "all" else super().expected_images(found)
 
     def strays(self) -> list[Path]:
         """See `GroupReader.strays`."""

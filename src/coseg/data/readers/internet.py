@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coseg.data.readers.groups import Found, GroupReader, chosen_groups
-from coseg.data.readers.object_discovery import group_folders, images_of, strays_of
+from coseg.data.readers.object_discovery import bundle_places, group_folders, images_of, strays_of
 from coseg.errors import CosegError
 
 TEST_GROUPS = ("Airplane100", "Car100", "Horse100")
@@ -50,9 +50,8 @@ class InternetReader(GroupReader):
 
     def _folders(self) -> dict[str, Path]:
         if self.root is not None and self.root.is_dir():
-            places = [self.root, self.root / "Data"]
-            for place in places:
-                found = group_folders(place)[1] if place.is_dir() else {}
+            for place in bundle_places(self.root):
+                found = group_folders(place)[1]
                 folders = {name: path for name, path in found.items() if name in TEST_GROUPS}
                 if folders:
                     return folders

@@ -27,14 +27,20 @@ def is_group(folder: Path) -> bool:
     return child_folder(folder, TRUTH) is not None
 
 
+def bundle_places(root: Path) -> list[Path]:
+    """Where the bundle's folders may be below `root`: there, in its ``Data``, or in the folder that it unpacks to."""
+    unpacked = child_folder(root, "ObjectDiscovery-data")
+    inside = (child_folder(place, "Data") for place in (root, unpacked) if place is not None)
+    return [root, *(place for place in inside if place is not None)]
+
+
 def group_folders(root: Path, *names: str) -> tuple[str, dict[str, Path]]:
-    """The groups in ``root``, ``root/<name>`` or ``root/Data/<name>``, for the first of `names` that is there.
+    """The groups in the first of `names` that is in one of `bundle_places`, or else in ``root``.
 
     Returns:
         The name of the folder that holds them, and the folder of each; ``("", {})`` where there is none.
     """
-    data = child_folder(root, "Data")
-    places = [root, *(child_folder(place, name) for place in (root, data) if place for name in names)]
+    places = [*(child_folder(place, name) for place in bundle_places(root) for name in names), root]
     for place in places:
         groups = {path.name: path for path in subfolders(place) if is_group(path)} if place is not None else {}
         if place is not None and groups:

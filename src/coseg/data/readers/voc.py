@@ -65,6 +65,12 @@ class VocCatalog(Catalog):
         except UNREADABLE as error:
             raise damaged(path, error) from error
 
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        for name in self.ids:
+            yield image_path(self.folder, name)
+            yield mask_path(self.folder, name)
+
 
 class VocReader(Reader):
     """Reads a folder in the layout of VOC 2012; which classes an image holds is read from its mask's pixels.
