@@ -8,13 +8,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from model_card import CARD
+
 project = "coseg"
 author = "the authors of coseg"
 version = release = installed_version("coseg")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "configuration_page"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "configuration_page",
+    "model_card",
+    "self_contained",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "results"]
+if not CARD.is_file():  # a checkout without a model in the box
+    exclude_patterns.append("box.md")
+suppress_warnings = ["toc.empty_glob"]
 
 # Markdown: a link to a heading that is not there is an error.
 myst_heading_anchors = 4
