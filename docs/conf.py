@@ -1,4 +1,4 @@
-"""Sphinx's settings: ``make docs`` builds the site into build/docs, ``make docs-links`` tries the links that lead out."""
+"""Sphinx's settings: ``make docs`` builds the site into build/docs, ``make docs-links`` tries links that lead out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "configuration_page",
+    "configuration_page",  # this and what follows lie in _ext
     "model_card",
     "self_contained",
 ]

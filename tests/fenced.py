@@ -12,7 +12,7 @@ _NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its lines, the number of its first line, and whether a marker keeps it from running.
+    """A fenced block: language, lines, number of the first line, and whether it runs, which a marker may say it does not.
 
     The marker stands on the line before: ``<!-- not run: needs a GPU -->``.
     """

@@ -1,4 +1,4 @@
-"""What the pages of the documentation show is true: their programs run, their command lines fit, their links lead on."""
+"""What the documentation shows is true: programs run, command lines fit, the errors that it quotes are told."""
 
 from __future__ import annotations
 
