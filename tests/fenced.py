@@ -12,7 +12,7 @@ _NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 
 
 class Block(NamedTuple):
-    """A fenced block: language, lines, number of the first line, and whether it runs, which a marker may say it does not.
+    """A fenced block: its language and lines, the first line's number, and whether it runs: a marker says if it does not.
 
     The marker stands on the line before: ``<!-- not run: needs a GPU -->``.
     """
