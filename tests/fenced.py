@@ -12,9 +12,9 @@ _NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 
 
 class Block(NamedTuple):
-    """A fenced block: its language and lines, the first line's number, and whether it runs: a marker says if it does not.
+    """A fenced block: its language, its lines, the number of the first one, and whether it is run.
 
-    The marker stands on the line before: ``<!-- not run: needs a GPU -->``.
+    A marker on the line before keeps it from running: ``<!-- not run: needs a GPU -->``.
     """
 
     language: str
