@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from model_card import CARD
+from optional_pages import CARD
 
 project = "coseg"
 author = "the authors of coseg"
@@ -19,14 +19,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "configuration_page",  # this and what follows lie in _ext
-    "model_card",
+    "optional_pages",
     "self_contained",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "results"]
 if not CARD.is_file():  # a checkout without a model in the box
     exclude_patterns.append("box.md")
-suppress_warnings = ["toc.empty_glob"]
 
 # Markdown: a link to a heading that is not there is an error.
 myst_heading_anchors = 4
