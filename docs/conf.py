@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "configuration_page",  # this and what follows lie in _ext
+    "formulas",
     "optional_pages",
     "self_contained",
 ]
@@ -45,6 +46,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
 html_theme = "furo"  # brings its own styles and scripts: a page asks nothing of any other machine
+html_math_renderer = "mathml"
 html_title = f"coseg {release}"
 html_copy_source = False
 html_show_sourcelink = False

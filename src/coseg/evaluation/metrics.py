@@ -16,12 +16,12 @@ SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor
 
 
 class PairScores(Metric):
-    """The scores of predicted pairs. A pair has two masks, each with an intersection I, a union U and an IoU = I/U.
+    r"""The scores of predicted pairs. A pair has two masks, each with an intersection I, a union U and an IoU = I/U.
 
     - ``jaccard``: the mean of the IoU over all masks.
     - ``jaccard_class_mean``: for each class the mean of the IoU over the masks of the pairs that share it, then the
       mean over the classes. A pair that shares two classes counts for both, with the same IoU (that of their union).
-    - ``jaccard_global``: ``ΣI / ΣU`` over all masks.
+    - ``jaccard_global``: :math:`\sum I / \sum U` over all masks.
     - ``jaccard_distractor``: ``jaccard`` over the masks whose image also holds an object that is not common.
     - ``pixel_accuracy``: the mean over all masks of the share of their scored pixels that are right ("precision", P,
       in the literature).
