@@ -24,7 +24,7 @@ extensions = [
     "self_contained",
 ]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_ext", "results"]
+exclude_patterns = ["_ext", "_static", "results"]
 if not CARD.is_file():  # a checkout without a model in the box
     exclude_patterns.append("box.md")
 
@@ -40,13 +40,14 @@ default_role = "py:obj"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
 html_theme = "furo"  # brings its own styles and scripts: a page asks nothing of any other machine
 html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_title = f"coseg {release}"
 html_copy_source = False
 html_show_sourcelink = False
