@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test test-all lint types wheel-test clean
+.PHONY: help install demo compare test test-all lint types wheel-test docs docs-links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
@@ -41,6 +41,13 @@ types: install  ## mypy on src
 
 wheel-test: install  ## build the wheel, install it elsewhere, run the commands from another directory
 	$(BIN)/python tests/wheel.py
+
+docs: install  ## the site, into build/docs; whatever Sphinx warns of is an error
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo build/docs/index.html
+
+docs-links: install  ## try the site's links to other machines
+	$(BIN)/python -m sphinx -b linkcheck -W --keep-going -q docs build/docs-links
 
 clean:  ## remove what was built and .venv; runs/ stays
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -32,7 +32,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
       over its positions, (B, D); embedding e = W p / ||W p||, (B, D).
     - Contrastive loss (Hadsell, Chopra and LeCun 2006) with the margin m, the mean over the pairs of
       y ||e_A - e_B||² + (1 - y) max(0, m - ||e_A - e_B||)², where y is 1 for a pair with a common class, else 0.
-    - Decision network: two fully connected layers on [|u_A - u_B|, u_A u_B], (B, 2 D), where u = sqrt(D) e has
+    - Decision network: two fully connected layers on ``[|u_A - u_B|, u_A u_B]``, (B, 2 D), where u = sqrt(D) e has
       components of order 1; a logit d, (B,). Its input does not depend on which image comes first. Its loss is the
       binary cross-entropy of d and y.
     - Decoder: [f_A, f_B], (B, 2 C, h, w), to the margin of the foreground over the background in each pixel of A; for B

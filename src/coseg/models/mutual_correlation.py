@@ -27,17 +27,17 @@ class MutualCorrelationNetwork(EncoderDecoderNetwork):
     After Li, Hosseini Jafari and Rother 2018, *Deep object co-segmentation*, ACCV. With n = input_size / stride,
     rounded up, and shapes at input 512, stride 32 and width 1 (n = 16; 69.3 M parameters):
 
-    ============================================================  =====================================
-    encoder: plain VGG16, five pools                              (B, 512, 16, 16)
-    two 3 x 3 convolutions, leaky ReLU of slope 0.2: f            (B, 1024, 16, 16)
-    correlation c_AB(y, x; d, e) = <f_A(y, x), f_B(y+d, x+e)> / C (B, (2n-1)² = 961, 16, 16)
-    1 x 1 convolution of f                                        (B, 512, 16, 16)
-    [squeezed f_A, c_AB]                                          (B, 1473, 16, 16)
-    3 x 3 convolution, leaky ReLU                                 (B, 1024, 16, 16)
-    5 times: 4 x 4 transposed convolution of stride 2, two 3 x 3  512 at 32 x 32, 512, 256, 128, 64 at
-    convolutions, each with leaky ReLU                            512 x 512
-    3 x 3 convolution                                             (B, 2, 512, 512)
-    ============================================================  =====================================
+    ==============================================================  =====================================
+    encoder: plain VGG16, five pools                                (B, 512, 16, 16)
+    two 3 x 3 convolutions, leaky ReLU of slope 0.2: f              (B, 1024, 16, 16)
+    correlation c_AB(y, x; d, e) = <f_A(y, x), f_B(y+d, x+e)> / C   (B, (2n-1)² = 961, 16, 16)
+    1 x 1 convolution of f                                          (B, 512, 16, 16)
+    [squeezed f_A, c_AB]                                            (B, 1473, 16, 16)
+    3 x 3 convolution, leaky ReLU                                   (B, 1024, 16, 16)
+    5 times: 4 x 4 transposed convolution of stride 2, two 3 x 3    512 at 32 x 32, 512, 256, 128, 64 at
+    convolutions, each with leaky ReLU                              512 x 512
+    3 x 3 convolution                                               (B, 2, 512, 512)
+    ==============================================================  =====================================
 
     And the same for B with A and B exchanged. The displacements (d, e) go from -(n-1) to n-1 on each axis; where the
     partner's position is outside its map, the correlation is zero. So the map of a smaller input fits too, its

@@ -50,7 +50,7 @@ class CosegNetwork(nn.Module, ABC):
 
     @abstractmethod
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2, *size_a) and (B, 2, *size_b) of B pairs from what `encode` returned for each side.
+        """Logits ``(B, 2, *size_a)`` and ``(B, 2, *size_b)`` of B pairs from what `encode` returned for each side.
 
         `size_a` and `size_b` are the (height, width) of the images that were encoded.
         """
@@ -66,7 +66,7 @@ class CosegNetwork(nn.Module, ABC):
         return *self.cosegment(features_a, features_b, size_a, size_b), {}
 
     def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterable[Tensor]:
-        """Logits (1, 2, *size) of each image of a group against all others: here the mean of its pairwise logits.
+        """Logits ``(1, 2, *size)`` of each image of a group against all others: here the mean of its pairwise logits.
 
         `features` holds what `encode` returned for each image alone (a batch of one), `sizes` their (height, width).
         The logits come in the order of the images, once; a network may make them as they are asked for, so that

@@ -1,0 +1,207 @@
+"""What the documentation shows is true: programs run, command lines fit, the errors that it quotes are told."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fenced import Block, blocks, command_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+HYDRA = {"coseg-train": "train", "coseg-test": "test"}
+NOT_RUN = {"docs/api/inference.md": 1}
+"""Programs that no test can run: they need a GPU, a network or data of others."""
+
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def found(page: Path, *languages: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language in languages]
+
+
+@pytest.fixture(scope="module")
+def place(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what programs read: pictures, and a data set in the layout of a user's own."""
+    from PIL import Image
+
+    from coseg.data.readers.shapes import ShapesReader
+    from coseg.data.readers.write_shapes import write_tree
+
+    folder = tmp_path_factory.mktemp("docs")
+    reader = ShapesReader(size=48, train=2, val=2, seen=36, unseen=2)
+    write_tree(reader, folder / "mine", "folder")
+    (folder / "pictures").mkdir()
+    for number in range(1, 5):
+        Image.fromarray(reader.read("seen").image(number)).save(folder / "pictures" / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if found(page, "python")], ids=name)
+def test_programs_run(page: Path, place: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a page in one namespace, with names for what a user has: a run, its checkpoint, images."""
+    import torch
+
+    monkeypatch.chdir(place)
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    images = torch.randint(0, 256, (2, 3, 48, 64), dtype=torch.uint8)
+    names: dict[str, Any] = {"run": trained, "checkpoint": checkpoint, "path": checkpoint}
+    names |= {"images": images, "images_a": images, "images_b": images}
+    for block in found(page, "python"):
+        if block.run:
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+
+
+def test_hardly_a_program_is_not_run() -> None:
+    counts = {name(page): sum(not block.run for block in found(page, "python")) for page in PAGES}
+    assert {page: count for page, count in counts.items() if count} == NOT_RUN
+
+
+def lines_of(page: Path) -> Iterator[list[str]]:
+    for block in found(page, "sh", "bash"):
+        yield from command_lines(block.text)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if found(page, "sh", "bash")], ids=name)
+def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command exists and takes these options; overrides compose."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in lines_of(page):
+        line = " ".join(words)
+        if words[:3] == ["python", "-m", "coseg.cli.demo"]:
+            words = ["coseg-train", *words[3:]]
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[0] in HYDRA:
+            check_overrides(HYDRA[words[0]], words[1:], line)
+        elif words[0].startswith("coseg"):
+            assert words[0] in SCRIPTS, line
+            parser = importlib.import_module(SCRIPTS[words[0]].partition(":")[0])._parser()
+            try:
+                parser.parse_intermixed_args(words[1:]) if words[0] == "coseg-predict" else parser.parse_args(words[1:])
+            except SystemExit as leaving:
+                assert leaving.code == 0, f"{line}\n{capsys.readouterr().err}"
+        elif words[0] == "python":
+            assert (ROOT / words[1]).is_file(), line
+
+
+def check_overrides(command: str, words: list[str], line: str) -> None:
+    words = [re.sub(r"…|\$\w+|\*$", "x", word) for word in words if word not in ("-m", "--cfg", "job")]
+    words = [word for word in words if not word.startswith(("hydra/launcher", "hydra.launcher", "hydra.sweep"))]
+    words = ["model=siamese" if word == "model=M" else word for word in words]
+    plain = [word for word in words if not is_sweep(word)]
+    swept = {word: values(word) for word in words if is_sweep(word)}
+    firsts = {word: choices[0] for word, choices in swept.items()}
+    composed(command, *plain, *firsts.values())
+    for word, choices in swept.items():
+        for choice in choices[1:]:
+            composed(command, *plain, *({**firsts, word: choice}).values())
+
+
+@cache
+def composed(command: str, *overrides: str) -> None:
+    """Raises where they do not compose."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from coseg.cli.app import compose_config
+
+    GlobalHydra.instance().clear()
+    compose_config(command, list(overrides))
+
+
+def parsed(word: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(word)
+
+
+def is_sweep(word: str) -> bool:
+    return bool(parsed(word).is_sweep_override())
+
+
+def values(word: str) -> list[str]:
+    """The overrides that a sweep over `word` tries; of a pattern its first match, since others test all."""
+    from hydra.core.override_parser.types import Glob
+
+    from coseg.cli.app import choices
+
+    override = parsed(word)
+    if isinstance(override.value(), Glob):
+        group = override.key_or_group
+        matching = [
+            each for each in choices(group) if any(fnmatch(each, wanted) for wanted in override.value().include)
+        ]
+        matching = [each for each in matching if each not in override.value().exclude]
+        assert matching and set(override.value().exclude) <= set(choices(group)), word
+        return [f"{group}={matching[0]}"]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_errors_of_the_questions_are_those_of_the_program() -> None:
+    """A heading that quotes an error has its words, with … for values."""
+    quoted = re.findall(r"^### `(.+)`$", (ROOT / "docs" / "faq.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(quoted) >= 15
+    known = "\n".join(texts(ROOT / "src"))
+    known += "\nCould not override '…'. To append to your config use +…"  # Hydra's
+    for words in quoted:
+        parts = [re.escape(part) for part in words.split("…") if part.strip()]
+        assert re.search("…[^\n]*?".join(parts), known), f"no error says: {words}"
+
+
+def texts(folder: Path) -> Iterator[str]:
+    """Every text in the programs of a folder, a line each, with … for what is filled in."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_the_configuration_page_has_every_file() -> None:
+    import configuration_page
+
+    page = configuration_page.configuration(configuration_page.CONF)
+    for path in configuration_page.CONF.rglob("*.yaml"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert line.lstrip("# ") in page, f"{path}: {line}"
+    for group in configuration_page.GROUPS:
+        assert f"\n## {group}\n" in page
+    assert "\n### `ablation=use_gate`\n\nThe decoder sees the base, gated by the correlation.\n\n```yaml\n" in page
+    place = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    source = [place]
+    configuration_page.fill(None, "configs", source)
+    assert page in source[0] and configuration_page.PLACE not in source[0]
+
+
+def test_a_page_that_asks_another_machine_is_found() -> None:
+    import self_contained
+
+    page = """<link rel="stylesheet" href="_static/own.css"><a href="https://example.org">read more</a>
+    <img src="shapes.png"><script src="//cdn.example.org/a.js"></script><link href="https://fonts.example.org/b.css">
+    <style>@import "http://example.org/c.css"; .a { background: url('https://example.org/d.png') } </style>"""
+    assert self_contained.outside(page) == [
+        "//cdn.example.org/a.js",
+        "https://fonts.example.org/b.css",
+        "http://example.org/c.css",
+        "https://example.org/d.png",
+    ]
