@@ -137,7 +137,7 @@ def test_online_without_a_login_is_told_and_leaves_nothing(tiny: Tiny, tmp_path:
 
 
 def test_a_setting_that_wandb_lacks_is_told(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(CosegError, match="W&B can't start.*colour"):
+    with pytest.raises(CosegError, match=r"W&B can't start.*colour"):
         fit(tiny(*OFFLINE, "+logger.wandb.settings.colour=red"), tmp_path / "run")
 
 
