@@ -41,11 +41,12 @@ def fitted(picture: NDArray[Any], tile: int) -> NDArray[Any]:
     return np.asarray(Image.fromarray(picture).resize(size, how))
 
 
-def letterboxed(image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
-    """A fitted image in the middle of a square tile."""
-    height, width = image.shape[:2]
+def letterboxed(picture: NDArray[np.uint8], tile: int, fill: int = 236) -> NDArray[np.uint8]:
+    """A fitted image (H, W, 3) or mask (H, W) in the middle of a square tile, with `fill` beside it."""
+    height, width = picture.shape[:2]
     top, left = (tile - height) // 2, (tile - width) // 2
-    return np.pad(image, ((top, tile - height - top), (left, tile - width - left), (0, 0)), constant_values=236)
+    margins = ((top, tile - height - top), (left, tile - width - left), (0, 0))
+    return np.pad(picture, margins[: picture.ndim], constant_values=fill)
 
 
 def caption_font(tile: int) -> Font:

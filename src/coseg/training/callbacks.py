@@ -11,13 +11,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 
 from coseg.data.datamodule import PairDataModule
 from coseg.evaluation.curves import plot_curves
 from coseg.evaluation.panels import PanelRow, draw_panel, panel_row
 from coseg.evaluation.pictures import save_picture
 from coseg.training.task import CosegTask
+from coseg.training.tracking import log_panel
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,7 @@ class ValidationPanels(Callback):
             return
         picture = draw_panel(rows)
         save_picture(self.folder / f"epoch-{trainer.current_epoch:03d}.png", picture)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/panel", [picture], step=trainer.global_step)
-            elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("val/panel", picture, trainer.global_step, dataformats="HWC")
+        log_panel(trainer, rows, picture)
 
 
 class Curves(Callback):

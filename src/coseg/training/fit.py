@@ -10,9 +10,8 @@ from typing import Any
 
 import lightning as L
 import torch
-import wandb
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 from torch import Tensor
@@ -27,6 +26,7 @@ from coseg.training.metrics_log import continue_metrics, read_metrics
 from coseg.training.run import describe_run
 from coseg.training.stop import StopOnSignal, pass_signals_on
 from coseg.training.task import CosegTask
+from coseg.training.tracking import in_sweep, make_loggers, tracked
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def make_trainer(
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
-    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and _in_sweep():
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
             "trainer.strategy=ddp_spawn, or a launcher that gives each job processes of its own."
@@ -96,10 +96,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
     datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
-    if resume:  # its checkpoint holds all weights: those that it began with need not be there any more
-        config = config.copy()
-        config.model = without_weights(plain(config.model))
-    task = make_task(config, catalog.class_names)
+    task = make_task(_without_weights(config) if resume else config, catalog.class_names)
     checkpoints = folder / "checkpoints"
     last = checkpoints / "last.ckpt"
     step = read_checkpoint(last)["global_step"] if resume else 0
@@ -121,31 +118,32 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         callbacks.append(ValidationPanels(folder / "panels", config.panels))
 
     rows = read_metrics(folder, step)
-    loggers = [make(plain(value), save_dir=str(folder)) for value in config.logger.values() if value is not None]
+    loggers = make_loggers(config, folder)
     trainer = make_trainer(config, callbacks, loggers)
-    if trainer.is_global_zero:
-        describe_run(folder, config)
-        for logger in loggers:
-            if isinstance(logger, CSVLogger):
-                continue_metrics(logger, rows)
-
-    log.info(describe(datamodule, task))
-    if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
-        log.warning(
-            "the network decides whether a pair has a common object, but all training pairs have one: "
-            "set data.negatives=0.3, say"
-        )
-    log.info(f"run directory: {folder}")
-    try:
+    with tracked(trainer, config, folder, best):
+        if trainer.is_global_zero:
+            describe_run(folder, config)
+            for logger in loggers:
+                if isinstance(logger, CSVLogger):
+                    continue_metrics(logger, rows)
+        log.info(describe(datamodule, task))
+        if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
+            log.warning(
+                "the network decides whether a pair has a common object, but all training pairs have one: "
+                "set data.negatives=0.3, say"
+            )
+        log.info(f"run directory: {folder}")
         with pass_signals_on(trainer):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
-    finally:
-        for logger in trainer.loggers:  # W&B would carry an unfinished run into the next job of a sweep
-            logger.finalize("success")
-            if isinstance(logger, WandbLogger) and wandb.run is not None:
-                wandb.finish()
     return _best_score(best)
+
+
+def _without_weights(config: DictConfig) -> DictConfig:
+    """Of a resumed run: its checkpoint holds all weights, and those that it began with need not be there any more."""
+    config = config.copy()
+    config.model = without_weights(plain(config.model))
+    return config
 
 
 def _best_score(best: ModelCheckpoint) -> float:
@@ -161,13 +159,6 @@ def describe(datamodule: PairDataModule, task: CosegTask) -> str:
     parts = [datamodule.describe(role) for role in ("train", "val")]
     parameters = sum(parameter.numel() for parameter in task.network.parameters())
     return f"{type(task.network).__name__}, {parameters / 1e6:.2f} M parameters; {'; '.join(parts)}"
-
-
-def _in_sweep() -> bool:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def prepare_process(threads: int | None) -> None:
