@@ -23,6 +23,7 @@ FOREGROUND_FROM = 128
 """Grey value, of 0 to 255, from which a mask's pixel is foreground: edges that JPEG blurred fall half to each side."""
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_TIFF_SIZE = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
 _VOC_VOID = (224, 224, 192)  # the colour of label 255 in VOC's palette
 
 
@@ -34,7 +35,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as file:
-            return np.array(_rgb(path, ImageOps.exif_transpose(file)))
+            return np.array(as_rgb(path, ImageOps.exif_transpose(file)))
     except UNREADABLE as error:
         raise damaged(path, error) from error
 
@@ -48,6 +49,8 @@ def photograph_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             width, height = file.size
+            if file.format == "TIFF":  # PIL turns it itself; whether the size is turned depends on PIL's version
+                width, height = (file.getexif()[tag] for tag in _TIFF_SIZE)
             turned = file.getexif().get(ExifTags.Base.Orientation) in _TURNED
     except UNREADABLE as error:
         raise damaged(path, error) from error
@@ -74,19 +77,14 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: Exception) -> CosegError:
-    """The sentence for a file that can't be decoded."""
-    if isinstance(error, FileNotFoundError):
-        return CosegError(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
-    return CosegError(
-        f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
-        "or take the image out of the data set."
-    )
+def as_rgb(name: str | Path, image: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB, transparent parts on white, 16 bits scaled; `name` is for the sentence.
 
-
-def _rgb(path: Path, image: Image.Image) -> Image.Image:
+    Raises:
+        CosegError: it holds floating-point numbers.
+    """
     if image.mode == "F":
-        raise CosegError(f"{path} holds floating-point numbers, not colours: save it as an 8-bit JPEG or PNG.")
+        raise CosegError(f"{name} holds floating-point numbers, not colours: save it as an 8-bit JPEG or PNG.")
     if image.mode.startswith("I"):
         image = Image.fromarray(_eight_bits(image))
     if _has_alpha(image):
@@ -95,6 +93,16 @@ def _rgb(path: Path, image: Image.Image) -> Image.Image:
             return image.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def damaged(path: Path, error: Exception) -> CosegError:
+    """The sentence for a file that can't be decoded."""
+    if isinstance(error, FileNotFoundError):
+        return CosegError(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
+    return CosegError(
+        f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
+        "or take the image out of the data set."
+    )
 
 
 def _has_alpha(image: Image.Image) -> bool:

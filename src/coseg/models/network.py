@@ -80,6 +80,16 @@ class CosegNetwork(nn.Module, ABC):
                     sums[k] = logits if total is None else total + logits
         return [total / (len(features) - 1) for total in sums if total is not None]
 
+    def feature_map(self, features: Any) -> Tensor:
+        """The one map (B, C, h, w), of what `encode` returned, whose vectors say what is at each place of an image.
+
+        Here the features themselves or, of a tuple, the last, which is the deepest; a network whose features are of
+        another kind says which it is. The map covers the image from its top left corner, at one stride.
+        """
+        while not isinstance(features, Tensor):
+            features = features[-1]
+        return features
+
     def encode_pairs(self, images_a: Tensor, images_b: Tensor) -> tuple[Any, Any]:
         """Features of both sides of B pairs, in one pass where all images have one size."""
         if images_a.shape == images_b.shape and images_a.dtype == images_b.dtype:

@@ -1,0 +1,248 @@
+"""Whether images have a common object at all: evidence from a network's features and masks, and its calibration.
+
+A network that was trained on pairs with a common object marks something in any pair. What it marks still tells: where
+nothing is common, it is less sure, and what it marks here looks unlike what it marks there. `evidence` puts that in a
+few numbers, and a `Calibration`, a logistic regression on pairs whose answer is known, makes a probability of them.
+A `DecidingNetwork` has an answer of its own, which is then the only evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.models.deciding import DecidingNetwork
+from coseg.models.network import CosegNetwork
+
+EVIDENCE = (
+    "top_probability_low",
+    "top_probability_high",
+    "marked_low",
+    "marked_high",
+    "object_similarity",
+    "contrast_similarity",
+    "best_match",
+)
+"""What `evidence` gives, in this order."""
+
+DECISION = ("decision",)
+"""What `evidence_of` gives for a network that decides by itself: its logit."""
+
+_TOP = 0.01  # share of the pixels that are surest to be of a common object
+
+
+def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, probability_b: Tensor) -> Tensor:
+    """A few numbers on whether a pair has a common object, the same whichever image comes first: float32 (7,).
+
+    - ``top_probability_low``, ``_high``: of each image the mean probability of the hundredth of its pixels that are
+      surest to be common; the smaller and the larger of the two.
+    - ``marked_low``, ``_high``: likewise, the mean probability of all pixels.
+    - ``object_similarity``: cosine similarity of the two objects, each the mean of an image's feature vectors weighted
+      by probability.
+    - ``contrast_similarity``: likewise, of object minus background (the mean weighted by 1 - probability): what all
+      places of all images have in common falls out.
+    - ``best_match``: for each place of an image the largest cosine similarity that any place of the other has, their
+      mean weighted by probability; the mean of both directions.
+
+    Args:
+        features_a: (C, h, w), the feature map of A.
+        features_b: (C, h', w').
+        probability_a: (H, W), 0..1: of each pixel of A, that it is of a common object.
+        probability_b: (H', W').
+    """
+    sides = [
+        (features.float().flatten(1), probability.float().flatten(), _weights(probability, features).flatten())
+        for features, probability in ((features_a, probability_a), (features_b, probability_b))
+    ]
+    tops = [pixels.topk(max(1, round(_TOP * len(pixels)))).values.mean() for _, pixels, _ in sides]
+    marked = [pixels.mean() for _, pixels, _ in sides]
+    objects = [_mean(vectors, weights) for vectors, _, weights in sides]
+    grounds = [_mean(vectors, 1 - weights) for vectors, _, weights in sides]
+    contrasts = [thing - ground for thing, ground in zip(objects, grounds, strict=True)]
+    similarities = F.normalize(sides[0][0], dim=0).T @ F.normalize(sides[1][0], dim=0)
+    best = [
+        _mean(similarities.amax(1 - side)[None], sides[side][2])[0] for side in (0, 1)
+    ]
+    values = (
+        min(tops), max(tops), min(marked), max(marked),
+        F.cosine_similarity(*objects, dim=0), F.cosine_similarity(*contrasts, dim=0), (best[0] + best[1]) / 2,
+    )  # fmt: skip
+    return torch.stack(values)
+
+
+def evidence_of(
+    network: CosegNetwork, features_a: Any, features_b: Any, probability_a: Tensor, probability_b: Tensor
+) -> Tensor:
+    """The evidence that suits `network`: its own decision, float32 (1,), or that of `evidence`, float32 (7,).
+
+    `features_a` and `features_b` are what it encoded of each image alone, a batch of one; the rest as in `evidence`.
+    """
+    if isinstance(network, DecidingNetwork):
+        return network.decide(features_a, features_b).float()
+    maps = network.feature_map(features_a)[0], network.feature_map(features_b)[0]
+    return evidence(*maps, probability_a, probability_b)
+
+
+def evidence_names(network: CosegNetwork) -> tuple[str, ...]:
+    """The names of what `evidence_of` gives."""
+    return DECISION if isinstance(network, DecidingNetwork) else EVIDENCE
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic regression from evidence to the probability of a common object, and how good it was measured to be.
+
+    Attributes:
+        names: of the n numbers of evidence.
+        mean: n numbers, subtracted from the evidence;
+        scale: n numbers above 0, by which it is divided then.
+        weights: n numbers.
+        bias: a number.
+        auc: area under the curve of hits against false alarms, on pairs that took no part in the fit; nan: unmeasured.
+        accuracy: share of those pairs that it tells rightly at a probability of 0.5; nan: unmeasured.
+        pairs: how many they were.
+        data: what they were of.
+
+    >>> calibration = Calibration(("decision",), (1.0,), (2.0,), (4.0,), 0.0)
+    >>> calibration.probability(torch.tensor([1.0])), round(calibration.probability(torch.tensor([2.0])), 4)
+    (0.5, 0.8808)
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+    auc: float = math.nan
+    accuracy: float = math.nan
+    pairs: int = 0
+    data: str = ""
+
+    def logits(self, evidence: Tensor) -> Tensor:
+        """For evidence (..., n) the logit of the probability, float64 (...)."""
+        mean, scale, weights = (
+            torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.scale, self.weights)
+        )
+        return ((evidence.detach().cpu().double() - mean) / scale) @ weights + self.bias
+
+    def probability(self, evidence: Tensor) -> float:
+        """For the evidence of one pair, (n,), how likely it has a common object, 0..1."""
+        return float(self.logits(evidence).sigmoid())
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as primitives, for JSON, which knows no nan: null."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """The inverse of `to_dict`.
+
+        Raises:
+            CosegError: `values` are no calibration.
+        """
+        try:
+            lists: dict[str, tuple[float, ...]] = {
+                key: tuple(float(each) for each in values[key]) for key in ("mean", "scale", "weights")
+            }
+            names = tuple(str(name) for name in values["names"])
+            numbers = {
+                key: math.nan if values.get(key) is None else float(values[key]) for key in ("auc", "accuracy")
+            }
+            made = cls(
+                names, **lists, bias=float(values["bias"]), **numbers,
+                pairs=int(values.get("pairs", 0)), data=str(values.get("data", "")),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CosegError(
+                f"The calibration in 'commonness' is damaged ({type(error).__name__}: {error}): fit it again, or set "
+                "it to null."
+            ) from None
+        if any(len(each) != len(names) for each in lists.values()) or not all(value > 0 for value in made.scale):
+            raise CosegError(
+                "The calibration in 'commonness' is damaged: names, mean, scale and weights differ in length, or a "
+                "scale is not above 0. Fit it again, or set it to null."
+            )
+        return made
+
+    @classmethod
+    def fit(cls, names: Sequence[str], evidence: Tensor, positive: Tensor, ridge: float = 1.0) -> Calibration:
+        """The logistic regression of `positive` on `evidence`, by L-BFGS in float64; it has one optimum.
+
+        Args:
+            names: n.
+            evidence: (N, n).
+            positive: bool (N,), which pairs have a common object.
+            ridge: half of it times the squared weights (of evidence scaled to unit variance) is added to the sum of
+                the losses, so that there is an optimum even where the evidence tells without error.
+
+        Raises:
+            CosegError: all pairs are of one kind, or a number of evidence is not finite.
+        """
+        if not evidence.isfinite().all():
+            raise CosegError("The evidence of some pairs is not finite: the network's outputs are not either.")
+        if positive.all() or not positive.any():
+            raise CosegError("A calibration needs pairs with a common object and pairs without one.")
+        values, truth = evidence.double(), positive.double()
+        mean, scale = values.mean(0), values.std(0, correction=0)
+        scale = torch.where(scale > 1e-9, scale, torch.ones_like(scale))  # evidence that is always the same
+        values = (values - mean) / scale
+        parameters = torch.zeros(len(names) + 1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS(
+            [parameters], max_iter=500, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe"
+        )
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            logits = values @ parameters[:-1] + parameters[-1]
+            total = F.binary_cross_entropy_with_logits(logits, truth, reduction="sum")
+            total = total + ridge / 2 * parameters[:-1].square().sum()
+            total.backward()
+            return total
+
+        with torch.enable_grad():
+            optimizer.step(loss)  # type: ignore[no-untyped-call]
+        found = parameters.detach()
+        return cls(
+            tuple(names), tuple(mean.tolist()), tuple(scale.tolist()), tuple(found[:-1].tolist()), float(found[-1])
+        )
+
+
+UNCALIBRATED_DECISION = Calibration(DECISION, (0.0,), (1.0,), (1.0,), 0.0)
+"""For a network that decides by itself and was not calibrated: its logit as it is."""
+
+
+def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in `settings`; without one, None, or the network's own decision where it makes one.
+
+    Raises:
+        CosegError: it is damaged, or of other evidence than this version gives for `network`.
+    """
+    values = settings.get("commonness")
+    if values is None:
+        return UNCALIBRATED_DECISION if isinstance(network, DecidingNetwork) else None
+    calibration = Calibration.from_dict(values)
+    if calibration.names != evidence_names(network):
+        raise CosegError(
+            f"The calibration in 'commonness' is of other evidence ({', '.join(calibration.names)}) than this version "
+            f"of coseg gives for {type(network).__name__} ({', '.join(evidence_names(network))}): fit it again, or set "
+            "it to null."
+        )
+    return calibration
+
+
+def _weights(probability: Tensor, features: Tensor) -> Tensor:
+    """The probability at each place of the feature map, float32 (h, w)."""
+    return F.adaptive_avg_pool2d(probability.float()[None, None], features.shape[-2:])[0, 0]
+
+
+def _mean(vectors: Tensor, weights: Tensor) -> Tensor:
+    """The mean of vectors (C, n) weighted by (n,): (C,)."""
+    return (vectors * weights).sum(1) / weights.sum().clamp_min(1e-6)

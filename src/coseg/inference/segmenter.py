@@ -1,0 +1,285 @@
+"""Cut the common object out of photographs with a trained network."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.inference.commonness import calibration_of, evidence_of
+from coseg.inference.devices import chosen_device
+from coseg.inference.held import HeldFeatures
+from coseg.inference.hub import told
+from coseg.inference.photographs import Source, load_photograph
+from coseg.inference.pretrained import load_pretrained, save_pretrained
+from coseg.inference.segment import Cosegmentation, Segment, checked_threshold
+from coseg.models.network import CosegNetwork, Size, checked_input_size
+
+WORKING = 512
+"""Longest side in pixels to which photographs are shrunk, at least, before a network that has an input size of its own
+resizes them to it; masks are made at this size and enlarged. Images of the benchmarks are smaller, so they go in whole.
+"""
+
+LONGEST = 1024
+"""Longest side for a network that takes images of any size, where no `size` is set."""
+
+_NEIGHBOURS = 4  # in a group each image is compared with so many others
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image after the encoder, which is all that a co-segmentation needs of it.
+
+    Attributes:
+        name: of the image.
+        size: (H, W) of the original.
+        working: (h, w) at which it went in; its probability is of this size.
+        features: what the network's `encode` gave for it, a batch of one, on the network's device.
+        digest: of its pixels: equal for the same picture.
+    """
+
+    name: str
+    size: Size
+    working: Size
+    features: Any
+    digest: bytes
+
+
+class CoSegmenter(ModelHubMixin):
+    """A trained network that takes photographs and tells what they have in common.
+
+    Images are paths, PIL images, arrays (H, W, 3) or tensors (3, H, W), uint8 or floating point in 0..1, of any size;
+    see `coseg.inference.photographs.load_photograph`. The same images give the same result each time.
+
+    Args:
+        network: put into evaluation mode and onto `device`.
+        settings: of the model, see `coseg.inference.pretrained.settings_of`.
+        device: ``auto``: an NVIDIA GPU, Apple's, or the CPU, whichever there is; or torch's name of one.
+        size: the side to which a network with an input size resizes images, in place of that; for a network that takes
+            images of any size, their longest side. None: as the settings say.
+        threshold: probability from which a pixel is marked, 0..1. None: as the settings say.
+
+    Raises:
+        CosegError: a value is none of these, or there is no such device.
+
+    >>> model = CoSegmenter.from_pretrained()  # doctest: +SKIP
+    >>> result = model.pair("a.jpg", "b.jpg")  # doctest: +SKIP
+    >>> result.common, result[0].mask().shape  # doctest: +SKIP
+    (0.93, (1200, 1600))
+    """
+
+    def __init__(
+        self,
+        network: CosegNetwork,
+        settings: dict[str, Any],
+        device: str = "auto",
+        size: int | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        self.device = chosen_device(device)
+        self.settings = settings
+        self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
+        self.threshold = checked_threshold(settings.get("threshold", 0.5) if threshold is None else threshold)
+        self.network = network.to(self.device).eval()
+        if network.input_size is not None:
+            self.size = network.input_size if self.size is None else self.size
+            network.input_size = self.size
+        self.calibration = calibration_of(network, settings)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        source: str | Path | None = None,
+        *,
+        device: str = "auto",
+        size: int | None = None,
+        threshold: float | None = None,
+    ) -> CoSegmenter:
+        """The model in `source`: a folder, a file, a checkpoint, a run directory or ``owner/name`` on the hub.
+
+        None is the model that comes with coseg. See `coseg.inference.pretrained.load_pretrained`; the rest is as for
+        the class.
+
+        Raises:
+            CosegError: `source` holds no model that can be used, or a value is none.
+        """
+        network, settings, _ = load_pretrained(source)
+        return cls(network, settings, device, size, threshold)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write weights, ``config.json`` and model card: what `save_pretrained` and `push_to_hub` of the mixin call."""
+        settings = {**self.settings, "size": self.size, "threshold": self.threshold}
+        save_pretrained(save_directory, self.settings["network"], self.network, settings)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:  # type: ignore[override]
+        """Upload the model to the Hugging Face hub as `repo_id`, ``owner/name``; the address of the upload.
+
+        `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: ``private``, ``token``, ``branch``, ….
+
+        Raises:
+            CosegError: the hub can't be reached, or refuses.
+        """
+        with told(f"The model could not be uploaded to {repo_id}"):
+            return str(super().push_to_hub(repo_id, **options))
+
+    def pair(self, a: Source, b: Source) -> Cosegmentation:
+        """What two images have in common: the network's own answer to the pair.
+
+        Raises:
+            CosegError: one of them is no image.
+        """
+        encoded = self.encode(a, "image 1"), self.encode(b, "image 2")
+        return self.cosegment(encoded)
+
+    def group(self, images: Iterable[Source], progress: Callable[[int, int], None] | None = None) -> Cosegmentation:
+        """What two or more images have in common, each against all others.
+
+        Images are read one at a time. Networks with a way of their own for groups (cross-correlation among them) take
+        time in proportion to the number n of images, others to n². Two images may come out slightly otherwise than
+        from `pair`, where the network says so.
+
+        Args:
+            images: at least two.
+            progress: called with the steps that are done and their number, 2 n: one to read each image, one to mark it.
+
+        Raises:
+            CosegError: there are fewer than two, or one is no image.
+        """
+        sources = list(images)
+        _require_two(len(sources))
+        held = HeldFeatures(self.device)
+        encoded = []
+        for k, source in enumerate(sources):
+            each = self.encode(source, f"image {k + 1}")
+            held.append(each.features)
+            encoded.append(Encoded(each.name, each.size, each.working, None, each.digest))
+            if progress is not None:
+                progress(k + 1, 2 * len(sources))
+        return self._group(encoded, held, progress)
+
+    @torch.inference_mode()
+    def encode(self, image: Source, name: str = "image 1") -> Encoded:
+        """An image after the encoder; `name` is for one that has no file name.
+
+        Raises:
+            CosegError: it is no image.
+        """
+        if self.network.input_size is None:
+            longest = LONGEST if self.size is None else self.size
+        else:
+            longest = max(WORKING, 2 * self.network.input_size)
+        photograph = load_photograph(image, longest, name)
+        pixels = torch.from_numpy(np.ascontiguousarray(photograph.pixels.transpose(2, 0, 1)))[None]
+        features = self.network.encode(pixels.to(self.device))
+        height, width = photograph.pixels.shape[:2]
+        digest = hashlib.blake2b(f"{height} {width} ".encode() + photograph.pixels.tobytes(), digest_size=16).digest()
+        return Encoded(photograph.name, photograph.size, (height, width), features, digest)
+
+    def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
+        """What images that `encode` returned have in common; two are a pair, more a group.
+
+        Raises:
+            CosegError: there are fewer than two.
+        """
+        _require_two(len(encoded))
+        if len(encoded) > 2:
+            return self._group(encoded, [each.features for each in encoded])
+        a, b = encoded
+        with torch.inference_mode():
+            logits = self.network.cosegment(a.features, b.features, a.working, b.working)
+            probabilities = [_probability(each) for each in logits]
+            return self._answer(encoded, [a.features, b.features], probabilities)
+
+    @torch.inference_mode()
+    def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
+        """How the features of B respond to a point of A: float32 (h, w), of the size of B's feature map, -1..1.
+
+        It is the cosine similarity of A's feature vector at the point with that at each place of B. The map covers B
+        from its top left corner; its last row and column may reach beyond the image.
+
+        Args:
+            a: image A.
+            b: image B.
+            y: the point, 0 at the top edge of A, 1 at the bottom.
+            x: 0 at the left edge, 1 at the right.
+
+        Raises:
+            CosegError: the point is not in the image.
+        """
+        if not (0 <= y <= 1 and 0 <= x <= 1):
+            raise CosegError(f"The point ({y}, {x}) is outside of the image: both numbers must be from 0 to 1.")
+        map_a, map_b = (self.network.feature_map(each.features)[0].float() for each in (a, b))
+        height, width = map_a.shape[-2:]
+        vector = map_a[:, min(int(y * height), height - 1), min(int(x * width), width - 1)]
+        response: NDArray[np.float32] = F.cosine_similarity(map_b, vector[:, None, None], dim=0).cpu().numpy()
+        return response
+
+    @torch.inference_mode()
+    def _group(
+        self,
+        encoded: Sequence[Encoded],
+        features: Sequence[Any],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Cosegmentation:
+        probabilities = []
+        for logits in self.network.cosegment_group(features, [each.working for each in encoded]):
+            probabilities.append(_probability(logits))
+            if progress is not None:
+                progress(len(encoded) + len(probabilities), 2 * len(encoded))
+        return self._answer(encoded, features, probabilities)
+
+    def _answer(
+        self, encoded: Sequence[Encoded], features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]
+    ) -> Cosegmentation:
+        segments = tuple(
+            Segment(each.name, each.size, probability, self.threshold)
+            for each, probability in zip(encoded, probabilities, strict=True)
+        )
+        return Cosegmentation(segments, self._common(features, probabilities), _repeated(encoded))
+
+    def _common(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> float:
+        """The mean over pairs: the only one of two images; in a group, each image with its next few neighbours.
+
+        Neighbours are counted in a ring, so that each image weighs the same and the cost is linear. Masks are those
+        of the group.
+        """
+        if self.calibration is None:
+            return math.nan
+        n = len(features)
+        steps = range(1, min(_NEIGHBOURS, n // 2) + 1)
+        pairs = sorted({(min(i, (i + step) % n), max(i, (i + step) % n)) for i in range(n) for step in steps})
+        found = []
+        for i, j in pairs:
+            maps = [torch.from_numpy(probabilities[k]).to(self.device) for k in (i, j)]
+            found.append(self.calibration.probability(evidence_of(self.network, features[i], features[j], *maps)))
+        return sum(found) / len(found)
+
+
+def _probability(logits: Tensor) -> NDArray[np.float16]:
+    """Of the common object, from logits (1, 2, h, w)."""
+    probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
+    return probability
+
+
+def _repeated(encoded: Sequence[Encoded]) -> tuple[tuple[int, int], ...]:
+    first: dict[bytes, int] = {}
+    return tuple((first[each.digest], k) for k, each in enumerate(encoded) if first.setdefault(each.digest, k) != k)
+
+
+def _require_two(count: int) -> None:
+    if count < 2:
+        raise CosegError(
+            f"There {'is one image' if count else 'are no images'}, but to have something in common there must be at "
+            "least two: give more."
+        )
