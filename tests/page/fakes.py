@@ -37,8 +37,8 @@ class FakeSegmenter:
     def cosegment(self, encoded: Sequence[Colours]) -> Cosegmentation:
         self.asked.append("cosegment")
         segments = [
-            Segment(name, size, (pixels[..., 0] / 255).astype(np.float16), self.threshold)
-            for (pixels, size, name) in (each.photograph for each in encoded)
+            Segment(each.name, each.size, (each.pixels[..., 0] / 255).astype(np.float16), self.threshold)
+            for each in (colours.photograph for colours in encoded)
         ]
         return Cosegmentation(tuple(segments), self.common)
 

@@ -30,19 +30,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--checkpoint",
         metavar="FILE|DIR|ID",
-        help="a network of yours: a checkpoint, a run, a folder of save_pretrained, or a hub id (default: the model "
-        "in the box)",
+        help="a network of yours: a checkpoint, a run, a folder of save_pretrained, or a hub id (the model in the box)",
     )
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
     options.add_argument(
         "--size", type=_number(16, 4096, "a number of pixels"), metavar="N", help="size at which the network looks"
     )
-    options.add_argument("--host", default=_LOOPBACK[0], help="address to listen at (default: %(default)s, this machine)")
+    options.add_argument("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s, this machine)")
     options.add_argument(
         "--port",
         type=_number(0, 65535, "a port"),
         default=7860,
-        help="port to listen at, 0 for a free one (default: %(default)s)",
+        help="port to listen at, 0 for a free one (%(default)s)",
     )
     options.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.inference.outputs import cutout_of, overlay_of
+from coseg.inference.outputs import cut_out, overlaid
 from coseg.page.look import Look, Progress, take_look
 from coseg.page.pictures import Pixels, heat_map, with_point
 from coseg.page.words import ASK_FOR_A_POINT, matched, notice, verdict
@@ -33,10 +33,10 @@ def galleries(look: Look, threshold: float) -> Galleries:
     made = Galleries([], [], [])
     for i, (name, preview) in enumerate(zip(look.names, look.previews, strict=True)):
         mask = look.mask(i, threshold)
-        caption = f"{name}: {mask.mean():.0%}"
+        caption = f"{mask.mean():.0%} of {name}"
         made.masks.append((Image.fromarray(mask).convert("L"), caption))
-        made.overlays.append((overlay_of(preview, mask), caption))
-        made.cutouts.append((cutout_of(preview, mask), caption))
+        made.overlays.append((Image.fromarray(overlaid(preview, mask)), caption))
+        made.cutouts.append((Image.fromarray(cut_out(preview, mask)), caption))
     return made
 
 

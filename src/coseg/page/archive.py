@@ -1,4 +1,4 @@
-"""Everything that the page shows at the photographs' own size, as one zip file."""
+"""Everything that the page shows, as one zip file: masks and cut-outs at the photographs' own size."""
 
 from __future__ import annotations
 
@@ -6,54 +6,55 @@ import json
 import math
 import secrets
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 import coseg
 from coseg.errors import CosegError
 from coseg.files import atomic_path
-from coseg.inference.outputs import cutout_of, overlay_of
-from coseg.inference.photographs import load_photograph
-from coseg.page.look import Look
+from coseg.inference.outputs import PICTURES, write_pictures
+from coseg.page.look import Look, Progress
 
 NAME = "coseg.zip"
 
 
-def write_archive(look: Look, threshold: float, model: str, folder: Path) -> Path:
-    """Write masks, overlays, cut-outs and ``scores.json`` into a zip file in a new folder below `folder`; its path.
+def write_archive(look: Look, threshold: float, model: str, folder: Path, progress: Progress | None = None) -> Path:
+    """Write the pictures of all photographs, and ``scores.json``, into a zip file in a new folder below `folder`.
 
-    The photographs are read again one at a time, so that memory holds no more than one of them.
+    Pictures are named as those of ``coseg-predict``. The photographs are read again one at a time, so that memory
+    holds no more than one of them.
 
     Raises:
-        CosegError: a photograph was removed in the meantime; the file cannot be written.
+        CosegError: a photograph was removed in the meantime; the disk is full.
     """
     path = folder / secrets.token_hex(16) / NAME
     try:
         with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for i in range(len(look.files)):
-                _add(archive, look, i, threshold)
-            with archive.open("scores.json", "w") as file:
-                file.write((json.dumps(scores(look, threshold, model), indent=2, ensure_ascii=False) + "\n").encode())
+            for i, name in enumerate(look.names):
+                if progress is not None:
+                    progress(i, len(look.names), name)
+                _add(archive, look, i, threshold, path.parent)
+            archive.writestr("scores.json", json.dumps(scores(look, threshold, model), indent=2, ensure_ascii=False))
     except OSError as error:
-        raise CosegError(f"The zip file cannot be written ({error.strerror or error}): make room on the disk.") from error
+        raise CosegError(
+            f"The zip file cannot be written ({error.strerror or error}): make room on the disk."
+        ) from error
     return path
 
 
-def _add(archive: zipfile.ZipFile, look: Look, i: int, threshold: float) -> None:
+def _add(archive: zipfile.ZipFile, look: Look, i: int, threshold: float, folder: Path) -> None:
     if not look.files[i].exists():
         raise CosegError(f"{look.names[i]} was removed in the meantime, as all files are: drop the photographs again.")
-    pixels = load_photograph(look.files[i]).pixels
-    mask = look.result.segments[i].mask(threshold)
     stem = Path(look.names[i]).stem
-    for name, image in (
-        (f"masks/{stem}.png", Image.fromarray(mask).convert("L")),
-        (f"overlays/{stem}.png", overlay_of(pixels, mask)),
-        (f"cutouts/{stem}.png", cutout_of(pixels, mask)),
-    ):
-        with archive.open(name, "w", force_zip64=True) as file:
-            image.save(file, "PNG")
+    files = {kind: folder / f"{stem}{ending}" for kind, ending in PICTURES.items()}
+    try:
+        write_pictures(look.files[i], replace(look.result.segments[i], threshold=threshold), files)
+        for file in files.values():
+            archive.write(file, file.name)
+    finally:
+        for file in files.values():
+            file.unlink(missing_ok=True)
 
 
 def scores(look: Look, threshold: float, model: str) -> dict[str, Any]:
@@ -70,9 +71,9 @@ def scores(look: Look, threshold: float, model: str) -> dict[str, Any]:
                 "name": name,
                 "height": segment.size[0],
                 "width": segment.size[1],
-                "foreground": round(float(look.mask(i, threshold).mean()), 4),
+                "foreground": round(replace(segment, threshold=threshold).foreground, 4),
                 "confidence": round(segment.confidence, 4),
             }
-            for i, (name, segment) in enumerate(zip(look.names, result.segments, strict=True))
+            for name, segment in zip(look.names, result.segments, strict=True)
         ],
     }

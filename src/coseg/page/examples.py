@@ -29,8 +29,8 @@ def draw_examples(folder: Path, seed: int = SEED) -> dict[str, list[Path]]:
     }
     files: dict[str, list[Path]] = {}
     for name, images in sets.items():
-        kind = name.lower().replace(" ", "_")
-        files[name] = [folder / f"{kind}_{number}.png" for number in range(1, len(images) + 1)]
+        stem = {PAIR: "pair", GROUP_NAME: "group"}.get(name, "nothing")
+        files[name] = [folder / f"{stem}_{number}.png" for number in range(1, len(images) + 1)]
         for path, image in zip(files[name], images, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(catalog.image(image)).save(path)

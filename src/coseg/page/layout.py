@@ -11,7 +11,7 @@ import gradio as gr
 from coseg.errors import CosegError
 from coseg.page import actions, words
 from coseg.page.archive import write_archive
-from coseg.page.look import Look
+from coseg.page.look import Look, Progress
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter
@@ -27,6 +27,9 @@ WAITING = 20
 
 _PRESS_DOWNLOAD = "() => document.querySelector('#archive').click()"
 """The archive is written first, then the hidden button that holds it is pressed."""
+
+PROGRESS = gr.Progress()
+"""gradio takes a default of this kind as the wish for a bar, and puts the request's own in its place."""
 
 
 def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Path]], folder: Path) -> gr.Blocks:
@@ -44,12 +47,12 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True) as page:
         look = gr.State(None, time_to_live=AGE)
         point = gr.State(None, time_to_live=AGE)
-        gr.HTML(words.heading(model), elem_id="heading")
+        gr.HTML(words.heading(model), elem_id="heading", padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=280):
                 files = gr.File(label="Photographs", file_count="multiple", height=230, elem_id="files")
                 press = gr.Button("Find what they share", variant="primary", elem_id="press")
-                gr.HTML('<p class="quiet">No photographs at hand? Try drawn shapes:</p>')
+                gr.HTML(words.NO_PHOTOGRAPHS, padding=False)
                 with gr.Column(elem_id="examples"):
                     tries = {name: gr.Button(name, size="sm") for name in examples}
             with gr.Column(scale=3):
@@ -88,16 +91,13 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
         found = [look, point, notice, verdict, masks, overlays, cutouts, download, panel, name_a, name_b, a, b, said]
         matching = [look, name_a, name_b, point]
 
-        def look_at(given: list[str] | None, level: float, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-            shown = actions.look_at(
-                segmenter, given, level, lambda done, of, name: progress((done, of), desc=f"Reading {name}")
-            )
-            return _found(shown)
+        def look_at(given: list[str] | None, level: float, progress: gr.Progress = PROGRESS) -> list[Any]:
+            return _found(actions.look_at(segmenter, given, level, _telling(progress, "Reading")))
 
         def look_at_example(name: str) -> Callable[..., list[Any]]:
-            def run(level: float) -> list[Any]:
+            def run(level: float, progress: gr.Progress = PROGRESS) -> list[Any]:
                 given = [str(path) for path in examples[name]]
-                return [given, *look_at(given, level)]
+                return [given, *look_at(given, level, progress)]
 
             return run
 
@@ -112,26 +112,27 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
         def click(seen: Look | None, i: int | None, event: gr.SelectData) -> Any:
             return gr.skip() if seen is None or i is None else seen.place(i, *event.index)
 
-        def pack(seen: Look | None, level: float) -> str:
+        def pack(seen: Look | None, level: float, progress: gr.Progress = PROGRESS) -> str:
             if seen is None:
                 raise gr.Error("There is nothing to download: press the button first.", print_exception=False)
             try:
-                return str(write_archive(seen, level, model, folder))
+                return str(write_archive(seen, level, model, folder, _telling(progress, "Writing")))
             except CosegError as error:
                 raise gr.Error(str(error), print_exception=False) from error
 
         press.click(look_at, [files, threshold], found, show_progress_on=overlays, **on_network)
         for name, button in tries.items():
-            button.click(
-                look_at_example(name), [threshold], [files, *found], show_progress_on=overlays, **on_network
-            )
-        threshold.change(rethreshold, [look, threshold], [masks, overlays, cutouts], trigger_mode="always_last", **beside)
+            button.click(look_at_example(name), [threshold], [files, *found], show_progress_on=overlays, **on_network)
+        threshold.change(
+            rethreshold, [look, threshold], [masks, overlays, cutouts], trigger_mode="always_last", **beside
+        )
         a.select(click, [look, name_a], [point], **beside).then(match, matching, [a, b, said], **on_network)
         name_a.input(lambda: None, None, [point], **beside).then(match, matching, [a, b, said], **on_network)
         name_b.input(match, matching, [a, b, said], **on_network)
-        download.click(pack, [look, threshold], [archive], concurrency_limit=1, api_visibility="private").success(
-            None, js=_PRESS_DOWNLOAD
+        written = download.click(
+            pack, [look, threshold], [archive], show_progress_on=download, concurrency_limit=1, api_visibility="private"
         )
+        written.success(None, js=_PRESS_DOWNLOAD)
     return page.queue(max_size=WAITING)
 
 
@@ -154,3 +155,7 @@ def _found(shown: actions.Shown) -> list[Any]:
         look.previews[1],
         words.ASK_FOR_A_POINT,
     ]
+
+
+def _telling(progress: gr.Progress, doing: str) -> Progress:
+    return lambda done, of, name: progress((done, of), desc=f"{doing} {name}")

@@ -14,7 +14,7 @@ from coseg.errors import CosegError
 from coseg.inference.photographs import load_photograph
 
 if TYPE_CHECKING:
-    from coseg.inference.segmenter import CoSegmenter, Cosegmentation, Encoded
+    from coseg.inference.segmenter import Cosegmentation, CoSegmenter, Encoded
 
 MOST_FILES = 50
 """Photographs that are looked at together; a whole album is for ``coseg-predict``."""
@@ -88,7 +88,13 @@ def take_look(
         reason = "It takes two photographs to have something in common"
         raise CosegError(" ".join([*told, f"{reason}, and there is {only}: add {2 - len(read)} or more."]))
     result = segmenter.cosegment(encoded)
-    return Look(tuple(read), _unlike([path.name for path in read]), tuple(previews), tuple(encoded), result), told
+    names = _unlike([path.name for path in read])
+    told.extend(
+        f"{names[i]} and {names[j]} show the same picture: what they have in common is everything, so their masks "
+        "mean little."
+        for i, j in result.repeated
+    )
+    return Look(tuple(read), names, tuple(previews), tuple(encoded), result), told
 
 
 def _unlike(names: Sequence[str]) -> tuple[str, ...]:

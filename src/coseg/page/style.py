@@ -12,7 +12,9 @@ CSS = """
 #notice:not(:has(.notice)) { display: none; }
 #examples { gap: 0.4rem; }
 .results .grid-wrap { max-height: 640px; }
+.results .grid-wrap { overflow-y: auto; }
 .said { margin: 0.8rem 0 0; }
+#point-a img, #response-b img { width: 100%; height: 100%; object-fit: contain; }
 .results .thumbnail-lg { aspect-ratio: auto; height: auto; }
 .quiet { color: var(--body-text-color-subdued); font-size: 0.9rem; }
 .verdict { border-left: 4px solid var(--neutral-400); padding: 0.5rem 0.9rem; background: var(--neutral-50);

@@ -47,8 +47,8 @@ def notice(sentences: Sequence[str]) -> str:
 def matched(name_a: str, name_b: str, low: float, high: float) -> str:
     """What the heat map shows."""
     return (
-        f'<p class="said"><b>What matched.</b> How alike each place of <b>{escape(name_b)}</b> is to the point of <b>{escape(name_a)}</b>: '
-        f"cosine similarity of their features, {low:.2f} (blue) to {high:.2f} (red).</p>"
+        f'<p class="said"><b>What matched.</b> How alike each place of <b>{escape(name_b)}</b> is to the point of '
+        f"<b>{escape(name_a)}</b>: cosine similarity of their features, {low:.2f} (blue) to {high:.2f} (red).</p>"
     )
 
 
@@ -56,3 +56,4 @@ WELCOME = '<div class="verdict">The results will be here.</div>'
 ASK_FOR_A_POINT = (
     '<p class="said"><b>What matched.</b> Click a point of A, and see which places of B the network finds alike.</p>'
 )
+NO_PHOTOGRAPHS = '<p class="quiet">No photographs at hand? Try drawn shapes:</p>'
