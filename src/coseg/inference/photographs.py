@@ -48,11 +48,13 @@ class Photograph(NamedTuple):
         pixels: uint8 (h, w, 3), 0..255; transparent parts are white.
         size: (H, W) of the original in pixels, as one sees it: EXIF's orientation applied.
         name: of its file, without folders, or what it was called instead.
+        profile: of its colours, as ICC has it, to be written into what is made of it; None: sRGB, as far as is known.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     name: str
+    profile: bytes | None = None
 
 
 Source = str | Path | Image.Image | NDArray[Any] | Photograph | Any
@@ -78,7 +80,7 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
         raise CosegError(f"The size is {longest}, but must be a positive number of pixels.")
     if isinstance(source, Photograph):
         image = _shrunk(Image.fromarray(source.pixels), longest)
-        return Photograph(np.asarray(image), source.size, source.name)
+        return source._replace(pixels=np.asarray(image))
     if isinstance(source, str | Path):
         return _from_file(Path(source).expanduser(), longest)
     if isinstance(source, Image.Image):
@@ -138,14 +140,18 @@ def _decoded(image: Image.Image, where: str, name: str, longest: int | None, dra
         if image.format == "TIFF":  # PIL has turned it, and took its orientation away
             width, height = image.size
         orientation = _orientation(image)
-        shrunk = _shrunk(as_rgb(where, image), longest)
+        plain = image.mode == "RGB" and "transparency" not in image.info
+        shrunk = _shrunk(image if plain else as_rgb(where, image), longest)
+    except MemoryError:
+        raise CosegError(f"{where} does not fit in memory, {width:,} x {height:,} pixels: make it smaller.") from None
     except UNREADABLE as error:
         raise CosegError(
             f"{where} cannot be decoded ({error}): the file is damaged or cut short. Copy it again from where it came, "
             "or leave it out."
         ) from error
     upright = shrunk.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else shrunk
-    return Photograph(np.array(upright), (width, height) if orientation >= 5 else (height, width), name)
+    size = (width, height) if orientation >= 5 else (height, width)
+    return Photograph(np.array(upright), size, name, _profile(image))
 
 
 def _check(file: Image.Image, where: str) -> None:
@@ -178,6 +184,12 @@ def _orientation(image: Image.Image) -> int:
     except UNREADABLE:
         return 1
     return value if value in _UPRIGHT else 1
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    """The ICC profile, where it is one of RGB: that of another space does not fit what `as_rgb` makes."""
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
 def _shrunk(image: Image.Image, longest: int | None) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,12 @@ class CoSegmenter(ModelHubMixin):
         encoded = self.encode(a, "image 1"), self.encode(b, "image 2")
         return self.cosegment(encoded)
 
-    def group(self, images: Iterable[Source], progress: Callable[[int, int], None] | None = None) -> Cosegmentation:
+    def group(
+        self,
+        images: Iterable[Source],
+        progress: Callable[[int, int], None] | None = None,
+        unreadable: Callable[[int, CosegError], None] | None = None,
+    ) -> Cosegmentation:
         """What two or more images have in common, each against all others.
 
         Images are read one at a time. Networks with a way of their own for groups (cross-correlation among them) take
@@ -152,6 +157,8 @@ class CoSegmenter(ModelHubMixin):
         Args:
             images: at least two.
             progress: called with the steps that are done and their number, 2 n: one to read each image, one to mark it.
+            unreadable: called with the place of an image that is none, and the sentence why; it is left out, and the
+                rest is the group. None: the sentence is raised.
 
         Raises:
             CosegError: there are fewer than two, or one is no image.
@@ -161,11 +168,18 @@ class CoSegmenter(ModelHubMixin):
         held = HeldFeatures(self.device)
         encoded = []
         for k, source in enumerate(sources):
-            each = self.encode(source, f"image {k + 1}")
-            held.append(each.features)
-            encoded.append(Encoded(each.name, each.size, each.working, None, each.digest))
+            try:
+                each = self.encode(source, f"image {k + 1}")
+            except CosegError as error:
+                if unreadable is None:
+                    raise
+                unreadable(k, error)
+            else:
+                held.append(each.features)
+                encoded.append(replace(each, features=None))
             if progress is not None:
                 progress(k + 1, 2 * len(sources))
+        _require_two(len(encoded))
         return self._group(encoded, held, progress)
 
     @torch.inference_mode()

@@ -1,0 +1,170 @@
+"""``coseg-predict``: cut the common object out of photographs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coseg.errors import CosegError
+
+if TYPE_CHECKING:
+    from coseg.cli.talk import Talk
+
+EXAMPLES = """\
+examples:
+  coseg-predict cat1.jpg cat2.jpg               a pair
+  coseg-predict album/ --out cutouts/           all images of a folder, as one group
+  coseg-predict 'album/*.jpg' --only cutout     a pattern, and nothing but the cut-outs
+  coseg-predict album/ --pairs                  each pair of images by itself, a folder for each
+  coseg-predict album/ --json scores.json       what was found, as numbers; --json alone prints them
+  coseg-predict album/ --checkpoint runs/voc/…  with a network that coseg-train made
+
+The results of <name>.jpg are <name>_mask.png (0 and 255) and <name>_cutout.png (transparent around the object), both
+at the size of the photograph, and <name>_overlay.jpg, at most 1600 pixels wide or high. sheet.png shows all of them.
+Exit code 0; 2 if anything was not as it should be: it is told, and the rest is done; 130 after Ctrl-C.
+"""
+
+KINDS = ("mask", "overlay", "cutout", "sheet")
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words or not set(words) <= set(KINDS):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of {', '.join(KINDS)}, such as mask,sheet")
+    return words
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 16 <= int(text) <= 8192:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of pixels from 16 to 8192, such as 320")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1, such as 0.5")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coseg-predict",
+        description="Cut the object that photographs have in common out of each of them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("images", nargs="*", metavar="IMAGE", help="image files, folders of them, or patterns such as 'album/*.jpg'")
+    add("--out", type=Path, default=Path("coseg-output"), metavar="FOLDER", help="for the results (coseg-output)")
+    add("--pairs", action="store_true", help="each pair of images by itself, rather than all as one group")
+    add("--recursive", action="store_true", help="look into the folders in folders too")
+    add("--only", type=_kinds, default=KINDS, metavar="KINDS", help=f"write only these: {','.join(KINDS)} is all")
+    add("--overwrite", action="store_true", help="replace files that exist; otherwise they are kept")
+    add("--json", nargs="?", const="-", metavar="FILE", help="write scores to FILE.json, or print them")
+    add("--threshold", type=_share, metavar="P", help="mark pixels above this probability (the model's, mostly 0.5)")
+    add("--size", type=_pixels, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
+    add("--quiet", action="store_true", help="only tell what went wrong")
+    return parser
+
+
+def _json_target(options: argparse.Namespace) -> Path | None:
+    """The file for the scores; None where there is none or they are printed. ``--json a.jpg`` means an image."""
+    if options.json is None or options.json == "-":
+        return None
+    if not options.json.lower().endswith(".json"):
+        options.images.insert(0, options.json)
+        options.json = "-"
+        return None
+    return Path(options.json)
+
+
+def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) -> None:
+    from coseg.inference.inputs import collect
+    from coseg.inference.targets import Targets, check_folder
+
+    inputs = collect(options.images, options.recursive, options.out)
+    for problem in inputs.problems:
+        talk.problem(problem)
+    if len(inputs.paths) < 2:
+        what = f"{inputs.paths[0]} is the only image" if inputs.paths else "There are no images"
+        raise CosegError(f"{what}, but to have something in common there must be at least two: give more.")
+    check_folder(options.out)
+    if scores_file is not None:
+        check_folder(scores_file.parent)
+    others = [] if scores_file is None else [scores_file]
+    targets = Targets(options.out, inputs.names, options.only, options.pairs, options.overwrite, others)
+    if targets.kept:
+        first = ", ".join(map(str, targets.kept[:3]))
+        more = f" and {len(targets.kept) - 3} more" if len(targets.kept) > 3 else ""
+        stay = "exists: it is kept" if len(targets.kept) == 1 else "exist: they are kept"
+        talk.problem(f"{first}{more} {stay}. --overwrite replaces, --out gives another folder.")
+        if len(targets.kept) == targets.count and options.json != "-":
+            return
+
+    talk.say("Loading the model …")
+    from coseg.inference.album import Album
+    from coseg.inference.pretrained import load_pretrained
+    from coseg.inference.scores import common_sentence, model_scores, trust_sentence
+    from coseg.inference.segmenter import CoSegmenter
+
+    network, settings, source = load_pretrained(options.checkpoint)
+    segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold)
+    model = model_scores(segmenter, source)
+    size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
+    talk.say(f"Segmenting with {source}{size} on {segmenter.device}.")
+    album = Album(segmenter, inputs.paths, targets, talk.problem, talk.progress, source)
+    results: list[dict[str, Any]] = []
+    try:
+        for found, result in album.run():
+            results.append(result)
+            if options.pairs:
+                talk.pair(found)
+            else:
+                talk.images(found)
+                talk.say(common_sentence(found, segmenter.calibration))
+    finally:
+        talk.done()
+    if options.pairs:
+        talk.pairs(trust_sentence(segmenter.calibration))
+    scores = {**model, **({"pairs": results} if options.pairs else results[0]), "problems": talk.problems}
+    if options.json is not None:
+        _write_scores(scores, scores_file, talk, scores_file is not None and targets.is_kept(scores_file))
+    talk.say(f"The results are in {options.out}/.")
+
+
+def _write_scores(scores: dict[str, Any], file: Path | None, talk: Talk, kept: bool) -> None:
+    from coseg.files import write_text_atomically
+
+    text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
+    if file is None:
+        print(text)
+    elif not kept:
+        write_text_atomically(file, text + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)  # images may stand between options
+    scores_file = _json_target(options)
+    if not options.images:
+        parser.error("give images: files, folders or patterns (see --help)")
+    from coseg.cli.app import guard
+    from coseg.cli.talk import Talk
+
+    talk = Talk(options.quiet, to_stderr=options.json == "-")
+    guard(lambda: _predict(options, talk, scores_file))
+    raise SystemExit(2 if talk.problems else 0)
+
+
+if __name__ == "__main__":
+    main()

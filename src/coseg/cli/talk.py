@@ -1,0 +1,110 @@
+"""What ``coseg-predict`` says while it works: results, problems, and how far it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from coseg.inference.segment import Cosegmentation
+
+_LISTED = 20
+"""Images or pairs that are listed one by one; the contact sheet and --json have them all."""
+
+_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal for a bar."""
+
+
+class Talk:
+    """Results go to standard output, problems and progress to standard error.
+
+    Args:
+        quiet: tell problems alone.
+        to_stderr: results go to standard error, since standard output is for a program.
+
+    Attributes:
+        problems: the sentences that were told so far.
+    """
+
+    def __init__(self, quiet: bool = False, to_stderr: bool = False) -> None:
+        self.problems: list[str] = []
+        self._quiet = quiet
+        self._to_stderr = to_stderr
+        self._bar: tqdm | None = None  # type: ignore[type-arg]
+        self._what = ""
+        self._last = 0.0
+        self._pairs = self._sharing = 0
+
+    def say(self, text: str) -> None:
+        """Tell a result."""
+        if not self._quiet:
+            self._print(text, to_stderr=self._to_stderr)
+
+    def problem(self, sentence: str) -> None:
+        """Tell what is wrong; the exit code will be 2."""
+        self.problems.append(sentence)
+        self._print(sentence, to_stderr=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """A bar on a terminal; elsewhere a line now and then."""
+        if self._quiet:
+            return
+        if what != self._what:
+            self.done()
+            self._what, self._last = what, time.monotonic()
+            if sys.stderr.isatty():
+                self._bar = tqdm(total=total, desc=what, unit="pair" if "pair" in what else "image", leave=False)
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._last >= _SECONDS:
+            self._last = time.monotonic()
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._what = None, ""
+
+    def images(self, found: Cosegmentation) -> None:
+        """List the images of a pair or a group."""
+        self.done()
+        width = min(40, max(len(segment.name) for segment in found))
+        for segment in found.segments[:_LISTED]:
+            self.say(
+                f"  {segment.name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}"
+            )
+        if len(found) > _LISTED:
+            self.say(f"  and {len(found) - _LISTED} more: the contact sheet and --json have them all")
+
+    def pair(self, found: Cosegmentation) -> None:
+        """One line for one of many pairs."""
+        self._pairs += 1
+        self._sharing += bool(found.shares)
+        if self._pairs <= _LISTED:
+            marked = ", ".join(f"{segment.name} {segment.foreground:.1%}" for segment in found)
+            verdict = {True: "an object in common", False: "nothing in common", None: ""}[found.shares]
+            likely = f"; {verdict} ({found.common:.0%} likely to share)" if verdict else ""
+            self.say(f"  {marked} marked{likely}")
+        elif self._pairs == _LISTED + 1:
+            self.say("  and more: the contact sheet and --json have them all")
+
+    def pairs(self, trust: str) -> None:
+        """Sum up the pairs; `trust` is how far to believe it, empty where the model can't tell."""
+        if not trust:
+            self.say(f"{self._pairs} pairs.")
+            return
+        self.say(
+            f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
+        )
+
+    def _print(self, text: str, to_stderr: bool) -> None:
+        stream = sys.stderr if to_stderr else sys.stdout
+        if self._bar is not None:
+            self._bar.write(text, file=stream)
+        else:
+            print(text, file=stream, flush=True)

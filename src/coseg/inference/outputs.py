@@ -1,0 +1,113 @@
+"""What is written of a photograph and its segment: the mask, an overlay, and the object cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from coseg.errors import CosegError
+from coseg.evaluation.pictures import PREDICTION, fitted
+from coseg.files import atomic_path
+from coseg.inference.photographs import Photograph, load_photograph
+from coseg.inference.segment import Segment
+
+PICTURES = {"mask": "_mask.png", "overlay": "_overlay.jpg", "cutout": "_cutout.png"}
+"""What there is of each image, and how the name of its file ends."""
+
+OVERLAY_SIDE = 1600
+"""Longest side of an overlay in pixels: it is there to be looked at."""
+
+_QUICK = 1
+"""PNG's compression: 9 takes several times as long as 1, for files that are hardly smaller."""
+
+_STRIP = 256  # rows of a large picture that are worked on at once
+
+Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""A photograph and its overlay, uint8 (h, w, 3)."""
+
+
+def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], tile: int | None = None) -> Tiles | None:
+    """Write the pictures of one image.
+
+    Each is whole or not there. Masks and cut-outs have the size of the original, overlays at most `OVERLAY_SIDE`; an
+    original is decoded no larger than the largest picture of it asks for.
+
+    Args:
+        source: the photograph.
+        segment: of it.
+        files: the file of each picture of `PICTURES` that is wanted.
+        tile: the longest side of what comes back for a contact sheet; None: nothing comes back.
+
+    Raises:
+        CosegError: the photograph cannot be read any more, or a file cannot be written.
+    """
+    tiles = None
+    if "overlay" in files or "cutout" in files or tile is not None:
+        longest = OVERLAY_SIDE if "overlay" in files else tile
+        photograph = load_photograph(source, None if "cutout" in files else longest)
+        pixels = photograph.pixels if longest is None else _at_most(photograph.pixels, longest)
+        if "overlay" in files:
+            picture = overlaid(pixels, _mask_at(segment, pixels))
+            _save(Image.fromarray(picture), files["overlay"], photograph, quality=90)
+        if tile is not None:
+            small = _at_most(pixels, tile)
+            tiles = small, overlaid(small, _mask_at(segment, small))
+        del pixels
+    if "mask" in files or "cutout" in files:
+        mask = segment.mask()
+        if "mask" in files:
+            _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_QUICK)
+        if "cutout" in files:
+            _save(Image.fromarray(cut_out(photograph.pixels, mask)), files["cutout"], photograph, compress_level=_QUICK)
+    return tiles
+
+
+def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The object in its own colours, outlined, and all else faded, uint8 (h, w, 3).
+
+    The outline is drawn outside of the mask; its width grows with the image.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    faded = np.repeat((grey // 2 + 112)[..., None], 3, -1)
+    inside = mask.astype(np.uint8)
+    width = 2 * max(1, round(max(mask.shape) / 320)) + 1
+    around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    np.copyto(faded, np.array(PREDICTION, np.uint8), where=(around > inside)[..., None])
+    np.copyto(faded, image, where=mask[..., None])
+    return faded
+
+
+def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The object on nothing, RGBA, uint8 (H, W, 4): what is transparent is black as well."""
+    picture = np.empty((*mask.shape, 4), np.uint8)
+    for start in range(0, len(mask), _STRIP):
+        rows = slice(start, start + _STRIP)
+        np.multiply(image[rows], mask[rows, :, None], out=picture[rows, :, :3])
+        np.multiply(mask[rows], np.uint8(255), out=picture[rows, :, 3])
+    return picture
+
+
+def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    return pixels if max(pixels.shape[:2]) <= longest else fitted(pixels, longest)
+
+
+def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The mask at the size of `pixels`, a smaller copy of the photograph."""
+    return replace(segment, size=pixels.shape[:2]).mask()
+
+
+def _save(picture: Image.Image, path: Path, photograph: Photograph | None = None, **options: Any) -> None:
+    if photograph is not None and photograph.profile is not None:
+        options["icc_profile"] = photograph.profile
+    try:
+        with atomic_path(path) as temporary:
+            picture.save(temporary, **options)
+    except OSError as error:
+        raise CosegError(f"{path} cannot be written ({error.strerror or error}): see that there is room.") from error

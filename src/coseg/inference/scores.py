@@ -1,0 +1,80 @@
+"""What is told of a co-segmentation: numbers for programs, sentences for people."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import coseg
+from coseg.inference.commonness import Calibration
+from coseg.inference.segment import Cosegmentation, Segment
+from coseg.inference.segmenter import CoSegmenter
+
+
+def model_scores(segmenter: CoSegmenter, source: str) -> dict[str, Any]:
+    """Which model it was, how it was used, and how often what it says of `common` is right."""
+    calibration = segmenter.calibration
+    told = None
+    if calibration is not None and _is_measured(calibration):
+        told = {"accuracy": calibration.accuracy, "pairs": calibration.pairs, "data": calibration.data}
+    return {
+        "coseg": coseg.__version__,
+        "model": source,
+        "size": segmenter.size,
+        "threshold": segmenter.threshold,
+        "device": str(segmenter.device),
+        "calibration": told,
+    }
+
+
+def image_scores(path: Path, segment: Segment) -> dict[str, Any]:
+    """Of one image: its file, its size, the share that is marked, and how sure the network is of its pixels."""
+    height, width = segment.size
+    return {
+        "file": str(path),
+        "width": width,
+        "height": height,
+        "foreground": round(segment.foreground, 4),
+        "confidence": round(segment.confidence, 4),
+    }
+
+
+def common_scores(found: Cosegmentation) -> dict[str, Any]:
+    """Of all images together: how likely they have an object in common; null where the model can't tell."""
+    return {"common": None if math.isnan(found.common) else round(found.common, 4), "shares": found.shares}
+
+
+def common_sentence(found: Cosegmentation, calibration: Calibration | None) -> str:
+    """Whether the images have an object in common, and how far to trust that."""
+    if found.shares is None:
+        return "This model can't tell whether the images have an object in common: it marks something in any case."
+    if found.shares:
+        said = f"The images seem to have an object in common: {percent(found.common)} likely."
+    else:
+        said = (
+            f"The images seem to share nothing: only {percent(found.common)} likely to have an object in common. "
+            "What is marked probably means nothing."
+        )
+    return " ".join(filter(None, (said, trust_sentence(calibration))))
+
+
+def trust_sentence(calibration: Calibration | None) -> str:
+    """How often it is right whether two images have an object in common; empty where that was not measured."""
+    if calibration is None or not _is_measured(calibration):
+        return ""
+    where = f" of {calibration.data}" if calibration.data else ""
+    return f"(Such a statement was right for {percent(calibration.accuracy)} of {calibration.pairs:,} pairs{where}.)"
+
+
+def percent(share: float) -> str:
+    """A share as people write it; only what is exactly all or nothing is said to be."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{share:.0%}".replace("%", " %")
+
+
+def _is_measured(calibration: Calibration) -> bool:
+    return calibration.pairs > 0 and not math.isnan(calibration.accuracy)
