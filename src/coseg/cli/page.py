@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 
@@ -14,59 +13,48 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def _number(low: int, high: int, what: str) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' must be {what}, from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what} from {low} to {high}")
         return int(text)
 
     return parse
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of ``coseg-demo``."""
-    options = argparse.ArgumentParser(
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="coseg-demo",
-        description="Open a page in the browser: drop photographs, and see what they have in common cut out. The page "
-        "works without internet; photographs stay on this machine and are removed.",
+        description="Open a page in the browser: drop photographs, and see what they have in common cut out. It works "
+        "without internet; photographs stay on this machine, and are removed.",
     )
-    options.add_argument(
-        "--checkpoint",
-        metavar="FILE|DIR|ID",
-        help="a network of yours: a checkpoint, a run, a folder of save_pretrained, or a hub id (the model in the box)",
-    )
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
-    options.add_argument(
-        "--size", type=_number(16, 4096, "a number of pixels"), metavar="N", help="size at which the network looks"
-    )
-    options.add_argument("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s, this machine)")
-    options.add_argument(
-        "--port",
-        type=_number(0, 65535, "a port"),
-        default=7860,
-        help="port to listen at, 0 for a free one (%(default)s)",
-    )
-    options.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    return options
+    add = parser.add_argument
+    size, port = _number(16, 8192, "a number of pixels"), _number(0, 65535, "a port")
+    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
+    add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
+    add("--port", type=port, default=7860, help="to listen at; 0: any that is free (%(default)s)")
+    add("--no-browser", action="store_true", help="do not open a browser")
+    return parser
 
 
-def demo(options: argparse.Namespace) -> None:
+def _demo(options: argparse.Namespace) -> None:
     """Serve the page until the process is told to stop."""
-    import tempfile
     import webbrowser
-    from pathlib import Path
 
-    from coseg.page.server import free_port, prepare_gradio, serving
+    from coseg.page.server import free_port, require_gradio, serving
 
-    free_port(options.host, options.port)  # what can be told at once is told before the model is loaded
-    prepare_gradio(Path(tempfile.gettempdir()))
+    require_gradio()  # what can be told at once is told before the model is loaded
+    free_port(options.host, options.port)
+    from coseg.inference.pretrained import load_pretrained
     from coseg.inference.segmenter import CoSegmenter
 
-    segmenter = CoSegmenter.from_pretrained(options.checkpoint, device=options.device, size=options.size)
-    model = "the one in the box" if options.checkpoint is None else options.checkpoint
-    model = f"{model}, on {segmenter.device}"
+    print("Loading the model …", flush=True)
+    network, settings, source = load_pretrained(options.checkpoint)
+    segmenter = CoSegmenter(network, settings, options.device, options.size)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with serving(segmenter, model, options.host, options.port) as address:
-        print(f"The page is at {address} (model: {model}). Press Ctrl-C to stop.", flush=True)
+    with serving(segmenter, source, options.host, options.port) as address:
+        print(f"The page is at {address}, with {source} on {segmenter.device}. Ctrl-C stops it.", flush=True)
         if options.host not in _LOOPBACK:
             print("Everyone who reaches this machine can use it.", flush=True)
         if not options.no_browser:
@@ -77,10 +65,11 @@ def demo(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(arguments)
     from coseg.cli.app import guard
 
-    guard(lambda: demo(options))
+    guard(lambda: _demo(options))
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

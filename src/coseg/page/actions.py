@@ -10,6 +10,7 @@ from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.inference.outputs import cut_out, overlaid
+from coseg.inference.scores import percent
 from coseg.page.look import Look, Progress, take_look
 from coseg.page.pictures import Pixels, heat_map, with_point
 from coseg.page.words import ASK_FOR_A_POINT, matched, notice, verdict
@@ -33,7 +34,7 @@ def galleries(look: Look, threshold: float) -> Galleries:
     made = Galleries([], [], [])
     for i, (name, preview) in enumerate(zip(look.names, look.previews, strict=True)):
         mask = look.mask(i, threshold)
-        caption = f"{mask.mean():.0%} of {name}"
+        caption = f"{percent(mask.mean())} {name}"
         made.masks.append((Image.fromarray(mask).convert("L"), caption))
         made.overlays.append((Image.fromarray(overlaid(preview, mask)), caption))
         made.cutouts.append((Image.fromarray(cut_out(preview, mask)), caption))
@@ -57,7 +58,7 @@ def look_at(
         look, told = take_look(segmenter, files or [], progress)
     except CosegError as error:
         return Shown(None, notice([str(error)]), "", Galleries([], [], []))
-    return Shown(look, notice(told), verdict(look.result), galleries(look, threshold))
+    return Shown(look, notice(told), verdict(look.result, segmenter.calibration), galleries(look, threshold))
 
 
 class Matched(NamedTuple):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import coseg
 from coseg.errors import CosegError
 from coseg.files import atomic_path
 from coseg.inference.outputs import PICTURES, write_pictures
+from coseg.inference.scores import common_scores, image_scores, model_scores
 from coseg.page.look import Look, Progress
+
+if TYPE_CHECKING:
+    from coseg.inference.segmenter import CoSegmenter
 
 NAME = "coseg.zip"
 
 
-def write_archive(look: Look, threshold: float, model: str, folder: Path, progress: Progress | None = None) -> Path:
+def write_archive(
+    segmenter: CoSegmenter, look: Look, threshold: float, model: str, folder: Path, progress: Progress | None = None
+) -> Path:
     """Write the pictures of all photographs, and ``scores.json``, into a zip file in a new folder below `folder`.
 
     Pictures are named as those of ``coseg-predict``. The photographs are read again one at a time, so that memory
@@ -35,7 +39,7 @@ def write_archive(look: Look, threshold: float, model: str, folder: Path, progre
                 if progress is not None:
                     progress(i, len(look.names), name)
                 _add(archive, look, i, threshold, path.parent)
-            archive.writestr("scores.json", json.dumps(scores(look, threshold, model), indent=2, ensure_ascii=False))
+            archive.writestr("scores.json", _json(scores(segmenter, look, threshold, model)))
     except OSError as error:
         raise CosegError(
             f"The zip file cannot be written ({error.strerror or error}): make room on the disk."
@@ -57,23 +61,16 @@ def _add(archive: zipfile.ZipFile, look: Look, i: int, threshold: float, folder:
             file.unlink(missing_ok=True)
 
 
-def scores(look: Look, threshold: float, model: str) -> dict[str, Any]:
-    """What ``scores.json`` holds: `common` is null for a model without calibration."""
-    result = look.result
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def scores(segmenter: CoSegmenter, look: Look, threshold: float, model: str) -> dict[str, Any]:
+    """What ``scores.json`` holds, as ``coseg-predict --json`` writes it."""
+    images = zip(look.names, look.result, strict=True)
     return {
-        "coseg": coseg.__version__,
-        "model": model,
+        **model_scores(segmenter, model),
         "threshold": round(threshold, 4),
-        "common": None if math.isnan(result.common) else round(result.common, 4),
-        "shares": result.shares,
-        "images": [
-            {
-                "name": name,
-                "height": segment.size[0],
-                "width": segment.size[1],
-                "foreground": round(replace(segment, threshold=threshold).foreground, 4),
-                "confidence": round(segment.confidence, 4),
-            }
-            for name, segment in zip(look.names, result.segments, strict=True)
-        ],
+        **common_scores(look.result),
+        "images": [image_scores(Path(name), replace(segment, threshold=threshold)) for name, segment in images],
     }

@@ -37,7 +37,7 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
 
     Args:
         segmenter: what co-segments.
-        model: what to call it.
+        model: where its network came from.
         examples: name and files of each example set.
         folder: where archives are written until they are removed.
     """
@@ -47,7 +47,7 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True) as page:
         look = gr.State(None, time_to_live=AGE)
         point = gr.State(None, time_to_live=AGE)
-        gr.HTML(words.heading(model), elem_id="heading", padding=False)
+        gr.HTML(words.heading(segmenter, model), elem_id="heading", padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=280):
                 files = gr.File(label="Photographs", file_count="multiple", height=230, elem_id="files")
@@ -116,7 +116,7 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
             if seen is None:
                 raise gr.Error("There is nothing to download: press the button first.", print_exception=False)
             try:
-                return str(write_archive(seen, level, model, folder, _telling(progress, "Writing")))
+                return str(write_archive(segmenter, seen, level, model, folder, _telling(progress, "Writing")))
             except CosegError as error:
                 raise gr.Error(str(error), print_exception=False) from error
 

@@ -26,9 +26,9 @@ def heat_map(photograph: Pixels, response: NDArray[np.float32]) -> Heat:
     """A response (rows, columns), cosine similarities, over its photograph: blue is its minimum, red its maximum."""
     height, width = photograph.shape[:2]
     low, high = float(response.min()), float(response.max())
-    scaled = (response - low) / max(high - low, 1e-6)
-    scaled = cv2.resize(scaled.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    colours = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    scaled = ((response - low) / max(high - low, 1e-6)).astype(np.float32)
+    wide = cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap(np.rint(255 * wide).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     grey = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)[..., None]
     mixed = _HEAT * colours.astype(np.float32) + (1 - _HEAT) * grey
     return Heat(np.rint(mixed).astype(np.uint8), low, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import socket
 import tempfile
@@ -48,24 +49,25 @@ def free_port(host: str, port: int) -> int:
         ) from None
 
 
-def prepare_gradio(cache: Path) -> None:
-    """Let gradio report to nobody and keep its files in `cache`; before its first import.
+def require_gradio() -> None:
+    """Tell at once when gradio is not there, without the seconds that its import takes.
 
     Raises:
         CosegError: gradio is not installed.
     """
+    if importlib.util.find_spec("gradio") is None:
+        raise CosegError("The page needs gradio, which is not installed: pip install 'coseg[demo]'.")
+
+
+def prepare_gradio(cache: Path) -> None:
+    """Let gradio report to nobody and keep its files in `cache`; before its first import."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(cache)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)
     # gradio asks its own server whether it is there, which a proxy could not answer.
     for variable in ("no_proxy", "NO_PROXY"):
-        os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), LOOPBACK, "localhost"]))
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise CosegError(
-            f"The page needs gradio, which cannot be imported ({error}): pip install 'coseg[demo]'."
-        ) from error
+        hosts = os.environ.get(variable, "").split(",")
+        os.environ[variable] = ",".join(dict.fromkeys([*filter(None, hosts), LOOPBACK, "localhost"]))
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def serving(
 
     Args:
         segmenter: what co-segments.
-        model: what to call it.
+        model: where its network came from.
         host: the address to listen at.
         port: 0 for a free one.
         most_bytes: size of an uploaded file, at most.
@@ -87,6 +89,7 @@ def serving(
     Raises:
         CosegError: gradio is missing; the port is in use; the host is none of this machine's.
     """
+    require_gradio()
     port = free_port(host, port)
     with tempfile.TemporaryDirectory(prefix="coseg-page-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()

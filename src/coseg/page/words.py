@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from coseg.inference.scores import common_sentence
+
 if TYPE_CHECKING:
-    from coseg.inference.segmenter import Cosegmentation
+    from coseg.inference.commonness import Calibration
+    from coseg.inference.segment import Cosegmentation
+    from coseg.inference.segmenter import CoSegmenter
 
 TITLE = "coseg"
 
 
-def heading(model: str) -> str:
-    """The top of the page."""
+def heading(segmenter: CoSegmenter, model: str) -> str:
+    """The top of the page; `model` is where the network came from."""
+    size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     return (
         "<h1>Cut out what photographs have in common</h1>"
         "<p>Drop two photographs or more, press the button, move the threshold, and take the result with you.</p>"
-        f'<p class="quiet">Model: {escape(model)}. Photographs stay on the machine that serves this page, and are '
-        "removed after half an hour.</p>"
+        f'<p class="quiet">Model: {escape(model)}{size} on {segmenter.device}. Photographs stay on the machine that '
+        "serves this page, and are removed after half an hour.</p>"
     )
 
 
-def verdict(result: Cosegmentation) -> str:
-    """Whether the photographs share something."""
-    count = len(result.segments)
-    what = "This pair" if count == 2 else f"This group of {count}"
-    if result.shares is None or math.isnan(result.common):
-        kind, text = "unknown", "The model is not calibrated: it marks, but cannot say whether they share anything."
-    elif result.shares:
-        kind, text = "yes", "<b>They share something.</b>"
-    else:
-        kind, text = "no", "<b>They seem to share nothing.</b> The masks are a guess all the same."
-    number = "" if math.isnan(result.common) else f" Likelihood of a common object: {result.common:.0%}."
-    return f'<div class="verdict {kind}"><span>{what}</span> {text}{number}</div>'
+def verdict(result: Cosegmentation, calibration: Calibration | None) -> str:
+    """Whether the photographs share something, and how far to trust that."""
+    kind = {True: "yes", False: "no", None: "unknown"}[result.shares]
+    what = "A pair" if len(result) == 2 else f"A group of {len(result)}"
+    return f'<div class="verdict {kind}"><span>{what}</span> {escape(common_sentence(result, calibration))}</div>'
 
 
 def notice(sentences: Sequence[str]) -> str:
