@@ -1,0 +1,76 @@
+"""``coseg-demo``: a page to try co-segmentation on one's own photographs."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Callable, Sequence
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _number(low: int, high: int, what: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what} from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coseg-demo",
+        description="Open a page in the browser: drop photographs, and see what they have in common cut out. It works "
+        "without internet; photographs stay on this machine, and are removed.",
+    )
+    add = parser.add_argument
+    size, port = _number(16, 8192, "a number of pixels"), _number(0, 65535, "a port")
+    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
+    add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
+    add("--port", type=port, default=7860, help="to listen at; 0: any that is free (%(default)s)")
+    add("--no-browser", action="store_true", help="do not open a browser")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    """Serve the page until the process is told to stop."""
+    import webbrowser
+
+    from coseg.page.server import free_port, require_gradio, serving
+
+    require_gradio()  # what can be told at once is told before the model is loaded
+    free_port(options.host, options.port)
+    from coseg.inference.pretrained import load_pretrained
+    from coseg.inference.segmenter import CoSegmenter
+
+    print("Loading the model …", flush=True)
+    network, settings, source = load_pretrained(options.checkpoint)
+    segmenter = CoSegmenter(network, settings, options.device, options.size)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with serving(segmenter, source, options.host, options.port) as address:
+        print(f"The page is at {address}, with {source} on {segmenter.device}. Ctrl-C stops it.", flush=True)
+        if options.host not in _LOOPBACK:
+            print("Everyone who reaches this machine can use it.", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+        stopped.wait()
+    print("Stopped; what was uploaded and made is removed.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    options = _parser().parse_args(arguments)
+    from coseg.cli.app import guard
+
+    guard(lambda: _demo(options))
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A segmenter without a network, and pictures whose masks are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from coseg.inference.photographs import Photograph, load_photograph
+from coseg.inference.segment import Cosegmentation, Segment
+
+
+@dataclass
+class FakeSegmenter:
+    """What the page uses of a `CoSegmenter`: the probability is the red channel, the features are the colours."""
+
+    common: float = 0.9
+    repeated: tuple[tuple[int, int], ...] = ()
+    threshold: float = 0.5
+    device: str = "cpu"
+    size: int | None = 32
+    calibration: None = None
+    asked: list[str] = field(default_factory=list)
+
+    def encode(self, image: Any) -> Photograph:
+        self.asked.append("encode")
+        return load_photograph(image, 32)
+
+    def cosegment(self, encoded: Sequence[Photograph]) -> Cosegmentation:
+        self.asked.append("cosegment")
+        segments = [
+            Segment(each.name, each.size, (each.pixels[..., 0] / 255).astype(np.float16), self.threshold)
+            for each in encoded
+        ]
+        return Cosegmentation(tuple(segments), self.common, self.repeated)
+
+    def response(self, a: Photograph, b: Photograph, y: float, x: float) -> NDArray[np.float32]:
+        self.asked.append("response")
+        height, width = a.pixels.shape[:2]
+        vector = a.pixels[min(int(y * height), height - 1), min(int(x * width), width - 1)].astype(float)
+        others = b.pixels.astype(float)
+        return (others @ vector / (np.linalg.norm(others, axis=-1) * np.linalg.norm(vector))).astype(np.float32)
+
+
+@pytest.fixture
+def segmenter() -> FakeSegmenter:
+    return FakeSegmenter()
+
+
+@pytest.fixture(scope="session")
+def half_red() -> Callable[..., Path]:
+    """``half_red(path, width, height, level)``: draw a picture, its left half red (`level` of 255), the right blue."""
+
+    def draw(path: Path, width: int = 90, height: int = 60, level: int = 200) -> Path:
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[:, : width // 2, 0] = level
+        pixels[:, width // 2 :, 2] = 200
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return draw
