@@ -212,7 +212,7 @@ def test_a_hub_that_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_model_in_the_box(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pretrained.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(pretrained, "box", lambda: tmp_path / "box")
     with pytest.raises(CosegError, match="no model in the box"):
         load_pretrained()
     shutil.copytree(folder, tmp_path / "box")

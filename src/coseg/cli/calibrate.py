@@ -17,8 +17,9 @@ from coseg.errors import CosegError
 def _calibrate(options: argparse.Namespace) -> None:
     from coseg.cli.datasets import chosen_dataset
     from coseg.inference.calibrate import calibrate
-    from coseg.inference.pretrained import CONFIG, WEIGHTS, save_pretrained, shareable, write_settings
+    from coseg.inference.pretrained import save_pretrained, shareable, write_settings
     from coseg.inference.segmenter import CoSegmenter
+    from coseg.training.shared import CONFIG, WEIGHTS
 
     source = Path(options.checkpoint)
     shared = source.is_dir() and (source / WEIGHTS).is_file()

@@ -20,8 +20,9 @@ from coseg.export.graphs import Graphs, graphs_of, unwrapped
 from coseg.export.measure import measure, table
 from coseg.export.quantise import quantise
 from coseg.export.runtime import load_graphs
-from coseg.inference.pretrained import CARD, CONFIG, Pretrained, load_pretrained, save_pretrained
+from coseg.inference.pretrained import CARD, Pretrained, load_pretrained, save_pretrained
 from coseg.models.network import CosegNetwork
+from coseg.training.shared import CONFIG
 
 FORMATS = (*SUFFIXES, "safetensors")
 
@@ -83,7 +84,7 @@ def export_model(
                 quantise(folder, exported, images)
                 config["graphs"]["int8"] = {"calibration_images": len(images)}
                 tell(
-                    f"int8: calibrated with {len(images)} images; not compared with the network, but --measure scores it"
+                    f"int8: calibrated with {len(images)} images; not compared with the network: --measure scores it"
                 )
             texts.append(readme(config, model.source))
         (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@ A shared model is a folder of three files: ``model.safetensors``, the network's 
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 import coseg
@@ -24,15 +23,11 @@ from coseg.inference.card import model_card, told_of_checkpoint
 from coseg.inference.commonness import Calibration
 from coseg.inference.hub import download, is_hub_id
 from coseg.inference.segment import checked_threshold
-from coseg.models.network import CosegNetwork, checked_input_size
+from coseg.models.network import CosegNetwork
 from coseg.training.build import build_network, without_weights
 from coseg.training.checkpoint import load_task
+from coseg.training.shared import CONFIG, FORMAT, WEIGHTS, box, checked_settings, load_weights, read_shared
 
-FORMAT = 1
-"""Of ``config.json``; a newer one is refused."""
-
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 CARD = "README.md"
 
 _HALF_MAX = torch.finfo(torch.float16).max
@@ -112,7 +107,7 @@ def save_pretrained(
     """
     complete = settings_of(network_config, network, settings)
     weights = {name: _stored(value, half) for name, value in network.state_dict().items()}
-    _load_into(build_network(complete["network"]), weights, str(folder))
+    load_weights(build_network(complete["network"]), weights, str(folder))
     folder = Path(folder)
     try:
         with atomic_path(folder / WEIGHTS) as temporary:
@@ -164,7 +159,7 @@ def settings_of(
 
 
 def _in_the_box() -> Pretrained:
-    folder = Path(str(importlib.resources.files("coseg.inference") / "box"))
+    folder = box()
     if not (folder / WEIGHTS).is_file():
         raise CosegError(
             "This installation has no model in the box: give one, a run directory, a checkpoint, a folder that "
@@ -193,35 +188,8 @@ def _from_checkpoint(path: Path) -> Pretrained:
 
 
 def _from_files(weights: Path, config: Path, source: str) -> Pretrained:
-    settings = read_settings(config)
-    if not weights.is_file():
-        raise CosegError(f"{weights} is missing: a shared model is that file with {CONFIG} beside it.")
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise CosegError(f"{weights} is damaged or no safetensors file ({error}): fetch or export it again.") from error
-    network = build_network(settings["network"])
-    _load_into(network, tensors, str(weights))
-    return Pretrained(network.eval(), settings, source)
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """What a ``config.json`` holds, see `settings_of`.
-
-    Raises:
-        CosegError: it is missing or damaged, or of a newer format.
-    """
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CosegError(
-            f"{path} is missing: it says which network the weights are of. Take it from where the weights came."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CosegError(f"{path} is damaged ({error}): fetch or export it again.") from error
-    if not isinstance(settings, dict):
-        raise CosegError(f"{path} is damaged (it holds no object): fetch or export it again.")
-    return _checked(settings, str(path))
+    network, settings = read_shared(weights, config)
+    return Pretrained(network, _checked(settings, str(config)), source)
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -238,22 +206,10 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    version = settings.get("format")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise CosegError(f"{where}: 'format' is {version!r}, so this is no configuration of a shared coseg model.")
-    if version > FORMAT:
-        raise CosegError(
-            f"{where} is of format {version}, made by coseg {settings.get('coseg')}; this version, "
-            f"{coseg.__version__}, knows formats up to {FORMAT}. Install a newer coseg."
-        )
-    network = settings.get("network")
-    if not isinstance(network, Mapping) or "_target_" not in network:
-        raise CosegError(f"{where}: 'network' names no class ('_target_'), so the network can't be made.")
-    settings.setdefault("size", None)
+    settings = checked_settings(settings, where)
     settings.setdefault("threshold", 0.5)
     settings.setdefault("commonness", None)
     settings.setdefault("training", None)
-    checked_input_size(settings["size"], f"{where}: size")
     checked_threshold(settings["threshold"], f"{where}: threshold")
     if settings["commonness"] is not None:
         Calibration.from_dict(settings["commonness"])
@@ -265,18 +221,3 @@ def _stored(value: Tensor, half: bool) -> Tensor:
     value = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     fits = value.is_floating_point() and (value.numel() == 0 or bool(value.abs().max() <= _HALF_MAX))
     return value.half() if half and fits else value
-
-
-def _load_into(network: CosegNetwork, tensors: Mapping[str, Tensor], where: str) -> None:
-    try:
-        network.load_state_dict(dict(tensors), strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).strip().splitlines()]
-        reason = lines[1] if len(lines) > 1 else lines[0]
-        raise CosegError(
-            f"{where} does not fit {type(network).__name__} as {CONFIG} describes it: {_short(reason)}"
-        ) from None
-
-
-def _short(text: str, longest: int = 200) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 2].rstrip()} …"

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from coseg.errors import CosegError
+from coseg.models.network import CosegNetwork
+from coseg.training.shared import CONFIG, WEIGHTS, box, read_shared
 from coseg.training.task import CosegTask
 
 
@@ -31,6 +33,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not all(key in checkpoint for key in wanted):
         raise CosegError(f"{path} is not a checkpoint that coseg-train made.")
     return checkpoint
+
+
+def network_file(path: str | Path) -> Path:
+    """The file that a user means who gives a network: itself, or the weights in the folder of a shared model.
+
+    ``box`` is the model that comes with coseg.
+
+    Raises:
+        CosegError: a folder holds no shared model.
+    """
+    folder = box() if str(path) == "box" else Path(path)
+    if not folder.is_dir():
+        return folder
+    if not (folder / WEIGHTS).is_file():
+        raise CosegError(f"{folder} holds no {WEIGHTS}: give a checkpoint, or the folder of a shared model.")
+    return folder / WEIGHTS
+
+
+def load_network(path: Path) -> CosegNetwork:
+    """The network in a checkpoint, or in the weights of a shared model, at the size at which that is used.
+
+    Raises:
+        CosegError: it is neither, or it can't be used.
+    """
+    if path.suffix != ".safetensors":
+        return load_task(path).network
+    network, settings = read_shared(path, path.with_name(CONFIG))
+    if network.input_size is not None and settings["size"] is not None:
+        network.input_size = settings["size"]
+    return network
 
 
 def load_task(path: str | Path) -> CosegTask:

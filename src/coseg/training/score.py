@@ -22,7 +22,7 @@ from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.files import write_text_atomically
 from coseg.models.network import CosegNetwork
-from coseg.training.checkpoint import load_task
+from coseg.training.checkpoint import load_network, network_file
 from coseg.training.fingerprint import fingerprint
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
@@ -56,13 +56,13 @@ def score(config: DictConfig) -> list[Path]:
         CosegError: the checkpoint, the data or the configuration can't be used, or what was finished was taken away.
     """
     chosen = config.ckpt is None
-    checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else Path(config.ckpt)
+    checkpoint = newest_best_checkpoint(Path(config.runs)) if chosen else network_file(config.ckpt)
     log.info(f"checkpoint: {checkpoint}{' (the newest best one)' if chosen else ''}")
     check_void(config.protocol.void)
     if config.protocol.unit not in _TESTS:
         raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network = as_tested(load_task(checkpoint).network, config)
+    network = as_tested(load_network(checkpoint), config)
     return [_score_split(config, network, checkpoint, split) for split in _splits(config)]
 
 
@@ -83,7 +83,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     make = _TESTS[config.protocol.unit]
     scope = _scope(config, datamodule)
     keys = scope.keys
-    folder = _run_of(checkpoint) / "test" / _name(config, catalog, scope)
+    folder = _run_of(checkpoint, Path(config.runs)) / "test" / _name(config, catalog, scope)
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
@@ -174,7 +174,12 @@ def _facts(config: DictConfig, network: CosegNetwork, scope: _Scope) -> list[Any
     ]
 
 
-def _run_of(checkpoint: Path) -> Path:
-    """The run directory of a checkpoint: where it lies, or the folder above ``checkpoints/``."""
+def _run_of(checkpoint: Path, runs: Path) -> Path:
+    """The run directory of a checkpoint: where it lies, or the folder above ``checkpoints/``.
+
+    A shared model has none, and may lie where nothing can be written: its results go into a folder of its name.
+    """
     folder = checkpoint.resolve().parent
+    if checkpoint.suffix == ".safetensors":
+        return runs / folder.name
     return folder.parent if folder.name == "checkpoints" else folder

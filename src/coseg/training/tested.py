@@ -13,7 +13,7 @@ from coseg.errors import CosegError
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork, checked_input_size
-from coseg.training.checkpoint import load_task
+from coseg.training.checkpoint import load_network
 from coseg.training.fit import make_datamodule
 
 CONFIG = "config.yaml"
@@ -27,7 +27,7 @@ def tested(folder: Path) -> tuple[CosegNetwork, PairDataModule]:
         CosegError: the configuration or the checkpoint is gone.
     """
     config = tested_config(folder)
-    network = as_tested(load_task(config.ckpt).network, config).eval()
+    network = as_tested(load_network(Path(config.ckpt)), config).eval()
     return network, make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
 
 
