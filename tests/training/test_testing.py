@@ -19,6 +19,7 @@ from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
 from coseg.evaluation.metrics import SCORES
 from coseg.evaluation.rows_file import read_rows
+from coseg.inference.pretrained import save_pretrained, shareable
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score
@@ -248,3 +249,18 @@ def test_the_newest_best_checkpoint_is_taken_and_named(
     assert code == 0, err
     assert out.splitlines()[0] == "checkpoint: runs/b/sweeps/x/1/checkpoints/best.ckpt (the newest best one)"
     assert (tmp_path / "runs/b/sweeps/x/1/test/shapes-seen-paper/results.json").is_file()
+
+
+def test_a_shared_model_gives_the_scores_of_its_checkpoint(
+    compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    save_pretrained(tmp_path / "shared", *shareable(checkpoint), half=False)
+    own = ("split=unseen", "panels=0", f"runs={tmp_path / 'runs'}")
+    (folder,) = score(config_for(compose, tiny_overrides, tmp_path / "shared", *own))
+    assert folder == tmp_path / "runs" / "shared" / "test" / "shapes-unseen-paper"  # not into the model's folder
+    (wanted,) = score(config_for(compose, tiny_overrides, checkpoint, "split=unseen", "panels=0"))
+    found, expected = (json.loads((each / "results.json").read_text()) for each in (folder, wanted))
+    assert found["jaccard"] == expected["jaccard"] and found["per_class"] == expected["per_class"]
+    with pytest.raises(CosegError, match=r"holds no model\.safetensors"):
+        score(config_for(compose, tiny_overrides, tmp_path, *own))
