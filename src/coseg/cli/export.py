@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         nargs="?",
         metavar="MODEL",
-        help="a checkpoint, a run, a folder of a shared model, or a name on the Hugging Face hub (the model in the box)",
+        help="a checkpoint, a run, a folder of a shared model, or a name on the Hugging Face hub (that in the box)",
     )
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["onnx"], help="what to write (onnx)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
