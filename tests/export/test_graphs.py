@@ -100,5 +100,5 @@ def test_the_network_itself_stays_as_it_is() -> None:
 def test_what_cannot_be_exported_says_so_and_what_can() -> None:
     with pytest.raises(CosegError, match=r"ConditionalSiameseNetwork can't be exported.*CrossCorrelationNetwork"):
         graphs_of(ConditionalSiameseNetwork(encoder(), input_size=64))
-    with pytest.raises(CosegError, match="transformer of any input size.*--size"):
+    with pytest.raises(CosegError, match=r"transformer of any input size.*--size"):
         graphs_of(SiameseNetwork(ViTEncoder(dim=24, depth=1, heads=2, grid=4)))
