@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         nargs="?",
         metavar="MODEL",
-        help="a checkpoint, a run, the folder of a shared model, or a name on the hub (the model in the box)",
+        help="a checkpoint, a run, a folder of a shared model, or a name on the Hugging Face hub (that in the box)",
     )
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["onnx"], help="what to write (onnx)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> None:
     from coseg.errors import CosegError
     from coseg.export.calibration import folder_images, resized
+    from coseg.export.folder import check_folder
     from coseg.export.job import export_model, scored
     from coseg.inference.pretrained import load_pretrained
 
@@ -59,6 +60,9 @@ def _export(options: argparse.Namespace) -> None:
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
     if options.measure and "onnx" not in options.format:
         raise CosegError("Scored are the ONNX graphs: add onnx to --format, or leave out --measure.")
+    if options.int8 and "onnx" not in options.format:
+        raise CosegError("int8 is made from ONNX: add onnx to --format.")
+    check_folder(options.out, options.overwrite, "safetensors" in options.format)
     model = load_pretrained(options.source)
     print(f"model: {model.source}")
     images = None

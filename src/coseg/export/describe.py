@@ -116,8 +116,9 @@ def _gives(config: Mapping[str, Any]) -> str:
         lines += ["For a group, take the mean of the logits of an image with each of the others.", ""]
     lines.append(
         f"`logits` are float32 (B, 2, H, W), H and W the image's, rounded up to multiples of {about['stride']}: cut "
-        "them to the image, `[:, :, :height, :width]`. The softmax over axis 1 gives, in channel 1, the probability that "
-        f"a pixel is of the common object. Resize that to the photograph, and mark what is above {config['threshold']}."
+        "them to the image, `[:, :, :height, :width]`. The softmax over axis 1 gives, in channel 1, the probability "
+        f"that a pixel is of the common object. Resize that to the photograph, and mark what is above "
+        f"{config['threshold']}."
     )
     return "\n".join(lines)
 

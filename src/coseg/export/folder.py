@@ -32,7 +32,7 @@ def export_folder(out: Path, overwrite: bool, weights: bool) -> Iterator[Path]:
     Raises:
         CosegError: `out` can't be written, or holds what must stay.
     """
-    _check(out, overwrite, weights)
+    check_folder(out, overwrite, weights)
     missing = [folder for folder in out.parents if not folder.exists()]
     temporary = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -52,7 +52,12 @@ def export_folder(out: Path, overwrite: bool, weights: bool) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _check(out: Path, overwrite: bool, weights: bool) -> None:
+def check_folder(out: Path, overwrite: bool, weights: bool) -> None:
+    """Refuse before any work what `export_folder` would.
+
+    Raises:
+        CosegError: `out` holds what must stay, or is a file.
+    """
     if out.exists() and not out.is_dir():
         raise CosegError(f"{out} is a file: choose a folder for --out.")
     if not out.is_dir() or not any(out.iterdir()):

@@ -68,9 +68,7 @@ def export_model(
     wanted = [form for form in SUFFIXES if form in formats]
     graphs = graphs_of(network) if wanted else None
     if mirrored and wanted:
-        tell(
-            "the network sees images mirrored, too: exported is the network within, which the mirror images go through"
-        )
+        tell("the network also sees images mirrored: exported is the one within, see README.md for the mirror images")
     with export_folder(out, overwrite, "safetensors" in formats) as folder:
         config, texts = dict(sized.settings), []
         if "safetensors" in formats:
@@ -83,9 +81,7 @@ def export_model(
                 exported = load_graphs(folder, "onnx", len(graphs.features), network.input_size)
                 quantise(folder, exported, images)
                 config["graphs"]["int8"] = {"calibration_images": len(images)}
-                tell(
-                    f"int8: calibrated with {len(images)} images; not compared with the network: --measure scores it"
-                )
+                tell(f"int8: calibrated with {len(images)} images; --measure tells what it costs")
             texts.append(readme(config, model.source))
         (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / CARD).write_text("\n".join(texts), encoding="utf-8")
@@ -103,7 +99,10 @@ def _sized(model: Pretrained, size: int | None) -> Pretrained:
 
 def _share(model: Pretrained, folder: Path, tell: Tell) -> None:
     save_pretrained(folder, model.settings["network"], model.network, model.settings, half=False)
-    found = compare(model.network, load_pretrained(folder).network, [(40, 56), (64, 33)])
+    shared = load_pretrained(folder).network
+    if model.network.input_size is not None:
+        shared.input_size = model.network.input_size
+    found = compare(model.network, shared, [(40, 56), (64, 33)])
     tell(f"safetensors: differs by at most {require_close(found, 'safetensors'):.1e}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,14 +58,14 @@ def measure(network: GraphNetwork, datamodule: PairDataModule, void: str = "back
         return datamodule.image_loader("test", indices, workers=0)
 
     def encode(image: Tensor) -> Any:
-        return encoding.run(lambda: network.encode(image))
+        return encoding.run(partial(network.encode, image))
 
     overlaps: list[float] = []
     distracted: list[bool] = []
     pairs = sorted({order.pair(0, k) for k in range(len(order))})
     for group in PairVisits(pairs, read, encode, GIGABYTES):
         features, sizes = (group.features_a, group.features_b), group.sizes
-        logits = cosegmenting.run(lambda features=features, sizes=sizes: network.cosegment(*features, *sizes))
+        logits = cosegmenting.run(partial(network.cosegment, *features, *sizes))
         first, second = np.array(group.pairs).T
         common = torch.from_numpy(presence[first] & presence[second])
         for each, labels in zip(logits, (group.labels_a, group.labels_b), strict=True):
