@@ -6,7 +6,8 @@ Overrides are those of `coseg-test` (pairs_at_once=8, feature_gb=1, dataset.read
 `coseg-train`. The network is VGG16 with cross-correlation, not trained; the images are generated shapes, and all pairs
 that share a class are tested. Prints JSON, a line each:
 
-- ``ours``: a whole test with its journal and its results; seconds, peak memory above what the process held before.
+- ``ours``: a whole test with its journal and its results; seconds, seconds of the processor (which tell more on a busy
+  machine), and peak memory above what the process held before.
 - ``pair_loop``: both images of each pair read, encoded, matched, decoded and scored by themselves; with
   ``--loop-pairs P`` only the first P pairs, and the seconds scaled up.
 - ``parts``: milliseconds an image (read, encode) and a pair (match, decode, score), and each as a share of their sum.
@@ -57,7 +58,7 @@ class Usage:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds = math.nan
+        self.seconds = self.cpu_seconds = math.nan
         self.megabytes: float | None = None
 
     def __enter__(self) -> Usage:
@@ -71,12 +72,13 @@ class Usage:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
-        self._began = time.perf_counter()
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
         synchronise(self.device)
         self.seconds = time.perf_counter() - self._began
+        self.cpu_seconds = time.process_time() - self._cpu_began
         self._stop.set()
         self._thread.join()
         peak = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else self._peak
@@ -147,6 +149,7 @@ class Benchmark:
         self.pairs = [order.pair(0, k) for k in range(len(order))]
         trainer = self.trainer()
         self.device = trainer.strategy.root_device
+        self.network = trainer.precision_plugin.convert_module(self.network)
         self.precision: Callable[[], Any] = trainer.precision_plugin.forward_context
 
     def trainer(self) -> Any:
@@ -278,14 +281,15 @@ def main() -> None:
     benchmark.apart(apart, range(images // 2), arguments.apart_pairs // 2)
     with Usage(device) as ours:
         results = benchmark.ours()
-    show(what="ours", **setting, seconds=ours.seconds, peak_mb=ours.megabytes)
+    show(what="ours", **setting, seconds=ours.seconds, cpu_seconds=ours.cpu_seconds, peak_mb=ours.megabytes)
     benchmark.apart(apart, range(images // 2, images), arguments.apart_pairs // 2)
 
     looped = min(arguments.loop_pairs or pairs, pairs)
     with Usage(device) as loop:
         scores = benchmark.pair_loop(looped)
     loop_seconds = loop.seconds * pairs / looped
-    show(what="pair_loop", pairs_run=looped, seconds=loop_seconds, peak_mb=loop.megabytes)
+    loop_cpu = loop.cpu_seconds * pairs / looped
+    show(what="pair_loop", pairs_run=looped, seconds=loop_seconds, cpu_seconds=loop_cpu, peak_mb=loop.megabytes)
 
     units = benchmark.parts(arguments.apart_pairs)
     costs = {name: units.each(name) * images for name in ("read", "encode")}

@@ -1,18 +1,21 @@
 """Each pair is visited once, each image is read and encoded as seldom as the memory allows."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from coseg.data.dataset import ImageItem
 from coseg.evaluation.visits import PairVisits
-from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.training.build import build_network, plain
+
+MODELS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 
 SIDE = 10
 BYTES = 3 * SIDE * SIDE * 2 * 4 + SIDE * SIDE  # two float32 copies of the image, and the label map
@@ -105,9 +108,15 @@ def test_images_read_in_advance_do_no_harm() -> None:
     assert sorted(visited(recorder, pairs, 3)) == pairs
 
 
-def test_groups_give_the_logits_of_each_pair() -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_groups_give_the_logits_of_each_pair(model: str, compose: Callable[..., DictConfig]) -> None:
+    """Whatever network has the seam."""
     torch.manual_seed(0)
-    network = CrossCorrelationNetwork(VGG16Encoder(width=0.125)).eval()
+    config = plain(compose("train", "experiment=voc_pairs", f"model={model}").model)
+    config["encoder"] |= {"width": 0.125, "weights": None}
+    if config["input_size"] is not None:
+        config["input_size"] = 48
+    network = build_network(config).eval()
     generator = torch.Generator().manual_seed(1)
     sizes = [(48, 40), (40, 48), (48, 40), (33, 50), (48, 40), (40, 48), (48, 40)]
     images = [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ from PIL import Image
 from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.data.readers.write import write_voc
 from coseg.errors import CosegError
+from coseg.evaluation.journal import Journal, Part
 from coseg.evaluation.metrics import SCORES
 from coseg.evaluation.rows_file import read_rows
+from coseg.evaluation.visits import PairGroup
 from coseg.inference.pretrained import save_pretrained, shareable
 from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.training import testing
 from coseg.training.checkpoint import load_task
 from coseg.training.score import score
+from coseg.training.testing_pairs import PairTest
 
 Compose = Callable[..., DictConfig]
 
@@ -141,6 +146,61 @@ def test_each_image_is_read_and_encoded_once(
     for bad in ("pairs_at_once=0", "pairs_at_once=many", "feature_gb=-1"):
         with pytest.raises(CosegError, match=f"^{bad.partition('=')[0]} is"):
             score(config_for(compose, tiny_overrides, checkpoint, *more, "protocol.name=bad", bad))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_another_precision(
+    precision: str, compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    """Nothing but the logits loses digits."""
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    found = []
+    for name in ("32-true", precision):
+        more = ("split=unseen", f"protocol.name={name}", f"trainer.precision={name}", "panels=1")
+        (folder,) = score(config_for(compose, tiny_overrides, checkpoint, *more))
+        found.append(json.loads((folder / "results.json").read_text()))
+        assert (folder / "worst.png").is_file()
+    assert found[0]["references"] == found[1]["references"]
+    assert found[0]["pairs"] == found[1]["pairs"]
+    for name in SCORES:
+        assert found[0][name] == pytest.approx(found[1][name], abs=0.02)
+
+
+def test_finished_pairs_are_on_disk_in_time(
+    compose: Compose,
+    trained: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock on which an image takes 3 seconds and a group of pairs 2."""
+    now = 0.0
+    written: list[float] = []
+    encode, score_group, write = CrossCorrelationNetwork.encode, PairTest.score, Journal.write
+
+    def encoding(network: CrossCorrelationNetwork, image: torch.Tensor) -> Any:
+        nonlocal now
+        now += 3
+        return encode(network, image)
+
+    def scoring(test: PairTest, group: PairGroup) -> None:
+        nonlocal now
+        now += 2
+        score_group(test, group)
+
+    def writing(journal: Journal, part: Part) -> None:
+        written.append(now)
+        write(journal, part)
+
+    monkeypatch.setattr(CrossCorrelationNetwork, "encode", encoding)
+    monkeypatch.setattr(PairTest, "score", scoring)
+    monkeypatch.setattr(Journal, "write", writing)
+    monkeypatch.setattr(testing, "time", SimpleNamespace(monotonic=lambda: now))
+    more = ("split=seen", "protocol.name=clock", "panels=0")
+    score(config_for(compose, tiny_overrides, trained / "checkpoints" / "best.ckpt", *more))
+    gaps = np.diff([0.0, *written])
+    assert gaps.max() < 10, "a kill would cost more than the last 10 seconds"
+    assert gaps[1:-1].min() >= testing.WRITE_SECONDS, "not at each pair"
+    assert written[-1] == now
 
 
 def test_a_sample_is_never_complete(

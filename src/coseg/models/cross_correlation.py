@@ -117,4 +117,5 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
 
 
 def _norm(features: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(features, dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
+    dtype = torch.promote_types(features.dtype, torch.float32)  # half precision overflows in the sum of squares
+    return torch.linalg.vector_norm(features, dim=(1, 2, 3), keepdim=True, dtype=dtype)

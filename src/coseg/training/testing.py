@@ -103,9 +103,9 @@ class NetworkTest(L.LightningModule, ABC):
 
     def on_test_start(self) -> None:
         """Start the clock, and take over the signals."""
-        # Spawned processes get these tensors in shared memory, where each would add to the others': `reset` gives each
-        # process its own.
-        self.references.reset()
+        # Made anew: spawned processes get tensors in shared memory, where each would add to the others', and a network
+        # in half precision takes everything that belongs to its module with it.
+        self.references = ReferenceScores(self.void, sync_on_compute=False).to(self.device)
         self.written = time.monotonic()
         with suppress(ValueError):  # only the main thread may: elsewhere signals keep their meaning
             for number in SIGNALS:

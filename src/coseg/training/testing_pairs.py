@@ -20,7 +20,13 @@ class PairTest(NetworkTest):
     unit = "pair"
 
     def share(self, rank: int, world: int) -> Sequence[Key]:
-        """A stretch of the pairs rather than every so-manieth: its first images are in no other process's."""
+        """A stretch of the pairs rather than every so-manieth: its first images are in no other process's.
+
+        Pairs within groups hardly share images with other processes. Where most images have pairs with most others,
+        second images are encoded by several: of the 725 images of VOC's test two processes together encode 1,210 and
+        four 2,169, beside 37,700 pairs to match and decode. Blocks of images rather than stretches would save nothing
+        of it with two or four processes, and a sixth with eight.
+        """
         count = len(self.keys)
         return self.keys[rank * count // world : (rank + 1) * count // world]
 
