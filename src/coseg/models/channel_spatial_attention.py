@@ -92,11 +92,14 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
 
     def encode(self, images: Tensor) -> Levels:
         """The low and the high level, or the latter alone; see the base class."""
-        images = self.resize(images)
+        return self.levels(self.encoder.prepare(self.resize(images)))
+
+    def levels(self, prepared: Tensor) -> Levels:
+        """As `encode`, of images as `Encoder.prepare` gives them."""
         if self.last_low is None:
-            return (self.encoder(images),)
+            return (self.encoder.features(prepared),)
         assert isinstance(self.encoder.features, nn.Sequential)
-        low = self.encoder.features[: self.last_low](self.encoder.prepare(images))
+        low = self.encoder.features[: self.last_low](prepared)
         return low, self.encoder.features[self.last_low :](low)
 
     def attend(self, features: Levels) -> Levels:

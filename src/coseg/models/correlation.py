@@ -84,33 +84,44 @@ class DepthwiseCorrelation(nn.Module):
         """The kernels of each image of (B, C, H, W), pooled and normalised: (B, C, s, s) for each s."""
         with torch.autocast(features.device.type, enabled=False):
             pooled = [pool(features.float(), size, self.pooling) for size in self.kernel_sizes]
-            if self.normalization == "area":
-                pooled = [kernel / kernel.shape[-1] ** 2 for kernel in pooled]
-            elif self.normalization == "l2":
-                pooled = [F.normalize(kernel.flatten(2), dim=-1, eps=1e-6).view_as(kernel) for kernel in pooled]
+            pooled = [self.normalise(kernel) for kernel in pooled]
         return [kernel.to(features.dtype) for kernel in pooled]
+
+    def normalise(self, kernel: Tensor) -> Tensor:
+        """A pooled kernel (B, C, s, s), normalised."""
+        if self.normalization == "area":
+            return kernel / kernel.shape[-1] ** 2
+        if self.normalization == "l2":
+            return F.normalize(kernel.flatten(2), dim=-1, eps=1e-6).view_as(kernel)
+        return kernel
 
     def correlate(self, base: Tensor, kernels: Sequence[Tensor]) -> Tensor:
         """Correlate each image of `base` (B, C, H, W) with its own `kernels`, and fuse: (B, C, H, W)."""
         if self.fusion == "mean":
             # Correlation is linear in the kernel: the mean over sizes is one correlation with the mean of the
             # kernels, each padded with zeros to the largest.
-            return self._joined(slide(base, _mean_kernel(kernels)))
-        results = [self._joined(slide(base, kernel)) for kernel in kernels]
-        if self.fusion == "max":
-            return torch.stack(results).amax(0)
-        fused: Tensor = self.mix(torch.cat(results, 1))
-        return fused
+            kernels = [mean_kernel(kernels)]
+        return self.fuse([slide(base, kernel) for kernel in kernels])
 
-    def _joined(self, result: Tensor) -> Tensor:
-        return result.sum(1, keepdim=True) if self.kind == "ordinary" else result
+    def fuse(self, results: Sequence[Tensor]) -> Tensor:
+        """One map of the results (B, C, H, W) of the kernels; with ``mean``, of the one result of `mean_kernel`."""
+        if self.kind == "ordinary":
+            results = [result.sum(1, keepdim=True) for result in results]
+        if self.fusion == "mean":
+            (result,) = results
+            return result
+        if self.fusion == "max":
+            return torch.stack(tuple(results)).amax(0)
+        fused: Tensor = self.mix(torch.cat(tuple(results), 1))
+        return fused
 
     def forward(self, base: Tensor, other: Tensor) -> Tensor:
         """Correlate `base` (B, C, H, W) with kernels made from `other` (B, C, H', W')."""
         return self.correlate(base, self.kernels(other))
 
 
-def _mean_kernel(kernels: Sequence[Tensor]) -> Tensor:
+def mean_kernel(kernels: Sequence[Tensor]) -> Tensor:
+    """The mean of kernels (B, C, s, s) of several s, each padded with zeros to the largest."""
     largest = max(kernel.shape[-1] for kernel in kernels)
     padded = [F.pad(kernel, ((largest - kernel.shape[-1]) // 2,) * 4) for kernel in kernels]
     return torch.stack(padded).mean(0)

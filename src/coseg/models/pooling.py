@@ -36,10 +36,15 @@ def pool(features: Tensor, size: int, pooling: str) -> Tensor:
     return rows @ features @ columns.T
 
 
-def _average(n: int, size: int, device: torch.device) -> Tensor:
+def bins(n: int, size: int, device: torch.device) -> Tensor:
+    """Which of n positions are in each of the bins of `pool`, bool (size, n)."""
     i = torch.arange(size, device=device)[:, None]
     position = torch.arange(n, device=device)
-    inside = (position >= i * n // size) & (position * size < (i + 1) * n)
+    return (position >= i * n // size) & (position * size < (i + 1) * n)
+
+
+def _average(n: int, size: int, device: torch.device) -> Tensor:
+    inside = bins(n, size, device)
     return inside / inside.sum(1, keepdim=True)
 
 

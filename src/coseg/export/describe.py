@@ -1,0 +1,161 @@
+"""What lies beside the graphs: ``config.json``, which a server reads, and ``README.md``, which a person does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from coseg.export.formats import OPSET, SUFFIXES
+from coseg.export.graphs import Graphs
+
+
+def config_of(
+    settings: Mapping[str, Any], graphs: Graphs, square: bool, mirrored: bool, differences: Mapping[str, float]
+) -> dict[str, Any]:
+    """`settings` (see `coseg.inference.pretrained.settings_of`) with ``graphs``, what a server has to know of them."""
+    about = {
+        "inputs": {"encode": ["images"], "cosegment": graphs.names},
+        "outputs": {"encode": graphs.names, "cosegment": ["logits"]},
+        "features": list(graphs.features),
+        "kernels": list(graphs.kernels),
+        "resize": "square" if square else "longest",
+        "any_size": graphs.size is None,
+        "stride": graphs.stride,
+        "group": graphs.group,
+        "mirrored": mirrored,
+        "opset": OPSET,
+        "differences": {form: float(f"{difference:.2g}") for form, difference in differences.items()},
+    }
+    return {**settings, "graphs": about}
+
+
+def readme(config: Mapping[str, Any], source: str) -> str:
+    """The text on the graphs of a configuration that `config_of` made."""
+    about = config["graphs"]
+    forms = [form for form in (*SUFFIXES, "int8") if form in about["differences"] or form in about]
+    parts = [_HEAD.format(source=source), _files(forms), _takes(config), _gives(config)]
+    if "onnx" in forms:
+        parts.append(_EXAMPLE.format(code=example(config)))
+    return "\n\n".join(parts) + "\n"
+
+
+def example(config: Mapping[str, Any]) -> str:
+    """A program of numpy, PIL and onnxruntime that cuts the common object out of two photographs."""
+    about, size = config["graphs"], config["size"]
+    if about["resize"] == "square":
+        resized = f"image.resize(({size}, {size}), Image.Resampling.BILINEAR)"
+    elif size is not None:
+        resized = f"ImageOps.contain(image, ({size}, {size}), Image.Resampling.BILINEAR)"
+    else:
+        resized = "image"
+    return _CODE.format(
+        resized=resized, count=len(about["features"]), names=about["inputs"]["cosegment"], threshold=config["threshold"]
+    )
+
+
+def _files(forms: list[str]) -> str:
+    told = {
+        "onnx": f"`encode.onnx`, `cosegment.onnx`: ONNX, opset {OPSET}, float32",
+        "torch": "`encode.pt2`, `cosegment.pt2`: `torch.export.load(path).module()`, float32",
+        "int8": "`encode.int8.onnx`, `cosegment.int8.onnx`: ONNX with 8-bit convolutions, for CPUs; the same inputs "
+        "and outputs",
+    }
+    return "\n".join(f"- {told[form]}" for form in forms)
+
+
+def _takes(config: Mapping[str, Any]) -> str:
+    about, size, stride = config["graphs"], config["size"], config["graphs"]["stride"]
+    lines = [
+        "`encode` takes `images`, RGB, uint8 (B, 3, height, width), 0..255. Normalising and padding to multiples of "
+        f"{stride} are in the graph, resizing is not:",
+        "",
+    ]
+    if about["resize"] == "square":
+        lines.append(
+            f"- Resize each photograph to {size} x {size}, whatever its shape, bilinear with antialiasing (PIL's "
+            "`BILINEAR`; not OpenCV's, which has none). The network was made for that."
+        )
+    elif size is not None:
+        lines.append(f"- Shrink each photograph to a longest side of {size}, bilinear with antialiasing.")
+    if about["any_size"]:
+        lines.append(
+            f"- The graph itself takes any height and width from {stride + 1} on, and any batch; the two images of a "
+            "pair may have different sizes."
+        )
+    else:
+        lines.append("- The graph takes any batch, and this size only.")
+    if about["mirrored"]:
+        lines.append(
+            "- The network was one that also sees each image mirrored. These graphs are the network within; for its "
+            "masks, run both graphs on the photographs and on their mirror images, mirror the latter's logits back, "
+            "and take the mean of both."
+        )
+    return "\n".join(lines)
+
+
+def _gives(config: Mapping[str, Any]) -> str:
+    about = config["graphs"]
+    kernels = ", ".join(f"`{name}`" for name in about["kernels"])
+    features = ", ".join(f"`{name}`" for name in about["features"])
+    if not about["kernels"]:
+        first = f"`encode` gives {features} of each image, and `cosegment` makes logits of them: this network looks at "
+        first += "each image by itself."
+    else:
+        first = (
+            f"`encode` gives {features} and {kernels} of each image: keep both, an image is encoded once. `cosegment` "
+            f"takes {features} of an image and {kernels} of its partner. Call it once for each side of a pair, or, "
+            "where both images have one size, once with both sides in the batch."
+        )
+    lines = [first, ""]
+    if about["group"] and about["kernels"]:
+        lines += [
+            f"A group of n images takes n calls: give each image the mean of the {kernels} of all others.",
+            "",
+        ]
+    elif about["kernels"]:
+        lines += ["For a group, take the mean of the logits of an image with each of the others.", ""]
+    lines.append(
+        f"`logits` are float32 (B, 2, H, W), H and W the image's, rounded up to multiples of {about['stride']}: cut "
+        "them to the image, `[:, :, :height, :width]`. The softmax over axis 1 gives, in channel 1, the probability "
+        f"that a pixel is of the common object. Resize that to the photograph, and mark what is above {config['threshold']}."
+    )
+    return "\n".join(lines)
+
+
+_HEAD = """# Graphs for a server
+Made by `coseg-export` from {source}. `config.json` says the same to a program, under `graphs`."""
+
+_EXAMPLE = """## Two photographs
+```python
+{code}```
+
+`python example.py a.jpg b.jpg`, with this text in a file here, writes `a.mask.png` and `b.mask.png`."""
+
+_CODE = """import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+encode, cosegment = (onnxruntime.InferenceSession(f"{{name}}.onnx") for name in ("encode", "cosegment"))
+
+
+def encoded(path):
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    pixels = np.asarray({resized})
+    outputs = encode.run(None, {{"images": pixels.transpose(2, 0, 1)[None]}})
+    return outputs[:{count}], outputs[{count}:], pixels.shape[:2], image.size
+
+
+def mask(image, partner):
+    features, _, (height, width), size = image
+    inputs = dict(zip({names}, [*features, *partner[1]]))
+    background, common = cosegment.run(None, inputs)[0][0, :, :height, :width]
+    probability = Image.fromarray(1 / (1 + np.exp(background - common)))
+    return np.asarray(probability.resize(size, Image.Resampling.BILINEAR)) > {threshold}
+
+
+a, b = (encoded(path) for path in sys.argv[1:3])
+for name, image, partner in (("a", a, b), ("b", b, a)):
+    Image.fromarray(mask(image, partner)).save(f"{{name}}.mask.png")
+"""
