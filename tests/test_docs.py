@@ -88,28 +88,33 @@ def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> No
             assert words[1] in targets, line
         elif words[0] in HYDRA:
             check_overrides(HYDRA[words[0]], words[1:], line)
-        elif words[0].startswith("coseg"):
+        elif words[0].startswith("coseg-"):
             assert words[0] in SCRIPTS, line
-            parser = importlib.import_module(SCRIPTS[words[0]].partition(":")[0])._parser()
-            try:
-                parser.parse_intermixed_args(words[1:]) if words[0] == "coseg-predict" else parser.parse_args(words[1:])
-            except SystemExit as leaving:
-                assert leaving.code == 0, f"{line}\n{capsys.readouterr().err}"
+            check_options(SCRIPTS[words[0]].partition(":")[0], words[1:], line)
+            told = [word for word in words if re.match(r"[a-z_.]+=", word)] if words[0] == "coseg-export" else []
+            composed("test", *told)
+        elif words[:2] == ["python", "-m"]:
+            check_options(words[2], words[3:], line)
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file(), line
+    assert capsys.readouterr().err == ""
+
+
+def check_options(module: str, words: list[str], line: str) -> None:
+    """What the command's own parser says to them."""
+    parser = importlib.import_module(module)._parser()
+    parse = parser.parse_intermixed_args if module.endswith(".predict") else parser.parse_args
+    try:
+        parse(words)
+    except SystemExit as leaving:  # its message stands on standard error
+        assert leaving.code == 0, line
 
 
 def check_overrides(command: str, words: list[str], line: str) -> None:
     words = [re.sub(r"…|\$\w+|\*$", "x", word) for word in words if word not in ("-m", "--cfg", "job")]
     words = [word for word in words if not word.startswith(("hydra/launcher", "hydra.launcher", "hydra.sweep"))]
     words = ["model=siamese" if word == "model=M" else word for word in words]
-    plain = [word for word in words if not is_sweep(word)]
-    swept = {word: values(word) for word in words if is_sweep(word)}
-    firsts = {word: choices[0] for word, choices in swept.items()}
-    composed(command, *plain, *firsts.values())
-    for word, choices in swept.items():
-        for choice in choices[1:]:
-            composed(command, *plain, *({**firsts, word: choice}).values())
+    composed(command, *(values(word)[0] if is_sweep(word) else word for word in words))
 
 
 @cache
@@ -134,21 +139,23 @@ def is_sweep(word: str) -> bool:
 
 
 def values(word: str) -> list[str]:
-    """The overrides that a sweep over `word` tries; of a pattern its first match, since others test all."""
+    """The overrides that a sweep over `word` tries; each choice of a group is there."""
     from hydra.core.override_parser.types import Glob
 
     from coseg.cli.app import choices
 
     override = parsed(word)
+    group, key = override.key_or_group, override.get_key_element()
+    known = choices(group)
     if isinstance(override.value(), Glob):
-        group = override.key_or_group
-        matching = [
-            each for each in choices(group) if any(fnmatch(each, wanted) for wanted in override.value().include)
-        ]
-        matching = [each for each in matching if each not in override.value().exclude]
-        assert matching and set(override.value().exclude) <= set(choices(group)), word
-        return [f"{group}={matching[0]}"]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        wanted, others = override.value().include, override.value().exclude
+        assert set(others) <= set(known), word
+        tried = [each for each in known if each not in others and any(fnmatch(each, pattern) for pattern in wanted)]
+    else:
+        tried = list(override.sweep_string_iterator())
+        assert not known or set(tried) <= set(known), word
+    assert tried, word
+    return [f"{key}={value}" for value in tried]
 
 
 def test_links_of_the_readme_lead_to_files() -> None:

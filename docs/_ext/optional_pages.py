@@ -9,7 +9,7 @@ from typing import Any
 PAGE, PLACE = "box", "<!-- here stands the model's card when the site is built -->"
 CARD = Path(__file__).resolve().parents[2] / "src" / "coseg" / "inference" / "box" / "README.md"
 
-OPTIONAL = ("box", "export", "page")
+OPTIONAL = ("box", "export", "page", "tracking")
 """Pages that the contents name, and that a checkout may lack."""
 
 
