@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coseg.cli.datasets import chosen_dataset, known_dataset
 from coseg.data.sources import SOURCES
-from coseg.errors import CosegError, unknown_choice
+from coseg.errors import CosegError
 
 if TYPE_CHECKING:
     from coseg.data.catalog import Catalog, Reader
@@ -33,7 +34,7 @@ def _list(options: argparse.Namespace) -> int:
 def _download(options: argparse.Namespace) -> int:
     from coseg.data.download import download
 
-    source = SOURCES[_known(options.name)]
+    source = SOURCES[known_dataset(options.name)]
     if source.archive is None:
         there = ", ".join(name for name, other in SOURCES.items() if other.archive is not None)
         raise CosegError(f"The data set {options.name} can't be downloaded ({source.what}); these can: {there}.")
@@ -106,37 +107,9 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _known(name: str) -> str:
-    if name not in SOURCES:
-        raise unknown_choice("The data set", name, SOURCES)
-    return name
-
-
 def _reader(options: argparse.Namespace) -> Reader:
     """The reader of the data set as its configuration makes it, with what the command line sets."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf, open_dict
-
-    from coseg.cli.app import compose_config
-
-    words = [f"dataset={_known(options.name)}", *(f"dataset.{word}" for word in options.set)]
-    dataset = compose_config("test", words).dataset
-    with open_dict(dataset):
-        for key in ("root", "groups"):
-            value = getattr(options, key)
-            if value is None:
-                continue
-            if key not in dataset:
-                raise CosegError(f"{options.name} has no {key}: leave --{key} out.")
-            OmegaConf.update(dataset, key, value)
-    try:
-        reader: Reader = instantiate(dataset.reader, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, CosegError):
-            raise error.__cause__ from None
-        raise
-    return reader
+    return chosen_dataset(options.name, options.root, options.groups, options.set).reader
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -144,7 +144,7 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
 def _write_scores(scores: dict[str, Any], file: Path | None, talk: Talk, kept: bool) -> None:
     from coseg.files import write_text_atomically
 
-    text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(scores, indent=2, allow_nan=False)
     if file is None:
         print(text)
     elif not kept:

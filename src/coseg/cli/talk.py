@@ -104,6 +104,8 @@ class Talk:
 
     def _print(self, text: str, to_stderr: bool) -> None:
         stream = sys.stderr if to_stderr else sys.stdout
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)  # a file's name may hold any bytes
         if self._bar is not None:
             self._bar.write(text, file=stream)
         else:

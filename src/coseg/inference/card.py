@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from omegaconf import OmegaConf
 
 from coseg.errors import CosegError
@@ -65,6 +66,7 @@ def told_of_checkpoint(path: Path, task: CosegTask) -> dict[str, Any]:
     A run that is damaged or gone tells less; that is no reason not to share its network.
     """
     told: dict[str, Any] = {"classes": list(task.hparams.get("class_names") or ())}
+    told["steps"] = int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
     run = path.resolve().parents[1] if path.parent.name == "checkpoints" else path.resolve().parent
     try:
         config = OmegaConf.load(run / "config.yaml")
@@ -113,6 +115,8 @@ def _trained(training: Mapping[str, Any]) -> str:
     lines = []
     if training.get("data"):
         lines.append(f"- data set: {training['data']}")
+    if training.get("steps"):
+        lines.append(f"- steps: {training['steps']:,}")
     if training.get("classes"):
         lines.append(f"- classes: {', '.join(map(str, training['classes']))}")
     lines += [f"- {name}: {value}" for name, value in (training.get("settings") or {}).items()]
@@ -123,18 +127,20 @@ def _scored(scores: Iterable[Mapping[str, Any]]) -> str:
     lines = [f"| tested on | {' | '.join(f'`{name}`' for name in SCORES)} |", f"|---|{'---|' * len(SCORES)}"]
     for row in scores:
         values = [row.get(name) for name in SCORES]
-        lines.append(
-            f"| {row['what']} | {' | '.join('–' if value is None else f'{value:.3f}' for value in values)} |"
-        )
+        lines.append(f"| {row['what']} | {' | '.join('-' if value is None else f'{value:.3f}' for value in values)} |")
     return "\n".join(lines)
 
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
         return "Not calibrated: the model marks something in images that share nothing, and does not say so."
+    if calibration.get("accuracy") is None:
+        return "Calibrated, but not measured: how often it is right is not known."
     about = f" of {calibration['data']}" if calibration.get("data") else ""
+    low, high = calibration.get("interval") or (None, None)
+    interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
     return (
         f"On {calibration['pairs']} pairs{about} that took no part in the calibration, half of them without a common "
-        f"object, it is right in {calibration['accuracy']:.1%} of the cases; the area under the curve of hits against "
-        f"false alarms is {calibration['auc']:.3f}."
+        f"object, it is right in {calibration['accuracy']:.1%}{interval} of the cases; the area under the curve of "
+        f"hits against false alarms is {calibration['auc']:.3f}."
     )

@@ -67,13 +67,10 @@ def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, prob
     grounds = [_mean(vectors, 1 - weights) for vectors, _, weights in sides]
     contrasts = [thing - ground for thing, ground in zip(objects, grounds, strict=True)]
     similarities = F.normalize(sides[0][0], dim=0).T @ F.normalize(sides[1][0], dim=0)
-    best = [
-        _mean(similarities.amax(1 - side)[None], sides[side][2])[0] for side in (0, 1)
-    ]
-    values = (
-        min(tops), max(tops), min(marked), max(marked),
-        F.cosine_similarity(*objects, dim=0), F.cosine_similarity(*contrasts, dim=0), (best[0] + best[1]) / 2,
-    )  # fmt: skip
+    best = [_mean(similarities.amax(1 - side)[None], sides[side][2])[0] for side in (0, 1)]
+    similar_objects = F.cosine_similarity(objects[0], objects[1], dim=0)
+    similar_contrasts = F.cosine_similarity(contrasts[0], contrasts[1], dim=0)
+    values = min(tops), max(tops), min(marked), max(marked), similar_objects, similar_contrasts, (best[0] + best[1]) / 2
     return torch.stack(values)
 
 
@@ -107,6 +104,7 @@ class Calibration:
         bias: a number.
         auc: area under the curve of hits against false alarms, on pairs that took no part in the fit; nan: unmeasured.
         accuracy: share of those pairs that it tells rightly at a probability of 0.5; nan: unmeasured.
+        interval: the 95 % interval of the accuracy, by bootstrap over images (`coseg.evaluation.bootstrap`).
         pairs: how many they were.
         data: what they were of.
 
@@ -122,6 +120,7 @@ class Calibration:
     bias: float
     auc: float = math.nan
     accuracy: float = math.nan
+    interval: tuple[float, float] = (math.nan, math.nan)
     pairs: int = 0
     data: str = ""
 
@@ -138,8 +137,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """It as primitives, for JSON, which knows no nan: null."""
-        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+        return {key: _for_json(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -149,23 +147,25 @@ class Calibration:
             CosegError: `values` are no calibration.
         """
         try:
-            lists: dict[str, tuple[float, ...]] = {
-                key: tuple(float(each) for each in values[key]) for key in ("mean", "scale", "weights")
-            }
-            names = tuple(str(name) for name in values["names"])
-            numbers = {
-                key: math.nan if values.get(key) is None else float(values[key]) for key in ("auc", "accuracy")
-            }
             made = cls(
-                names, **lists, bias=float(values["bias"]), **numbers,
-                pairs=int(values.get("pairs", 0)), data=str(values.get("data", "")),
-            )  # fmt: skip
+                names=tuple(str(name) for name in values["names"]),
+                mean=_numbers(values["mean"]),
+                scale=_numbers(values["scale"]),
+                weights=_numbers(values["weights"]),
+                bias=float(values["bias"]),
+                auc=_number_or_nan(values.get("auc")),
+                accuracy=_number_or_nan(values.get("accuracy")),
+                interval=_ends(values.get("interval")),
+                pairs=int(values.get("pairs", 0)),
+                data=str(values.get("data", "")),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CosegError(
                 f"The calibration in 'commonness' is damaged ({type(error).__name__}: {error}): fit it again, or set "
                 "it to null."
             ) from None
-        if any(len(each) != len(names) for each in lists.values()) or not all(value > 0 for value in made.scale):
+        lengths = {len(each) for each in (made.names, made.mean, made.scale, made.weights)}
+        if len(lengths) > 1 or not all(value > 0 for value in made.scale):
             raise CosegError(
                 "The calibration in 'commonness' is damaged: names, mean, scale and weights differ in length, or a "
                 "scale is not above 0. Fit it again, or set it to null."
@@ -238,9 +238,29 @@ def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibr
     return calibration
 
 
+def _for_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_for_json(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _ends(values: Any) -> tuple[float, float]:
+    low, high = (None, None) if values is None else values
+    return _number_or_nan(low), _number_or_nan(high)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _number_or_nan(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _weights(probability: Tensor, features: Tensor) -> Tensor:
     """The probability at each place of the feature map, float32 (h, w)."""
-    return F.adaptive_avg_pool2d(probability.float()[None, None], features.shape[-2:])[0, 0]
+    height, width = features.shape[-2:]
+    return F.adaptive_avg_pool2d(probability.float()[None, None], (height, width))[0, 0]
 
 
 def _mean(vectors: Tensor, weights: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,11 @@ def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 
 def _meant(word: str, recursive: bool, leave_out: Path | None, problems: list[str]) -> Iterator[Path]:
     path = Path(word).expanduser()
-    if not path.exists() and has_magic(word):
+    if os.path.isdir(path):
+        yield from _in_folder(path, recursive, leave_out, problems)
+    elif os.path.exists(path):
+        yield path
+    elif has_magic(word):
         found = sorted(map(Path, glob(str(path), recursive=True)), key=natural_order)
         if not found:
             problems.append(f"{word} matches no file: check its folder and its letters.")
@@ -98,10 +103,8 @@ def _meant(word: str, recursive: bool, leave_out: Path | None, problems: list[st
                 yield match
             elif "**" not in word:  # which lists what is in the folder by itself
                 yield from _in_folder(match, recursive, leave_out, problems)
-    elif path.is_dir():
-        yield from _in_folder(path, recursive, leave_out, problems)
     else:
-        yield path  # reading it will tell when it is missing
+        problems.append(f"{path} is missing: check its name.")
 
 
 def _in_folder(folder: Path, recursive: bool, leave_out: Path | None, problems: list[str]) -> Iterator[Path]:

@@ -117,8 +117,37 @@ class CoSegmenter(ModelHubMixin):
         network, settings, _ = load_pretrained(source)
         return cls(network, settings, device, size, threshold)
 
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        config: object = None,
+        model_card_kwargs: object = None,
+        **options: Any,
+    ) -> str | None:
+        """Write the model to a folder, in half precision: weights, ``config.json`` and model card.
+
+        The mixin's own would delete an older ``config.json`` before anything else is written; here each file is
+        replaced once its successor is whole. ``config`` and the card come from `settings`, so what the mixin would
+        take for them is left aside.
+
+        Args:
+            save_directory: made if needed.
+            repo_id: see `push_to_hub`; None: the folder's name.
+            push_to_hub: upload it as well; its address is returned then.
+            config: not used.
+            model_card_kwargs: not used.
+            options: of `push_to_hub`.
+
+        Raises:
+            CosegError: the folder can't be written, or the hub can't be reached.
+        """
+        self._save_pretrained(Path(save_directory))
+        return self.push_to_hub(repo_id or Path(save_directory).name, **options) if push_to_hub else None
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        """Write weights, ``config.json`` and model card: what `save_pretrained` and `push_to_hub` of the mixin call."""
         settings = {**self.settings, "size": self.size, "threshold": self.threshold}
         save_pretrained(save_directory, self.settings["network"], self.network, settings)
 
@@ -200,6 +229,7 @@ class CoSegmenter(ModelHubMixin):
         digest = hashlib.blake2b(f"{height} {width} ".encode() + photograph.pixels.tobytes(), digest_size=16).digest()
         return Encoded(photograph.name, photograph.size, (height, width), features, digest)
 
+    @torch.inference_mode()
     def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
         """What images that `encode` returned have in common; two are a pair, more a group.
 
@@ -209,11 +239,7 @@ class CoSegmenter(ModelHubMixin):
         _require_two(len(encoded))
         if len(encoded) > 2:
             return self._group(encoded, [each.features for each in encoded])
-        a, b = encoded
-        with torch.inference_mode():
-            logits = self.network.cosegment(a.features, b.features, a.working, b.working)
-            probabilities = [_probability(each) for each in logits]
-            return self._answer(encoded, [a.features, b.features], probabilities)
+        return self._answer(encoded, [each.features for each in encoded], self._pair(*encoded))
 
     @torch.inference_mode()
     def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
@@ -238,6 +264,19 @@ class CoSegmenter(ModelHubMixin):
         vector = map_a[:, min(int(y * height), height - 1), min(int(x * width), width - 1)]
         response: NDArray[np.float32] = F.cosine_similarity(map_b, vector[:, None, None], dim=0).cpu().numpy()
         return response
+
+    @torch.inference_mode()
+    def evidence(self, a: Encoded, b: Encoded) -> Tensor:
+        """What tells whether two images have a common object; see `coseg.inference.commonness.evidence_of`."""
+        return self._evidence((a.features, b.features), self._pair(a, b))
+
+    def _pair(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
+        logits = self.network.cosegment(a.features, b.features, a.working, b.working)
+        return [_probability(each) for each in logits]
+
+    def _evidence(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> Tensor:
+        maps = [torch.from_numpy(each).to(self.device) for each in probabilities]
+        return evidence_of(self.network, features[0], features[1], maps[0], maps[1]).cpu()
 
     @torch.inference_mode()
     def _group(
@@ -273,10 +312,12 @@ class CoSegmenter(ModelHubMixin):
         n = len(features)
         steps = range(1, min(_NEIGHBOURS, n // 2) + 1)
         pairs = sorted({(min(i, (i + step) % n), max(i, (i + step) % n)) for i in range(n) for step in steps})
-        found = []
-        for i, j in pairs:
-            maps = [torch.from_numpy(probabilities[k]).to(self.device) for k in (i, j)]
-            found.append(self.calibration.probability(evidence_of(self.network, features[i], features[j], *maps)))
+        found = [
+            self.calibration.probability(
+                self._evidence((features[i], features[j]), (probabilities[i], probabilities[j]))
+            )
+            for i, j in pairs
+        ]
         return sum(found) / len(found)
 
 

@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
 
 def layout(count: int, pairs: bool = False) -> Layout:
-    """The layout of so many cards, about 1400 pixels wide at most; in `pairs` two cards that follow stay in a row."""
+    """The layout of so many cards, at most 1500 pixels wide; in `pairs` two cards that follow stay in a row."""
     if count <= 4:
         return Layout(320, min(2, max(count, 1)))
     if count <= 12 and not pairs:
@@ -117,7 +117,7 @@ def draw_sheet(cards: Sequence[Card], form: Layout, title: str) -> NDArray[np.ui
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=16)
-    draw.text((_MARGIN, _MARGIN - 4), shortened(draw, title, width - 2 * _MARGIN, font), INK, font)
+    draw.text((_MARGIN, _MARGIN - 4), shortened(draw, _printable(title), width - 2 * _MARGIN, font), INK, font)
     top = _MARGIN + _TITLE
     for row, high in zip(rows, heights, strict=True):
         for column, card in enumerate(row):
@@ -142,5 +142,10 @@ def _draw_card(
         first, last = left, left + 2 * tile + _GAP
     figure = draw.textlength(card.figure, font)
     line = top + high + 3
-    draw.text((first, line), shortened(draw, card.caption, int(last - first - figure - 8), font), INK, font)
+    draw.text((first, line), shortened(draw, _printable(card.caption), int(last - first - figure - 8), font), INK, font)
     draw.text((last - figure, line), card.figure, FAINT, font)
+
+
+def _printable(text: str) -> str:
+    """`text` in one line, without what no font can draw: a file's name may hold any bytes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,111 @@
+"""``python -m coseg.cli.calibrate``: teach a model to say whether images have a common object at all.
+
+It draws pairs that share a class and pairs that share none, fits a logistic regression on those of the training split,
+and measures it on those of the validation split. The result goes into the model's ``config.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from coseg.errors import CosegError
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from coseg.cli.datasets import chosen_dataset
+    from coseg.inference.calibrate import calibrate
+    from coseg.inference.pretrained import CONFIG, WEIGHTS, save_pretrained, shareable, write_settings
+    from coseg.inference.segmenter import CoSegmenter
+
+    source = Path(options.checkpoint)
+    shared = source.is_dir() and (source / WEIGHTS).is_file()
+    if options.out is None and not shared:
+        raise CosegError(
+            f"{source} is no folder of a shared model, so there is no {CONFIG} to write the calibration to: give a "
+            "folder for both as --out."
+        )
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    dataset = chosen_dataset(options.dataset, options.root, None, options.set)
+    catalogs = [dataset.reader.read(split) for split in (dataset.train, dataset.val)]
+    network_config, network, settings = shareable(options.checkpoint)
+    model = CoSegmenter(network, settings, options.device, options.size)
+    with _Bars() as bars:
+        found = calibrate(model, catalogs[0], catalogs[1], options.pairs, options.seed, options.order, bars.show)
+    settings = {**settings, "commonness": found.to_dict()}
+    if options.size is not None:
+        settings["size"] = options.size
+    if options.out is None:
+        write_settings(source / CONFIG, settings)
+    else:
+        save_pretrained(options.out, network_config, network, settings)
+    for name, weight in zip(found.names, found.weights, strict=True):
+        print(f"{name:<24} {weight:+.3f}")
+    low, high = found.interval
+    print(f"on {found.pairs} pairs of {found.data}: area {found.auc:.3f}, accuracy {found.accuracy:.3f} ", end="")
+    print(f"({low:.3f} to {high:.3f})")
+    print(f"written to {(options.out or source) / CONFIG}")
+
+
+class _Bars:
+    """A progress bar for each catalog in turn."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._make = lambda total: tqdm(total=total, unit="step", disable=None)
+        self._bar = self._make(0)
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        if done == 1:
+            self._bar.close()
+            self._bar = self._make(total)
+        self._bar.update(done - self._bar.n)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m coseg.cli.calibrate",
+        description="Calibrate whether images have a common object, and write it into a model's config.json.",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="the folder of a shared model, whose config.json is replaced; with --out also a checkpoint or a run",
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the model is written with its calibration")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="whose pairs: voc, shapes, ...")
+    parser.add_argument("--root", metavar="FOLDER", help="the data set's folder")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further values, such as split_val=false"
+    )
+    parser.add_argument("--pairs", type=int, default=1000, metavar="N", help="of each kind and split (1000)")
+    parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")
+    parser.add_argument("--size", type=int, metavar="N", help="input size, if not the model's own")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--threads", type=int, metavar="N", help="torch's threads on a CPU")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    from coseg.cli.app import guard
+
+    options = _parser().parse_args(arguments)
+    guard(lambda: _calibrate(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Calibrate whether images have a common object, on pairs of a data set that says it; measure how often it is right.
+
+Pairs that share a class are positive, pairs whose images both hold a class but share none negative; both kinds are
+drawn from a seed, as many of each. The regression is fitted on one catalog and measured on another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coseg.data.catalog import Catalog
+from coseg.data.orders import ShuffledPairs, pair_order
+from coseg.data.pairs import PairIndex
+from coseg.data.permutation import mix
+from coseg.errors import CosegError
+from coseg.evaluation.bootstrap import interval
+from coseg.evaluation.decision import DecisionScores
+from coseg.inference.commonness import Calibration, evidence_names
+from coseg.inference.held import HeldFeatures
+from coseg.inference.segmenter import CoSegmenter, Encoded
+
+Pairs = Sequence[tuple[int, int]]
+Progress = Callable[[int, int], None]
+
+
+def calibrate(
+    model: CoSegmenter,
+    train: Catalog,
+    held_out: Catalog,
+    pairs: int = 1000,
+    seed: int = 0,
+    order: str = "uniform",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Fit a `Calibration` on pairs of `train` and measure it on pairs of `held_out`.
+
+    Each image is encoded once, each pair co-segmented once, as `model` does it for a user.
+
+    Args:
+        model: whose network, size and device are used.
+        train: for the fit.
+        held_out: for the measures; should share no image with `train`.
+        pairs: of each kind and catalog; fewer where there are not so many.
+        seed: of the draw.
+        order: of the positive pairs, one of `coseg.data.orders.PAIR_ORDERS`.
+        progress: called with the steps that are done and their number, in each catalog: images and pairs.
+
+    Raises:
+        CosegError: a catalog has no pair of one of the kinds, or `pairs` is not positive.
+    """
+    fitted = sample(train.presence, pairs, seed, order)
+    measured = sample(held_out.presence, pairs, mix(seed, 1), order)
+    names = evidence_names(model.network)
+    calibration = Calibration.fit(names, collect(model, train, fitted, progress), half_positive(fitted))
+    evidence = collect(model, held_out, measured, progress)
+    return measure(calibration, evidence, measured, f"{held_out.name} {held_out.split}, {order} pairs, seed {seed}")
+
+
+def sample(presence: NDArray[np.bool_], pairs: int, seed: int, order: str = "uniform") -> list[tuple[int, int]]:
+    """`pairs` positive pairs and after them as many negative ones, as far as there are.
+
+    Raises:
+        CosegError: there is no pair of one of the kinds, or `pairs` is not positive.
+    """
+    if pairs < 1:
+        raise CosegError(f"The number of pairs is {pairs}, but must be positive: 1000, say.")
+    count = min(pairs, len(PairIndex(presence)), len(PairIndex(presence, common=False)))
+    if not count:
+        raise CosegError(
+            "A calibration needs pairs with a common class and pairs without one, and this data set has none of one "
+            "kind: take one with several classes."
+        )
+    orders = pair_order(order, presence, mix(seed, 2), count), ShuffledPairs(presence, mix(seed, 3), count, False)
+    return [each.pair(0, k) for each in orders for k in range(count)]
+
+
+def half_positive(pairs: Pairs) -> Tensor:
+    """Which of the pairs that `sample` drew are positive, bool (N,)."""
+    return torch.arange(len(pairs)) < len(pairs) // 2
+
+
+def collect(model: CoSegmenter, catalog: Catalog, pairs: Pairs, progress: Progress | None = None) -> Tensor:
+    """The evidence of pairs of a catalog, float32 (N, n); each image is read and encoded once."""
+    images = sorted({i for pair in pairs for i in pair})
+    steps = len(images) + len(pairs)
+    held = HeldFeatures(model.device)
+    encoded: list[Encoded] = []
+    for k, i in enumerate(images):
+        each = model.encode(catalog.image(i), catalog.ids[i])
+        held.append(each.features)
+        encoded.append(replace(each, features=None))
+        if progress is not None:
+            progress(k + 1, steps)
+    places = {i: k for k, i in enumerate(images)}
+    evidence = []
+    for done, pair in enumerate(pairs):
+        a, b = (replace(encoded[places[i]], features=held[places[i]]) for i in pair)
+        evidence.append(model.evidence(a, b))
+        if progress is not None:
+            progress(len(images) + done + 1, steps)
+    return torch.stack(evidence)
+
+
+def measure(calibration: Calibration, evidence: Tensor, pairs: Pairs, data: str) -> Calibration:
+    """`calibration` with its measures on pairs that `sample` drew, whose evidence is (N, n)."""
+    positive = half_positive(pairs)
+    logits = calibration.logits(evidence)
+    scores = DecisionScores()
+    scores.update(positive, torch.zeros(len(pairs)), logits)
+    found = scores.compute()
+    right = ((logits > 0) == positive).numpy()
+    return replace(
+        calibration,
+        auc=float(found["decision_auc"]),
+        accuracy=float(found["decision_accuracy"]),
+        interval=interval(pairs, right),
+        pairs=len(pairs),
+        data=data,
+    )

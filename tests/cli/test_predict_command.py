@@ -1,0 +1,428 @@
+"""``coseg-predict``, with a network whose answer is known: what is red is common."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coseg.cli.predict import main
+from coseg.inference import album, pretrained
+from coseg.inference.pretrained import Pretrained
+from coseg.models.network import CosegNetwork
+
+Predict = Callable[..., Any]
+
+
+class RedNetwork(CosegNetwork):
+    """Marks the pixels that have more red than blue; two images share something if there is red in both."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        if images.shape[-1] == 66:
+            raise KeyboardInterrupt
+        return images.float()
+
+    def cosegment(
+        self, features_a: Tensor, features_b: Tensor, size_a: tuple[int, int], size_b: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        a, b = (torch.stack((each[:, 2], each[:, 0]), 1) / 20 for each in (features_a, features_b))
+        return a, b
+
+
+@pytest.fixture
+def predict(invoke: Predict, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """``predict(*arguments)`` in an empty folder, with the network above as the model in the box."""
+    network = RedNetwork()
+    settings = {"size": 64, "threshold": 0.5, "commonness": None, "network": {"_target_": "red"}}
+    load = pretrained.load_pretrained
+
+    def loaded(source: str | None = None) -> Pretrained:
+        return Pretrained(network, settings, "the model in the box") if source is None else load(source)
+
+    monkeypatch.setattr(pretrained, "load_pretrained", loaded)
+    return lambda *arguments: invoke(main, *arguments)
+
+
+def picture(path: str, red: int = 20, size: tuple[int, int] = (64, 40)) -> Path:
+    """A photograph of blue whose left `red` columns are red."""
+    pixels = np.full((size[1], size[0], 3), (0, 0, 255), np.uint8)
+    pixels[:, :red] = (255, 0, 0)
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def written(folder: str = "coseg-output") -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_a_pair(predict: Predict) -> None:
+    picture("a.png", 20)
+    picture("b.jpg", 30, (60, 50))
+    outcome = predict("a.png", "b.jpg")
+    assert outcome.code == 0
+    assert "the model in the box at 64 pixels" in outcome.out
+    assert "coseg-output" in outcome.out
+    assert "can't tell whether the images have an object in common" in outcome.out
+    assert written() == [
+        "a_cutout.png", "a_mask.png", "a_overlay.jpg", "b_cutout.png", "b_mask.png", "b_overlay.jpg", "sheet.png",
+    ]  # fmt: skip
+    for name, red, size in (("a", 20, (64, 40)), ("b", 30, (60, 50))):
+        mask = np.asarray(Image.open(f"coseg-output/{name}_mask.png"))
+        assert mask.shape == size[::-1]
+        assert abs((mask == 255).mean() - red / size[0]) < 0.02
+        assert set(np.unique(mask)) == {0, 255}
+        assert np.array_equal(np.asarray(Image.open(f"coseg-output/{name}_cutout.png"))[..., 3], mask)
+
+
+def test_masks_have_the_size_of_the_original(predict: Predict) -> None:
+    picture("a.png", 200, (640, 333))
+    picture("b.png", 100, (999, 20))
+    assert predict("a.png", "b.png", "--only", "mask,cutout").code == 0
+    for name, size, red in (("a", (640, 333), 200), ("b", (999, 20), 100)):
+        for kind in ("mask", "cutout"):
+            assert Image.open(f"coseg-output/{name}_{kind}.png").size == size
+        mask = np.asarray(Image.open(f"coseg-output/{name}_mask.png"))
+        assert abs((mask == 255).mean() - red / size[0]) < 0.02
+    assert len(written()) == 4
+
+
+def test_a_group_from_a_folder_in_order_with_scores(predict: Predict) -> None:
+    for k in range(12):
+        picture(f"album/{k}.png", 4 * k)
+    outcome = predict("album", "--out", "out", "--only", "sheet", "--json", "scores.json")
+    assert outcome.code == 0
+    assert written("out") == ["sheet.png"]
+    scores = json.loads(Path("scores.json").read_text())
+    assert [image["file"] for image in scores["images"]] == [str(Path("album") / f"{k}.png") for k in range(12)]
+    assert [image["foreground"] for image in scores["images"]] == pytest.approx([k / 16 for k in range(12)], abs=1e-3)
+    assert scores["images"][3]["width"], scores["images"][3]["height"] == (64, 40)
+    assert all(0.5 <= image["confidence"] <= 1 for image in scores["images"])
+    assert (scores["common"], scores["shares"], scores["size"], scores["threshold"]) == (None, None, 64, 0.5)
+    assert scores["model"] == "the model in the box"
+    assert scores["problems"] == []
+
+
+def test_scores_are_printed_alone(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 5)
+    for arguments in (("--json", "a.png", "b.png"), ("a.png", "b.png", "--json"), ("a.png", "--json", "-", "b.png")):
+        outcome = predict(*arguments, "--overwrite")
+        assert outcome.code == 0
+        images = json.loads(outcome.out)["images"]
+        assert [Path(image["file"]).name for image in images] == ["a.png", "b.png"]
+        assert images[1]["mask"] == str(Path("coseg-output") / "b_mask.png")
+        assert "Segmenting" in outcome.err
+
+
+def test_all_pairs(predict: Predict) -> None:
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    outcome = predict("a.png", "b.png", "c.png", "--pairs", "--json", "s.json", "--only", "mask,sheet")
+    assert outcome.code == 0
+    assert written() == [
+        "a+b/a_mask.png", "a+b/b_mask.png", "a+c/a_mask.png", "a+c/c_mask.png", "b+c/b_mask.png", "b+c/c_mask.png",
+        "sheet.png",
+    ]  # fmt: skip
+    pairs = json.loads(Path("s.json").read_text())["pairs"]
+    assert [[image["file"] for image in pair["images"]] for pair in pairs] == [
+        ["a.png", "b.png"], ["a.png", "c.png"], ["b.png", "c.png"],
+    ]  # fmt: skip
+    assert "3 pairs" in outcome.out
+
+
+def test_threshold_and_size(predict: Predict) -> None:
+    grey = np.full((40, 64, 3), 100, np.uint8)
+    grey[:, :32, 0] = 110  # logits 5.5 and 5: a probability of 0.62
+    for name in ("a", "b"):
+        Image.fromarray(grey).save(f"{name}.png")
+        grey = grey[::-1].copy()
+        grey[0, 0] = 0
+    shares = {}
+    for threshold in ("0.4", "0.55", "0.7"):
+        outcome = predict("a.png", "b.png", "--threshold", threshold, "--overwrite", "--json", "--size", "32")
+        scores = json.loads(outcome.out)
+        assert (scores["threshold"], scores["size"]) == (float(threshold), 32)
+        shares[threshold] = round(scores["images"][0]["foreground"], 2)
+    assert shares == {"0.4": 1.0, "0.55": 0.5, "0.7": 0.0}
+
+
+def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coseg.inference import segmenter
+    from coseg.inference.commonness import Calibration
+
+    calibration = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0, 0.9, 0.83, 1234, "voc")
+    monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
+    monkeypatch.setattr(
+        segmenter, "evidence_of", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
+    )
+    for name, red in (("a", 20), ("b", 30), ("c", 0)):
+        picture(f"{name}.png", red)
+    outcome = predict("a.png", "b.png", "--json", "s.json")
+    assert "The images seem to have an object in common: 89 % likely." in outcome.out
+    assert "right for 83 % of 1,234 pairs of voc" in outcome.out
+    scores = json.loads(Path("s.json").read_text())
+    assert scores["shares"] is True
+    assert scores["calibration"] == {"accuracy": 0.83, "pairs": 1234, "data": "voc"}
+    outcome = predict("a.png", "c.png", "--out", "other")
+    assert outcome.code == 0
+    assert "The images seem to share nothing: only 27 % likely to have an object in common." in outcome.out
+    assert "right for 83 %" in outcome.out
+    assert "1 of 3 pairs seem" in predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs").out
+
+
+# bad input
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Of a PNG file."""
+    return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+
+def bad_files() -> dict[str, str]:
+    """Files that are no photographs, and what is said of each."""
+    Path("text.jpg").write_text("no image")
+    whole = picture("whole.jpg", 9, (640, 480)).read_bytes()
+    Path("cut.jpg").write_bytes(whole[: len(whole) // 2])
+    frames = [Image.fromarray(np.full((20, 30, 3), 40 * k, np.uint8)) for k in range(3)]
+    for name in ("moving.gif", "film.webp", "apng.png"):
+        frames[0].save(name, save_all=True, append_images=frames[1:])
+    Image.new("RGB", (1, 1)).save("dot.png")
+    Path("huge.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"\0\0\x75\x30" * 2 + b"\x08\x02\0\0\0") + chunk(b"IDAT", b"")
+    )
+    Path("phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1")
+    Path("whole.jpg").unlink()
+    return {
+        "text.jpg": "is not an image",
+        "cut.jpg": "cannot be decoded",
+        "moving.gif": "is animated",
+        "film.webp": "is animated",
+        "apng.png": "is animated",
+        "dot.png": "is 1 x 1 pixels",
+        "huge.png": "30,000 x 30,000",
+        "phone.heic": "HEIC needs a decoder",
+        "nowhere.jpg": "is missing",
+    }
+
+
+@pytest.mark.parametrize("way", ["group", "pairs"])
+def test_a_sentence_each_and_the_rest_is_done(predict: Predict, way: str) -> None:
+    bad = bad_files()
+    picture("good.png")
+    picture("well.png", 30)
+    outcome = predict(
+        "good.png", *bad, "well.png", "--only", "mask", "--json", "s.json", *(["--pairs"] * (way == "pairs"))
+    )
+    assert outcome.code == 2
+    lines = outcome.err.splitlines()
+    for name, said in bad.items():
+        assert [line for line in lines if line.startswith(f"{name} ") and said in line], name
+    assert len(lines) == len(bad)
+    inside = "good+well/" if way == "pairs" else ""
+    assert written() == [f"{inside}good_mask.png", f"{inside}well_mask.png"]
+    scores = json.loads(Path("s.json").read_text())
+    assert sorted(scores["problems"]) == sorted(lines)
+
+
+@pytest.mark.parametrize("more", [[], ["text.jpg", "cut.jpg"], ["nowhere.jpg"]])
+@pytest.mark.parametrize("options", [[], ["--pairs"]])
+def test_one_picture_only(predict: Predict, more: list[str], options: list[str]) -> None:
+    bad_files()
+    picture("a.png")
+    outcome = predict("a.png", *more, *options)
+    assert outcome.code == 2
+    assert "at least two" in outcome.err.splitlines()[-1]
+    assert not Path("coseg-output").exists()
+
+
+def test_the_same_file_twice(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "./a.png", "--only", "mask")
+    assert outcome.code == 2
+    assert outcome.err == "a.png is given twice: it is taken once.\n"
+    assert written() == ["a_mask.png", "b_mask.png"]
+
+
+@pytest.mark.parametrize("options", [[], ["--pairs"]])
+def test_a_copy(predict: Predict, options: list[str]) -> None:
+    shutil.copy(picture("a.png"), "copy.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "copy.png", "--only", "mask", *options)
+    assert outcome.code == 2
+    assert outcome.err.startswith("a.png and copy.png show the same picture")
+    assert len(outcome.err.splitlines()) == 1
+    assert len(written()) == (6 if options else 3)
+
+
+def test_the_same_name_twice(predict: Predict) -> None:
+    for name, red in (("a/x.png", 5), ("b/x.png", 25), ("y.png", 1), ("y.jpg", 2)):
+        picture(name, red)
+    outcome = predict("a/x.png", "b/x.png", "y.png", "y.jpg", "--only", "mask")
+    assert outcome.code == 2
+    assert f"{Path('b/x.png')} has the name of another image: its results are called b-x." in outcome.err
+    assert written() == ["a-x_mask.png", "b-x_mask.png", "y-jpg_mask.png", "y-png_mask.png"]
+    mask = np.asarray(Image.open("coseg-output/b-x_mask.png"))
+    assert (mask == 255).mean() == pytest.approx(25 / 64, abs=0.02)
+
+
+def test_what_exists_is_kept(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    kept = [Path("coseg-output", name) for name in ("a_mask.png", "sheet.png")]
+    kept[0].parent.mkdir()
+    for path in kept:
+        path.write_bytes(b"mine")
+    outcome = predict("a.png", "b.png")
+    assert outcome.code == 2
+    assert f"{kept[0]}, {kept[1]} exist: they are kept." in outcome.err
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 2
+    assert len(written()) == 7
+    # with nothing left to do, the model is not even loaded
+    monkeypatch.setattr(pretrained, "load_pretrained", None)
+    outcome = predict("a.png", "b.png")
+    assert outcome.code == 2
+    assert "and 4 more exist: they are kept. --overwrite replaces" in outcome.err
+
+
+def test_overwrite(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    Path("coseg-output").mkdir()
+    Path("coseg-output/a_mask.png").write_bytes(b"old")
+    assert predict("a.png", "b.png", "--overwrite").code == 0
+    assert Image.open("coseg-output/a_mask.png").size == (64, 40)
+
+
+@pytest.mark.parametrize("arguments", [["--out", "file"], ["--out", "file/deeper"], ["--json", "file/scores.json"]])
+def test_a_folder_that_can_not_be_written(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(pretrained, "load_pretrained", None)
+    Path("file").touch()
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", *arguments)
+    assert outcome.code == 2
+    assert outcome.err.startswith("Nothing can be written to file")
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "b.png", "file"]
+
+
+def test_a_folder_without_images(predict: Predict) -> None:
+    Path("empty").mkdir()
+    outcome = predict("empty")
+    assert outcome.code == 2
+    assert outcome.err.startswith("empty is a folder without images")
+
+
+def test_a_picture_that_goes_away_is_told_and_the_rest_written(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    write = album.write_pictures
+
+    def write_pictures(source: Path, *rest: Any) -> Any:
+        if source.name == "b.png":
+            source.unlink()
+        return write(source, *rest)
+
+    monkeypatch.setattr(album, "write_pictures", write_pictures)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "cutout,sheet")
+    assert outcome.code == 2
+    assert outcome.err == "b.png is missing: check its name.\n"
+    assert written() == ["a_cutout.png", "c_cutout.png", "sheet.png"]
+
+
+@pytest.mark.parametrize("where", ["reading", "writing"])
+def test_stopped_by_hand(predict: Predict, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    from coseg.inference import outputs
+
+    picture("a.png")
+    picture("b.png", 10, (64, 66) if where == "reading" else (64, 40))
+    picture("c.png", 10, (66, 40) if where == "reading" else (64, 40))
+    if where == "writing":
+        save = Image.Image.save
+
+        def interrupted(self: Image.Image, path: Path, *rest: Any, **options: Any) -> None:
+            save(self, path, *rest, **options)
+            if path.name.startswith(".b_mask"):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(outputs.Image.Image, "save", interrupted)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "mask", "--size", "66")
+    assert outcome.code == 130
+    assert (written() if Path("coseg-output").exists() else []) == (["a_mask.png"] if where == "writing" else [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.png", "--only", "masks"],
+        ["a.png", "--size", "0"],
+        ["a.png", "--threshold", "2"],
+        ["a.png", "--sise", "9"],
+    ],
+)
+def test_options_that_are_none(predict: Predict, arguments: list[str]) -> None:
+    outcome = predict(*arguments)
+    assert outcome.code == 2
+    assert "coseg-predict: error: " in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("abacus", "The device 'abacus' can't be used"), ("cuda:99", "The device 'cuda:99'")]
+)
+def test_no_such_device(predict: Predict, device: str, said: str) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "--device", device)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_checkpoints(predict: Predict, trained: Path) -> None:
+    """A run directory works; one of another version and a damaged one are told."""
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "--checkpoint", trained, "--quiet", "--only", "mask")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert written() == ["a_mask.png", "b_mask.png"]
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    Path("damaged.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["state_dict"] = dict(list(stored["state_dict"].items())[1:])
+    torch.save(stored, "other.ckpt")
+    for name in ("damaged.ckpt", "other.ckpt", "nowhere.ckpt"):
+        outcome = predict("a.png", "b.png", "--checkpoint", name, "--out", name[:3])
+        assert outcome.code == 2
+        assert name in outcome.err
+        assert len(outcome.err.splitlines()) == 1
+        assert not Path(name[:3]).exists()
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coseg.cli import talk
+
+    monkeypatch.setattr(talk, "_SECONDS", 0.0)
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "mask")
+    assert outcome.err.splitlines()[-3:] == ["Writing: 1 of 3", "Writing: 2 of 3", "Writing: 3 of 3"]
+    assert "Reading: 2 of 3" in outcome.err
+    assert "Marking: 3 of 3" in outcome.err
+    assert predict("a.png", "b.png", "c.png", "--only", "mask", "--quiet", "--out", "other").err == ""

@@ -1,0 +1,119 @@
+"""Masks, overlays and cut-outs, against what the probability says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from coseg.errors import CosegError
+from coseg.evaluation.pictures import PREDICTION
+from coseg.inference import outputs
+from coseg.inference.outputs import OVERLAY_SIDE, PICTURES, cut_out, overlaid, write_pictures
+from coseg.inference.segment import Segment
+
+HALF = np.zeros((6, 8), np.float16)
+HALF[:, 4:] = 1  # the right half
+
+
+def segment(size: tuple[int, int]) -> Segment:
+    return Segment("a.png", size, HALF)
+
+
+def photograph(path: Path, size: tuple[int, int], **options: object) -> np.ndarray:
+    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(small).resize(size[::-1], Image.Resampling.NEAREST)
+    image.save(path, **options)
+    return np.asarray(image)
+
+
+def files(folder: Path, *kinds: str) -> dict[str, Path]:
+    return {kind: folder / f"a{PICTURES[kind]}" for kind in kinds or PICTURES}
+
+
+def test_all_pictures(tmp_path: Path) -> None:
+    pixels = photograph(tmp_path / "a.png", (60, 80))
+    tiles = write_pictures(tmp_path / "a.png", segment((60, 80)), files(tmp_path / "out"), tile=40)
+    right = np.zeros((60, 80), bool)
+    right[:, 40:] = True
+    mask = Image.open(tmp_path / "out" / "a_mask.png")
+    assert mask.mode == "L"
+    assert np.array_equal(np.asarray(mask), np.where(right, 255, 0))
+    cutout = Image.open(tmp_path / "out" / "a_cutout.png")
+    assert cutout.mode == "RGBA"
+    assert np.array_equal(np.asarray(cutout)[..., 3], np.where(right, 255, 0))
+    assert np.array_equal(np.asarray(cutout)[right][:, :3], pixels[right])
+    assert not np.asarray(cutout)[~right].any()
+    overlay = Image.open(tmp_path / "out" / "a_overlay.jpg")
+    assert overlay.size == (80, 60)
+    assert tiles is not None
+    assert [tile.shape for tile in tiles] == [(30, 40, 3)] * 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_cutout.png", "a_mask.png", "a_overlay.jpg"]
+
+
+def test_an_overlay_keeps_the_object_and_fades_the_rest() -> None:
+    image = np.full((40, 60, 3), (200, 30, 30), np.uint8)
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 20:40] = True
+    picture = overlaid(image, mask)
+    assert (picture[mask] == (200, 30, 30)).all()
+    assert (picture[9, 20:40] == PREDICTION).all()
+    faded = picture[0, 0].astype(int)
+    assert faded[0] == faded[1] == faded[2]
+    assert np.array_equal(overlaid(image, np.ones_like(mask)), image)
+
+
+def test_a_large_photograph_has_a_small_overlay_and_a_large_cutout(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg", (1500, 2000))
+    write_pictures(tmp_path / "a.jpg", segment((1500, 2000)), files(tmp_path))
+    assert Image.open(tmp_path / "a_overlay.jpg").size == (OVERLAY_SIDE, 1200)
+    assert Image.open(tmp_path / "a_cutout.png").size == Image.open(tmp_path / "a_mask.png").size == (2000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "tile", "longest"),
+    [(("mask",), None, "not read"), (("mask",), 40, 40), (("mask", "overlay"), 40, 1600), (("cutout",), 40, None)],
+)
+def test_no_more_is_decoded_than_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], tile: int | None, longest: object
+) -> None:
+    photograph(tmp_path / "a.png", (60, 80))
+    asked: list[object] = []
+    load = outputs.load_photograph
+    monkeypatch.setattr(outputs, "load_photograph", lambda path, side: asked.append(side) or load(path, side))
+    write_pictures(tmp_path / "a.png", segment((60, 80)), files(tmp_path, *kinds), tile)
+    assert (asked or ["not read"]) == [longest]
+
+
+def test_a_turned_photograph_is_cut_out_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = photograph(tmp_path / "a.png", (80, 60), exif=exif)
+    write_pictures(tmp_path / "a.png", segment((60, 80)), files(tmp_path, "cutout"))
+    upright = np.rot90(stored, -1)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a_cutout.png"))[:, 40:, :3], upright[:, 40:])
+
+
+def test_colours_keep_their_profile(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photograph(tmp_path / "a.jpg", (60, 80), icc_profile=profile)
+    write_pictures(tmp_path / "a.jpg", segment((60, 80)), files(tmp_path))
+    for name, kept in (("a_cutout.png", profile), ("a_overlay.jpg", profile), ("a_mask.png", None)):
+        assert Image.open(tmp_path / name).info.get("icc_profile") == kept
+
+
+def test_strips_of_a_cutout_meet() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (600, 5, 3), dtype=np.uint8)
+    mask = np.random.default_rng(1).random((600, 5)) < 0.5
+    picture = cut_out(image, mask)
+    assert np.array_equal(picture, np.dstack((image * mask[..., None], mask * np.uint8(255))))
+
+
+def test_what_can_not_be_written_is_told(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.png", (60, 80))
+    (tmp_path / "a_mask.png").mkdir()
+    with pytest.raises(CosegError, match=r"a_mask\.png cannot be written"):
+        write_pictures(tmp_path / "a.png", segment((60, 80)), files(tmp_path, "mask"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_mask.png"]
