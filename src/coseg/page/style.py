@@ -15,7 +15,10 @@ CSS = """
 .results .grid-wrap { overflow-y: auto; }
 .said { margin: 0.8rem 0 0; }
 #point-a img, #response-b img { width: 100%; height: 100%; object-fit: contain; }
+.results .grid-container { grid-auto-rows: min-content !important; grid-template-rows: none !important;
+  align-items: start; }
 .results .thumbnail-lg { aspect-ratio: auto; height: auto; }
+.results .thumbnail-lg img { max-height: 420px; }
 .quiet { color: var(--body-text-color-subdued); font-size: 0.9rem; }
 .verdict { border-left: 4px solid var(--neutral-400); padding: 0.5rem 0.9rem; background: var(--neutral-50);
   border-radius: 4px; color: var(--neutral-800); }
