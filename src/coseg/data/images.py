@@ -48,8 +48,6 @@ def photograph_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as file:
-            if file.format == "TIFF":  # PIL turns it by itself; what its header tells depends on PIL's version
-                file = ImageOps.exif_transpose(file)
             width, height = file.size
             if file.format == "TIFF":  # PIL turns it itself; whether the size is turned depends on PIL's version
                 width, height = (file.getexif()[tag] for tag in _TIFF_SIZE)

@@ -75,7 +75,7 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     The outline is drawn outside of the mask; its width grows with the image.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    faded = np.repeat((grey // 2 + 112)[..., None], 3, -1)
+    faded = np.repeat(np.asarray(grey // 2 + 112, np.uint8)[..., None], 3, -1)
     inside = mask.astype(np.uint8)
     width = 2 * max(1, round(max(mask.shape) / 320)) + 1
     around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
