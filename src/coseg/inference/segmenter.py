@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from torch import Tensor
 from coseg.errors import CosegError
 from coseg.inference.commonness import calibration_of, evidence_of
 from coseg.inference.devices import chosen_device
+from coseg.inference.encoded import Encoded, digest_of, repeated, require_two
 from coseg.inference.held import HeldFeatures
 from coseg.inference.hub import told
 from coseg.inference.photographs import Source, load_photograph
 from coseg.inference.pretrained import load_pretrained, save_pretrained
 from coseg.inference.segment import Cosegmentation, Segment, checked_threshold
-from coseg.models.network import CosegNetwork, Size, checked_input_size
+from coseg.models.network import CosegNetwork, checked_input_size
 
 WORKING = 512
 """Longest side in pixels to which photographs are shrunk, at least, before a network that has an input size of its own
@@ -35,25 +35,6 @@ LONGEST = 1024
 """Longest side for a network that takes images of any size, where no `size` is set."""
 
 _NEIGHBOURS = 4  # in a group each image is compared with so many others
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An image after the encoder, which is all that a co-segmentation needs of it.
-
-    Attributes:
-        name: of the image.
-        size: (H, W) of the original.
-        working: (h, w) at which it went in; its probability is of this size.
-        features: what the network's `encode` gave for it, a batch of one, on the network's device.
-        digest: of its pixels: equal for the same picture.
-    """
-
-    name: str
-    size: Size
-    working: Size
-    features: Any
-    digest: bytes
 
 
 class CoSegmenter(ModelHubMixin):
@@ -193,7 +174,7 @@ class CoSegmenter(ModelHubMixin):
             CosegError: there are fewer than two, or one is no image.
         """
         sources = list(images)
-        _require_two(len(sources))
+        require_two(len(sources))
         held = HeldFeatures(self.device)
         encoded = []
         for k, source in enumerate(sources):
@@ -208,7 +189,7 @@ class CoSegmenter(ModelHubMixin):
                 encoded.append(replace(each, features=None))
             if progress is not None:
                 progress(k + 1, 2 * len(sources))
-        _require_two(len(encoded))
+        require_two(len(encoded))
         return self._group(encoded, held, progress)
 
     @torch.inference_mode()
@@ -226,8 +207,7 @@ class CoSegmenter(ModelHubMixin):
         pixels = torch.from_numpy(np.ascontiguousarray(photograph.pixels.transpose(2, 0, 1)))[None]
         features = self.network.encode(pixels.to(self.device))
         height, width = photograph.pixels.shape[:2]
-        digest = hashlib.blake2b(f"{height} {width} ".encode() + photograph.pixels.tobytes(), digest_size=16).digest()
-        return Encoded(photograph.name, photograph.size, (height, width), features, digest)
+        return Encoded(photograph.name, photograph.size, (height, width), features, digest_of(photograph.pixels))
 
     @torch.inference_mode()
     def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
@@ -236,7 +216,7 @@ class CoSegmenter(ModelHubMixin):
         Raises:
             CosegError: there are fewer than two.
         """
-        _require_two(len(encoded))
+        require_two(len(encoded))
         if len(encoded) > 2:
             return self._group(encoded, [each.features for each in encoded])
         return self._answer(encoded, [each.features for each in encoded], self._pair(*encoded))
@@ -299,7 +279,7 @@ class CoSegmenter(ModelHubMixin):
             Segment(each.name, each.size, probability, self.threshold)
             for each, probability in zip(encoded, probabilities, strict=True)
         )
-        return Cosegmentation(segments, self._common(features, probabilities), _repeated(encoded))
+        return Cosegmentation(segments, self._common(features, probabilities), repeated(encoded))
 
     def _common(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> float:
         """The mean over pairs: the only one of two images; in a group, each image with its next few neighbours.
@@ -325,16 +305,3 @@ def _probability(logits: Tensor) -> NDArray[np.float16]:
     """Of the common object, from logits (1, 2, h, w)."""
     probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
     return probability
-
-
-def _repeated(encoded: Sequence[Encoded]) -> tuple[tuple[int, int], ...]:
-    first: dict[bytes, int] = {}
-    return tuple((first[each.digest], k) for k, each in enumerate(encoded) if first.setdefault(each.digest, k) != k)
-
-
-def _require_two(count: int) -> None:
-    if count < 2:
-        raise CosegError(
-            f"There {'is one image' if count else 'are no images'}, but to have something in common there must be at "
-            "least two: give more."
-        )
