@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.models.blocks import ReflectConv2d
-from coseg.models.pooling import bins, pool
+from coseg.models.pooling import bins, weights
 
 
 def reflected(maps: Tensor, axis: int, before: int, after: int) -> Tensor:
@@ -56,9 +56,14 @@ def replace_reflections(network: nn.Module) -> None:
 
 
 def pooled(features: Tensor, size: int, pooling: str) -> Tensor:
-    """As `coseg.models.pooling.pool`; for ``max`` with a mask for each bin, whose bounds depend on the size."""
+    """As `coseg.models.pooling.pool`; for ``max`` with a mask for each bin, whose bounds depend on the size.
+
+    The others multiply and sum: products of matrices are traced with guesses on how a map lies in memory.
+    """
     if pooling != "max":
-        return pool(features, size, pooling)
+        rows, columns = (weights(n, size, pooling, features.device) for n in features.shape[-2:])
+        features = (features[:, :, None] * rows[..., None]).sum(-2)
+        return (features[..., None, :] * columns).sum(-1)
     for axis in (-2, -1):
         inside = bins(features.shape[axis], size, features.device)
         if axis == -2:

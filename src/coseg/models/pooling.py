@@ -29,11 +29,19 @@ def pool(features: Tensor, size: int, pooling: str) -> Tensor:
             parts = [features.narrow(axis, start, stop - start).amax(axis) for start, stop in bins]
             features = torch.stack(parts, axis)
         return features
+    rows, columns = (weights(n, size, pooling, features.device).to(features.dtype) for n in features.shape[-2:])
+    return rows @ features @ columns.T
+
+
+def weights(n: int, size: int, pooling: str, device: torch.device) -> Tensor:
+    """The matrix (size, n) that makes a kernel's axis of a map's, for ``average`` and ``strided``.
+
+    Raises:
+        CosegError: `pooling` is none of `POOLINGS`.
+    """
     if pooling not in POOLINGS:
         raise unknown_choice("model.pooling", pooling, POOLINGS)
-    matrix = _average if pooling == "average" else _strided
-    rows, columns = (matrix(n, size, features.device).to(features.dtype) for n in features.shape[-2:])
-    return rows @ features @ columns.T
+    return _average(n, size, device) if pooling == "average" else _strided(n, size, device)
 
 
 def bins(n: int, size: int, device: torch.device) -> Tensor:
