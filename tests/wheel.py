@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import NoReturn
@@ -70,7 +71,7 @@ def check_contents(archive: zipfile.ZipFile) -> None:
     scripts = configparser.ConfigParser()
     scripts.read_string(archive.read(entries).decode())
     found = dict(scripts["console_scripts"])
-    if found != {f"coseg-{name}": f"coseg.cli.{name}:main" for name in ("train", "test", "data", "report")}:
+    if found != tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]:
         fail(f"the wheel's commands are {found}")
 
 
