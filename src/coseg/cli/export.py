@@ -32,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
     parser.add_argument("--overwrite", action="store_true", help="into a folder that is not empty")
     parser.add_argument("--size", type=_count, metavar="N", help="side, or longest side, of images (the model's own)")
+    parser.add_argument("--mirrored", action="store_true", help="the mean over images and their mirror images")
+    parser.add_argument("--half", action="store_true", help="safetensors in half precision: half of the bytes")
     int8 = parser.add_argument_group("int8, for CPUs")
     int8.add_argument("--int8", action="store_true", help="also write ONNX graphs with 8-bit convolutions")
     int8.add_argument(
@@ -54,7 +56,7 @@ def _export(options: argparse.Namespace) -> None:
     from coseg.export.calibration import folder_images, resized
     from coseg.export.folder import check_folder
     from coseg.export.job import export_model, scored
-    from coseg.inference.pretrained import load_pretrained
+    from coseg.inference.pretrained import load_pretrained, mirrored
 
     if options.int8 != (options.calibrate is not None):
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
@@ -64,6 +66,8 @@ def _export(options: argparse.Namespace) -> None:
         raise CosegError("int8 is made from ONNX: add onnx to --format.")
     check_folder(options.out, options.overwrite, "safetensors" in options.format)
     model = load_pretrained(options.source)
+    if options.mirrored:
+        model = mirrored(model)
     print(f"model: {model.source}")
     images = None
     if options.calibrate:
@@ -73,7 +77,7 @@ def _export(options: argparse.Namespace) -> None:
             found = _training_images(options.calibrate, options.images)
         images = resized(found, model, options.size)
     measured = _test_pairs(options.measure, options.pairs) if options.measure else None
-    export_model(model, options.format, options.out, options.overwrite, options.size, images)
+    export_model(model, options.format, options.out, options.overwrite, options.size, images, options.half)
     print(f"written: {options.out}")
     if measured is not None:
         datamodule, void = measured

@@ -22,6 +22,7 @@ from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoder import Encoder
 from coseg.models.encoders.vit import ViTEncoder
 from coseg.models.mutual_correlation import MutualCorrelationNetwork, mutual_correlation
+from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork, EncoderDecoderNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
 from coseg.models.siamese import SiameseNetwork
@@ -251,8 +252,7 @@ _KINDS: dict[type[CosegNetwork], Callable[..., Graphs]] = {
 
 def unwrapped(network: CosegNetwork) -> tuple[CosegNetwork, bool]:
     """A network and whether it was within one that mirrors, which is asking the same graphs twice."""
-    inner = getattr(network, "network", None)
-    return (inner, True) if isinstance(inner, CosegNetwork) else (network, False)
+    return (network.network, True) if isinstance(network, MirroredNetwork) else (network, False)
 
 
 def graphs_of(network: CosegNetwork) -> Graphs:

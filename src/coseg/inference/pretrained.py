@@ -23,6 +23,8 @@ from coseg.inference.card import model_card, told_of_checkpoint
 from coseg.inference.commonness import Calibration
 from coseg.inference.hub import download, is_hub_id
 from coseg.inference.segment import checked_threshold
+from coseg.models.deciding import DecidingNetwork
+from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork
 from coseg.training.build import build_network, without_weights
 from coseg.training.checkpoint import load_task
@@ -128,6 +130,20 @@ def shareable(source: str | Path | None) -> tuple[dict[str, Any], CosegNetwork, 
     """
     network, settings, _ = load_pretrained(source)
     return settings["network"], network, settings
+
+
+def mirrored(model: Pretrained) -> Pretrained:
+    """The model as one that sees each image and its mirror image; see `coseg.models.mirrored.MirroredNetwork`.
+
+    Raises:
+        CosegError: its network decides, which the mean of two does not, or is mirrored already.
+    """
+    if isinstance(model.network, DecidingNetwork | MirroredNetwork):
+        raise CosegError(f"{model.network.name} can't be mirrored: leave that out.")
+    config = {"_target_": f"{MirroredNetwork.__module__}.MirroredNetwork", "network": model.settings["network"]}
+    return model._replace(
+        network=MirroredNetwork(model.network), settings={**model.settings, "network": config, "commonness": None}
+    )
 
 
 def settings_of(
