@@ -21,8 +21,8 @@ from coseg.models.correlation import mean_kernel
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoder import Encoder
 from coseg.models.encoders.vit import ViTEncoder
-from coseg.models.mutual_correlation import MutualCorrelationNetwork, mutual_correlation
 from coseg.models.mirrored import MirroredNetwork
+from coseg.models.mutual_correlation import MutualCorrelationNetwork, mutual_correlation
 from coseg.models.network import CosegNetwork, EncoderDecoderNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
 from coseg.models.siamese import SiameseNetwork
