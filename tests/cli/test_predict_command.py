@@ -161,7 +161,7 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
     from coseg.inference import segmenter
     from coseg.inference.commonness import Calibration
 
-    calibration = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0, 0.9, 0.83, 1234, "voc")
+    calibration = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, pairs=1234, data="voc")
     monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
     monkeypatch.setattr(
         segmenter, "evidence_of", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
