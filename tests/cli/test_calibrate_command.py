@@ -25,7 +25,8 @@ def run(invoke: Run) -> Run:
 
 
 def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: Path) -> None:
-    code, out, err = run("--checkpoint", str(trained), "--out", str(tmp_path / "model"), *SHAPES, *FEW)
+    fresh = ("--checkpoint", str(trained), "--out", str(tmp_path / "model"), "--fit", "train")
+    code, out, err = run(*fresh, *SHAPES, *FEW)
     assert code == 0, err
     assert "accuracy" in out and "24 pairs of shapes val" in out
     path = tmp_path / "model" / "config.json"
@@ -42,7 +43,7 @@ def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: P
     code, _, err = run("--checkpoint", str(copy), *SHAPES, *FEW, "--seed", "1", "--size", "32")
     assert code == 0, err
     settings = json.loads((copy / "config.json").read_text())
-    assert settings["size"] == 32 and settings["commonness"]["data"].endswith("seed 1")
+    assert settings["size"] == 32 and settings["commonness"]["data"].startswith("half of the images of shapes val")
     assert (copy / "README.md").read_text() == "by hand"
     assert (copy / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
 
@@ -57,4 +58,4 @@ def test_mistakes_get_a_sentence(run: Run, trained: Path, tmp_path: Path) -> Non
     ):
         code, _, err = run(*arguments)
         assert code == 2 and words in err, (code, err)
-    assert not (tmp_path / "out").exists()
+    assert not Path("out").exists()

@@ -50,7 +50,7 @@ def model_card(settings: Mapping[str, Any], network: CosegNetwork) -> str:
         network: whose parameters are counted.
     """
     training: Mapping[str, Any] = settings.get("training") or {}
-    blocks = [f"{_HEAD}\n# {type(network).__name__}", _about(settings, network)]
+    blocks = [f"{_HEAD}\n# {network.name}", _about(settings, network)]
     blocks += [_USE.rstrip(), f"## Training\n{_trained(training)}"]
     if training.get("scores"):
         blocks.append(f"## Scores\n{_scored(training['scores'])}")
