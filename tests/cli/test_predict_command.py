@@ -161,7 +161,9 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
     from coseg.inference import segmenter
     from coseg.inference.commonness import Calibration
 
-    calibration = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0, 0.9, 0.83, 1234, "voc")
+    calibration = Calibration(
+        ("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, interval=(0.8, 0.86), pairs=1234, data="voc"
+    )
     monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
     monkeypatch.setattr(
         segmenter, "evidence_of", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
@@ -170,10 +172,10 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
         picture(f"{name}.png", red)
     outcome = predict("a.png", "b.png", "--json", "s.json")
     assert "The images seem to have an object in common: 89 % likely." in outcome.out
-    assert "right for 83 % of 1,234 pairs of voc" in outcome.out
+    assert "right for 83 % of 1,234 pairs of voc (95 % interval: 80 % to 86 %)." in outcome.out
     scores = json.loads(Path("s.json").read_text())
     assert scores["shares"] is True
-    assert scores["calibration"] == {"accuracy": 0.83, "pairs": 1234, "data": "voc"}
+    assert scores["calibration"] == {"accuracy": 0.83, "interval": [0.8, 0.86], "pairs": 1234, "data": "voc"}
     outcome = predict("a.png", "c.png", "--out", "other")
     assert outcome.code == 0
     assert "The images seem to share nothing: only 27 % likely to have an object in common." in outcome.out

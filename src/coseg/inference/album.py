@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +18,10 @@ from coseg.inference.segment import Cosegmentation, Segment
 from coseg.inference.segmenter import CoSegmenter, Encoded
 from coseg.inference.sheet import Card, ContactSheet, layout
 from coseg.inference.targets import Targets
+
+_WORKERS = min(4, os.cpu_count() or 1)
+_PIXELS_AT_ONCE = 30_000_000
+"""Images that are written at the same time, and how many pixels they have together at most: about 15 bytes each."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done (``Reading``), how much of it is done, and how much there is."""
@@ -71,32 +77,41 @@ class Album:
                 self.tell(f"{both} show the same picture: all of it is common, so what is marked in them means little.")
             if sheet is not None:
                 sheet.title = self._title(found)
-            scores: list[dict[str, Any]] = []
-            for k, (place, segment) in enumerate(zip(places, found, strict=True)):
-                scores.append(self._write(place, places, segment, found, sheet))
-                if not pairs:
-                    self.progress("Writing", k + 1, len(places))
-            yield found, {**common_scores(found), "images": scores}
+            yield found, {**common_scores(found), "images": self._write_all(places, found, sheet)}
         if sheet is not None:
             sheet.close()
 
-    def _write(
-        self, place: int, group: Sequence[int], segment: Segment, found: Cosegmentation, sheet: ContactSheet | None
-    ) -> dict[str, Any]:
-        path = self.paths[place]
-        files = self.targets.wanted(place, group)
-        try:
-            tiles = write_pictures(path, segment, files, None if sheet is None else sheet.form.tile)
-        except CosegError as error:
-            self.tell(str(error))
-            files = {kind: file for kind, file in files.items() if file.is_file()}
-        else:
-            if sheet is not None and tiles is not None:
-                likely = (
-                    f"  ·  {percent(found.common)} likely" if self.targets.pairs and found.shares is not None else ""
-                )
-                sheet.add(Card(tiles, segment.name, f"{percent(segment.foreground)} marked{likely}"))
-        return {**image_scores(path, segment), **{kind: str(file) for kind, file in files.items()}}
+    def _write_all(
+        self, places: Sequence[int], found: Cosegmentation, sheet: ContactSheet | None
+    ) -> list[dict[str, Any]]:
+        """Write the pictures, a few images at a time: what takes time in it leaves Python's lock to others."""
+        scores: list[dict[str, Any]] = []
+        tile = None if sheet is None else sheet.form.tile
+        files = [self.targets.wanted(place, places) for place in places]
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            for batch in _batches(found.segments):
+                jobs = [workers.submit(write_pictures, self.paths[places[k]], found[k], files[k], tile) for k in batch]
+                for k, job in zip(batch, jobs, strict=True):
+                    path, segment = self.paths[places[k]], found[k]
+                    written = files[k]
+                    try:
+                        tiles = job.result()
+                    except CosegError as error:
+                        self.tell(str(error))
+                        written = {kind: file for kind, file in written.items() if file.is_file()}
+                    else:
+                        if sheet is not None and tiles is not None:
+                            sheet.add(Card(tiles, segment.name, self._figure(segment, found)))
+                    scores.append(
+                        {**image_scores(path, segment), **{kind: str(file) for kind, file in written.items()}}
+                    )
+                    if not self.targets.pairs:
+                        self.progress("Writing", len(scores), len(places))
+        return scores
+
+    def _figure(self, segment: Segment, found: Cosegmentation) -> str:
+        likely = f"  ·  {percent(found.common)} likely" if self.targets.pairs and found.shares is not None else ""
+        return f"{percent(segment.foreground)} marked{likely}"
 
     def _title(self, found: Cosegmentation) -> str:
         if self.targets.pairs:
@@ -151,6 +166,21 @@ class Album:
                 encoded.append(replace(each, features=None))
             self.progress("Reading", place + 1, len(self.paths))
         return places, encoded, held
+
+
+def _batches(segments: Sequence[Segment]) -> Iterator[list[int]]:
+    """Places of segments that follow, as many as may be worked on at once; a large image is worked on alone."""
+    batch: list[int] = []
+    pixels = 0
+    for k, segment in enumerate(segments):
+        height, width = segment.size
+        if batch and (len(batch) == _WORKERS or pixels + height * width > _PIXELS_AT_ONCE):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(k)
+        pixels += height * width
+    if batch:
+        yield batch
 
 
 def _given(encoded: Sequence[Encoded], held: HeldFeatures, places: Sequence[int]) -> list[Encoded]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.evaluation.pictures import PREDICTION, fitted
+from coseg.evaluation.pictures import PREDICTION
 from coseg.files import atomic_path
 from coseg.inference.photographs import Photograph, load_photograph
 from coseg.inference.segment import Segment
@@ -27,7 +30,8 @@ OVERLAY_SIDE = 1600
 _QUICK = 1
 """PNG's compression: 9 takes several times as long as 1, for files that are hardly smaller."""
 
-_STRIP = 256  # rows of a large picture that are worked on at once
+_PNG_HEADER = 33  # bytes of the signature and of the first chunk, IHDR
+_STRIP = 64  # rows of a large picture that are worked on at once
 
 Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """A photograph and its overlay, uint8 (h, w, 3)."""
@@ -65,7 +69,7 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
         if "mask" in files:
             _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_QUICK)
         if "cutout" in files:
-            _save(Image.fromarray(cut_out(photograph.pixels, mask)), files["cutout"], photograph, compress_level=_QUICK)
+            _save_cutout(cut_out(photograph.pixels, mask), files["cutout"], photograph.profile)
     return tiles
 
 
@@ -86,16 +90,21 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
 
 def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The object on nothing, RGBA, uint8 (H, W, 4): what is transparent is black as well."""
-    picture = np.empty((*mask.shape, 4), np.uint8)
+    picture = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     for start in range(0, len(mask), _STRIP):
-        rows = slice(start, start + _STRIP)
-        np.multiply(image[rows], mask[rows, :, None], out=picture[rows, :, :3])
-        np.multiply(mask[rows], np.uint8(255), out=picture[rows, :, 3])
-    return picture
+        pixels = picture[start : start + _STRIP].view(np.uint32)[..., 0]
+        np.multiply(pixels, mask[start : start + _STRIP], out=pixels)
+    return np.asarray(picture, np.uint8)
 
 
 def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    return pixels if max(pixels.shape[:2]) <= longest else fitted(pixels, longest)
+    """`pixels`, or a copy whose longer side is `longest`; each of its pixels is the mean of those that it covers."""
+    height, width = pixels.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -106,8 +115,30 @@ def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _save(picture: Image.Image, path: Path, photograph: Photograph | None = None, **options: Any) -> None:
     if photograph is not None and photograph.profile is not None:
         options["icc_profile"] = photograph.profile
+    with _told(path), atomic_path(path) as temporary:
+        picture.save(temporary, **options)
+
+
+def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) -> None:
+    """Write RGBA as PNG by OpenCV, in half of the time that PIL takes; `picture` is used up.
+
+    OpenCV knows no colour profiles, so that becomes a chunk of its own, right after the header (PNG 1.2, 4.2.2.4).
+    """
+    cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA, picture)
+    written, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, _QUICK])
+    if not written:
+        raise CosegError(f"{path} cannot be written: the picture could not be encoded.")
+    with _told(path), atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(encoded[:_PNG_HEADER])
+        if profile is not None:
+            chunk = b"iCCPICC Profile\0\0" + zlib.compress(profile)
+            file.write(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+        file.write(encoded[_PNG_HEADER:])
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with atomic_path(path) as temporary:
-            picture.save(temporary, **options)
+        yield
     except OSError as error:
         raise CosegError(f"{path} cannot be written ({error.strerror or error}): see that there is room.") from error

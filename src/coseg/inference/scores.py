@@ -17,7 +17,7 @@ def model_scores(segmenter: CoSegmenter, source: str) -> dict[str, Any]:
     calibration = segmenter.calibration
     told = None
     if calibration is not None and _is_measured(calibration):
-        told = {"accuracy": calibration.accuracy, "pairs": calibration.pairs, "data": calibration.data}
+        told = {key: calibration.to_dict()[key] for key in ("accuracy", "interval", "pairs", "data")}
     return {
         "coseg": coseg.__version__,
         "model": source,
@@ -64,7 +64,10 @@ def trust_sentence(calibration: Calibration | None) -> str:
     if calibration is None or not _is_measured(calibration):
         return ""
     where = f" of {calibration.data}" if calibration.data else ""
-    return f"(Such a statement was right for {percent(calibration.accuracy)} of {calibration.pairs:,} pairs{where}.)"
+    low, high = calibration.interval
+    between = "" if math.isnan(low) or math.isnan(high) else f" (95 % interval: {percent(low)} to {percent(high)})"
+    right = f"{percent(calibration.accuracy)} of {calibration.pairs:,} pairs"
+    return f"Such a statement was right for {right}{where}{between}."
 
 
 def percent(share: float) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coseg.errors import CosegError
 
-_STRIP = 256  # rows of a large mask that are made at once
+_STRIP = 16  # rows of a large mask that are made at once: few enough for the processor's cache
 
 
 @dataclass(frozen=True)

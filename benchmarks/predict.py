@@ -1,0 +1,104 @@
+"""What `coseg-predict` costs on photographs as cameras make them: seconds and peak memory, everything written.
+
+    python benchmarks/predict.py [--images 50 100 200] [--megapixels 12] [--pair 48] [--checkpoint MODEL] [--size 160]
+
+The photographs are drawn (`shapes`, enlarged, JPEG). Each command runs in a process of its own, start included, and
+prints a line of JSON: seconds, seconds of CPU, and the largest resident memory in MB. Then the exponent of n that fits
+the seconds of the groups without those of the start (of the CPU too, which other work on the machine disturbs less): 1
+is linear; and a pair of photographs of `--pair` megapixels. ``--pair 0`` leaves it out, ``--images`` alone the groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coseg.data.readers.shapes import ShapesReader
+
+DRAWN = 384
+"""Side at which shapes are drawn before they are enlarged."""
+
+
+def photographs(folder: Path, count: int, megapixels: float) -> list[Path]:
+    """`count` files of 4:3."""
+    folder.mkdir()
+    height = round(math.sqrt(megapixels * 1e6 * 3 / 4))
+    catalog = ShapesReader(size=DRAWN, seen=max(count, 2)).read("seen")
+    files = []
+    for k in range(count):
+        files.append(folder / f"{k:03}.jpg")
+        drawn = Image.fromarray(catalog.image(k))
+        drawn.resize((round(height * 4 / 3), height), Image.Resampling.BILINEAR).save(files[-1], quality=90)
+    return files
+
+
+def cost(arguments: list[str]) -> dict[str, float]:
+    """Run the command; what it took.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    began = time.perf_counter()
+    # The command line's own entry point, so that the start is measured as a user has it.
+    code = "import sys; from coseg.cli.predict import main; main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments, "--quiet"])
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"coseg-predict ended with exit code {process.returncode}")
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mb": round(used.ru_maxrss / unit),
+    }
+
+
+def exponent(counts: list[int], seconds: list[float]) -> float:
+    """Of the power of n that fits what n images take; the start, taken from a line through all, does not count."""
+    start = max(0.0, float(np.polyfit(counts, seconds, 1)[1]))
+    return round(float(np.polyfit(np.log(counts), np.log(np.array(seconds) - min(start, 0.9 * min(seconds))), 1)[0]), 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=int, nargs="*", default=[50, 100, 200])
+    parser.add_argument("--megapixels", type=float, default=12)
+    parser.add_argument("--pair", type=float, default=48, metavar="MEGAPIXELS")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--size")
+    options = parser.parse_args()
+    model = ["--checkpoint", options.checkpoint] if options.checkpoint else []
+    model += ["--size", options.size] if options.size else []
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = photographs(folder / "group", max(options.images, default=0), options.megapixels)
+        taken = []
+        for count in options.images:
+            out = folder / f"out-{count}"
+            taken.append(cost([*map(str, files[:count]), "--out", str(out), *model]))
+            written = sum(1 for path in out.iterdir())
+            line = {"images": count, "megapixels": options.megapixels, **taken[-1], "files": written}
+            print(json.dumps(line), flush=True)
+        if len(taken) > 1:
+            fits = {key: exponent(options.images, [each[key] for each in taken]) for key in ("seconds", "cpu_seconds")}
+            print(json.dumps({"exponent": fits["seconds"], "exponent_cpu": fits["cpu_seconds"]}), flush=True)
+        if options.pair:
+            files = photographs(folder / "pair", 2, options.pair)
+            found = cost([*map(str, files), "--out", str(folder / "out-pair"), *model])
+            print(json.dumps({"images": 2, "megapixels": options.pair, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
