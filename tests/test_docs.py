@@ -212,3 +212,10 @@ def test_a_page_that_asks_another_machine_is_found() -> None:
         "http://example.org/c.css",
         "https://example.org/d.png",
     ]
+
+
+def test_a_model_card_becomes_part_of_its_page() -> None:
+    import optional_pages
+
+    card = "---\ntags:\n- coseg\n---\n\n# Name\n\n```sh\n# a comment\n```\n\n## Scores\n---\n"
+    assert optional_pages.body(card) == "\n## Name\n\n```sh\n# a comment\n```\n\n### Scores\n---\n"
