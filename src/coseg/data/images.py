@@ -48,7 +48,8 @@ def photograph_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             if file.format == "TIFF":  # PIL turns it by itself; what its header tells depends on PIL's version
-                file = ImageOps.exif_transpose(file)
+                width, height = ImageOps.exif_transpose(file).size
+                return height, width
             width, height = file.size
             turned = file.getexif().get(ExifTags.Base.Orientation) in _TURNED
     except UNREADABLE as error:
