@@ -18,6 +18,7 @@ from coseg.errors import CosegError
 from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.mirrored import MirroredNetwork
 from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.network import CosegNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
@@ -42,6 +43,8 @@ NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
     "mutual, normalised": lambda: MutualCorrelationNetwork(tiny(), batch_norm=True, width=0.05, input_size=40),
     "fused": lambda: SemanticAttentionNetwork(tiny(stride=8), "fused", hidden=12, input_size=40),
     "channel and spatial": lambda: SemanticAttentionNetwork(tiny(), "channel_spatial"),
+    "mirrored": lambda: MirroredNetwork(CrossCorrelationNetwork(tiny(stride=8), [1, 3], rescale=True, input_size=40)),
+    "mirrored, any size": lambda: MirroredNetwork(SemanticAttentionNetwork(tiny())),
     "high level alone": lambda: ChannelSpatialAttentionNetwork(tiny(stride=8), reduction=2, low_level=False),
 }
 

@@ -11,7 +11,7 @@ from coseg.models.encoders.vgg16 import VGG16Encoder
 from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.network import CosegNetwork, Size
 from coseg.models.siamese import SiameseNetwork
-from coseg.training.losses import SemanticLoss, pair_loss
+from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 
 
 def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
@@ -26,6 +26,17 @@ def test_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
     assert pair_loss(logits, target, "ignored").item() == pytest.approx(three / 3, rel=1e-6)
     assert pair_loss(logits, target, "background").item() == pytest.approx((three + cost(0.5, 0.5, 0)) / 4, rel=1e-6)
     assert pair_loss(logits, torch.full_like(target, 255), "ignored").item() == 0
+
+
+def test_jaccard_loss_is_one_minus_the_mean_index_of_masks_with_foreground() -> None:
+    probabilities = torch.tensor([[0.9, 0.2, 0.5, 0.6], [0.3, 0.1, 0.8, 0.5], [0.4, 0.4, 0.4, 0.4]])[:, None]
+    logits = torch.stack((torch.zeros_like(probabilities), (probabilities / (1 - probabilities)).log()), 1)
+    target = torch.tensor([[[1, 0, 2, 255]], [[0, 0, 1, 1]], [[0, 2, 0, 0]]], dtype=torch.uint8)  # the third has none
+    first, second = 0.9 / (1 + 0.2 + 0.5), 1.3 / (0.3 + 0.1 + 2)
+    assert jaccard_loss(logits, target, "ignored").item() == pytest.approx(1 - (first + second) / 2, rel=1e-5)
+    first = 0.9 / (1 + 0.2 + 0.5 + 0.6)
+    assert jaccard_loss(logits, target, "background").item() == pytest.approx(1 - (first + second) / 2, rel=1e-5)
+    assert jaccard_loss(logits, torch.zeros_like(target), "ignored").item() == 0
 
 
 @pytest.fixture

@@ -180,6 +180,25 @@ def test_another_input_size(compose: Compose, trained: Path, tiny_overrides: dic
             score(config_for(compose, tiny_overrides, checkpoint, f"input_size={bad}"))
 
 
+def test_mirrored(compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    (folder,) = score(config_for(compose, tiny_overrides, checkpoint, "split=unseen", "mirrored=true", "panels=0"))
+    assert folder.name == "shapes-unseen-paper-mirrored"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["model"] == "CrossCorrelationNetwork, mirrored"
+
+    network = load_task(checkpoint).network.eval()
+    catalog = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8).read("unseen")
+    row = read_rows(folder)[0]
+    a, b = (torch.from_numpy(catalog.image(k).transpose(2, 0, 1).copy())[None] for k in (row.i, row.j))
+    with torch.no_grad():
+        both = network(a, b)[0] + network(a.flip(-1), b.flip(-1))[0].flip(-1)
+    found = both[0].argmax(0).bool().numpy()
+    common = np.flatnonzero(catalog.presence[row.i] & catalog.presence[row.j])
+    truth = np.isin(catalog.labels(row.i), common + 1)
+    assert row.jaccard_a == pytest.approx((found & truth).sum() / (found | truth).sum(), abs=1e-6)
+
+
 def test_all_test_splits_are_tested(
     compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
 ) -> None:

@@ -36,6 +36,11 @@ class CosegNetwork(nn.Module, ABC):
         super().__init__()
         self.input_size = checked_input_size(input_size, "model.input_size")
 
+    @property
+    def name(self) -> str:
+        """What results and reports call it."""
+        return type(self).__name__
+
     @abstractmethod
     def encode(self, images: Tensor) -> Any:
         """Features of each image of a batch (B, 3, H, W), independent of any partner.

@@ -32,6 +32,27 @@ def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
     return total / (truth != _IGNORED).sum().clamp(min=1)
 
 
+def jaccard_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
+    """One minus the Jaccard index of the foreground's probabilities, the mean over the masks that have foreground.
+
+    With p the probability and t the truth of a pixel, a mask has Σpt / Σ(p + t - pt) (Rahman and Wang 2016). Each mask
+    weighs the same, however small its object, as it does in the score `jaccard`.
+
+    Args:
+        logits: (B, 2, H, W), background and foreground.
+        target: uint8 (B, H, W), the values of `coseg.data.dataset`; other objects are background.
+        void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
+    """
+    truth = (target == COMMON).float()
+    seen = (target != VOID).float() if void == "ignored" else torch.ones_like(truth)
+    foreground = logits.float().softmax(1)[:, 1]
+    both = (foreground * truth).sum((1, 2))
+    either = ((foreground + truth) * seen).sum((1, 2)) - both
+    present = truth.sum((1, 2)) > 0
+    each = 1 - both / either.clamp(min=1e-6)
+    return (each * present).sum() / present.sum().clamp(min=1)
+
+
 class SemanticLoss(nn.Module):
     """Cross-entropy of the class of each pixel, told from the features of its image alone by a linear layer.
 

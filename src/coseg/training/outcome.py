@@ -92,7 +92,7 @@ def write_outcome(
         protocol=plan.protocol,
         void=plan.void,
         complete=catalog.complete and plan.whole,
-        model=type(network).__name__,
+        model=network.name,
         checkpoint=plan.checkpoint,
         input_size=network.input_size,
         seconds=sum(part.seconds for part in parts),

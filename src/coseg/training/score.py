@@ -24,14 +24,14 @@ from coseg.evaluation.journal import Journal, Key, keys_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
 from coseg.files import write_text_atomically
-from coseg.models.network import CosegNetwork, checked_input_size
+from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
 from coseg.training.predict import predict_rows
 from coseg.training.run import newest_best_checkpoint
 from coseg.training.stop import pass_signals_on
-from coseg.training.tested import CONFIG
+from coseg.training.tested import CONFIG, as_tested
 from coseg.training.testing import NetworkTest
 from coseg.training.testing_groups import GroupTest, group_masks
 from coseg.training.testing_pairs import PairTest
@@ -63,12 +63,9 @@ def score(config: DictConfig) -> list[Path]:
     check_void(config.protocol.void)
     if config.protocol.unit not in _TESTS:
         raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
-    size = checked_input_size(config.input_size, "input_size")
     L.seed_everything(config.seed, workers=True, verbose=False)
-    task = load_task(checkpoint)
-    if size is not None:
-        task.network.input_size = size
-    return [_score_split(config, task.network, checkpoint, split) for split in _splits(config)]
+    network = as_tested(load_task(checkpoint).network, config)
+    return [_score_split(config, network, checkpoint, split) for split in _splits(config)]
 
 
 def _splits(config: DictConfig) -> list[str]:
@@ -159,6 +156,8 @@ def _name(config: DictConfig, catalog: Catalog, scope: _Scope) -> str:
         name += f"-void_{config.protocol.void}"
     if config.input_size is not None:
         name += f"-size_{config.input_size}"
+    if config.mirrored:
+        name += "-mirrored"
     if scope.counted < scope.whole:  # a quick look must not take the place of a whole test
         name += f"-sample_{scope.counted}"
     return name
@@ -173,6 +172,7 @@ def _fingerprint(config: DictConfig, network: CosegNetwork, checkpoint: Path, ca
     facts = (
         coseg.__version__,
         weights,
+        network.name,
         network.input_size,
         catalog.name,
         catalog.split,

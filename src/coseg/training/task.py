@@ -21,7 +21,7 @@ from coseg.models.deciding import DecidingNetwork
 from coseg.models.network import CosegNetwork
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.encoded import encode_batch
-from coseg.training.losses import SemanticLoss, pair_loss
+from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
 
 
@@ -41,6 +41,7 @@ class CosegTask(L.LightningModule):
         void: the loss's treatment of void pixels, ``ignored`` or ``background``.
         score_void: likewise in the scores of validation.
         semantic: weight of `SemanticLoss` in training; 0: none.
+        jaccard: weight of `jaccard_loss` in training; 0: none.
         channels_last: memory layout of the network.
         compile: compile the network with `torch.compile`.
     """
@@ -54,6 +55,7 @@ class CosegTask(L.LightningModule):
         void: str = "ignored",
         score_void: str = "background",
         semantic: float = 0.0,
+        jaccard: float = 0.0,
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
@@ -69,6 +71,7 @@ class CosegTask(L.LightningModule):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = len(class_names)
         self.semantic = semantic
+        self.jaccard = jaccard
         self.semantic_loss = SemanticLoss(self.network, self.classes) if semantic else None
         if compile:
             for part in self.network.children():
@@ -95,6 +98,9 @@ class CosegTask(L.LightningModule):
         *logits, losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
         loss = self.loss(logits, pairs.targets)
         self.log("train/loss", loss, prog_bar=True)
+        if self.jaccard:
+            sides = (jaccard_loss(*side, self.void) for side in zip(logits, pairs.targets, strict=True))
+            losses["jaccard_loss"] = self.jaccard * torch.stack(tuple(sides)).sum()
         for name, value in losses.items():
             self.log(f"train/{name}", value)
             loss = loss + value

@@ -10,7 +10,9 @@ from yaml import YAMLError
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
-from coseg.models.network import CosegNetwork
+from coseg.models.deciding import DecidingNetwork
+from coseg.models.mirrored import MirroredNetwork
+from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_task
 from coseg.training.fit import make_datamodule
 
@@ -25,10 +27,24 @@ def tested(folder: Path) -> tuple[CosegNetwork, PairDataModule]:
         CosegError: the configuration or the checkpoint is gone.
     """
     config = tested_config(folder)
-    network = load_task(config.ckpt).network.eval()
-    if config.input_size is not None:
-        network.input_size = config.input_size
+    network = as_tested(load_task(config.ckpt).network, config).eval()
     return network, make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
+
+
+def as_tested(network: CosegNetwork, config: DictConfig) -> CosegNetwork:
+    """A trained network as a test's `input_size` and `mirrored` want it.
+
+    Raises:
+        CosegError: `input_size` is no number of pixels, or a network that decides is to be mirrored.
+    """
+    size = checked_input_size(config.input_size, "input_size")
+    if size is not None:
+        network.input_size = size
+    if not config.get("mirrored", False):
+        return network
+    if isinstance(network, DecidingNetwork):
+        raise CosegError(f"mirrored=true loses the decision of {network.name}: leave it out.")
+    return MirroredNetwork(network)
 
 
 def tested_config(folder: Path) -> DictConfig:

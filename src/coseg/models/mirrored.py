@@ -1,0 +1,75 @@
+"""Any network, seeing each image and its mirror image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from coseg.models.network import CosegNetwork, Size
+
+
+class MirroredNetwork(CosegNetwork):
+    """Averages the logits of a trained network over the images and their mirror images (test-time augmentation).
+
+    It has no parameters of its own and costs twice as much. Features are pairs: of the image, and of its mirror image.
+
+    Args:
+        network: the one that is asked; kept as `network`, whose `input_size` is this one's.
+
+    Example:
+        >>> import torch
+        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.siamese import SiameseNetwork
+        >>> network = MirroredNetwork(SiameseNetwork(VGG16Encoder(width=0.125))).eval()
+        >>> images = torch.rand(2, 1, 3, 32, 48)
+        >>> logits, mirrored = (network(*seen)[0] for seen in (images, images.flip(-1)))
+        >>> torch.allclose(logits, mirrored.flip(-1), atol=1e-5)
+        True
+    """
+
+    def __init__(self, network: CosegNetwork) -> None:
+        nn.Module.__init__(self)  # not the base class's, which would set an input size
+        self.network = network
+
+    @property
+    def input_size(self) -> int | None:  # type: ignore[override]
+        """That of the network within."""
+        return self.network.input_size
+
+    @input_size.setter
+    def input_size(self, size: int | None) -> None:
+        self.network.input_size = size
+
+    @property
+    def name(self) -> str:
+        """That of the network within, and that it is mirrored."""
+        return f"{self.network.name}, mirrored"
+
+    def encode(self, images: Tensor) -> tuple[Any, Any]:
+        """Features of the images (B, 3, H, W), and of their mirror images."""
+        return self.network.encode(images), self.network.encode(images.flip(-1))
+
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        (plain_a, mirrored_a), (plain_b, mirrored_b) = features_a, features_b
+        logits_a, logits_b = self.network.cosegment(plain_a, plain_b, size_a, size_b)
+        turned_a, turned_b = self.network.cosegment(mirrored_a, mirrored_b, size_a, size_b)
+        return _mean(logits_a, turned_a), _mean(logits_b, turned_b)
+
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+        """Logits (1, 2, *size) of each image of a group; its cost is twice that of the network within.
+
+        Raises:
+            CosegError: the group has fewer than two images.
+        """
+        plain, mirrored = ([each[side] for each in features] for side in (0, 1))
+        return self._group(self.network.cosegment_group(plain, sizes), self.network.cosegment_group(mirrored, sizes))
+
+    def _group(self, plain: Iterable[Tensor], mirrored: Iterable[Tensor]) -> Iterator[Tensor]:
+        for logits, turned in zip(plain, mirrored, strict=True):
+            yield _mean(logits, turned)
+
+
+def _mean(logits: Tensor, mirrored: Tensor) -> Tensor:
+    return (logits + mirrored.flip(-1)) / 2
