@@ -35,3 +35,10 @@ def test_the_input_size_is_the_networks_own(network: CrossCorrelationNetwork) ->
     assert mirrored.encode(torch.rand(1, 3, 20, 30))[1].shape[-2:] == (6, 6)
     assert mirrored.name == "CrossCorrelationNetwork, mirrored"
     assert list(mirrored.parameters()) == list(network.parameters())
+
+
+def test_its_feature_map_is_not_mirrored(network: CrossCorrelationNetwork) -> None:
+    images = torch.rand(1, 3, 24, 40)
+    mirrored = MirroredNetwork(network)
+    with torch.no_grad():
+        assert torch.equal(mirrored.feature_map(mirrored.encode(images)), network.encode(images))

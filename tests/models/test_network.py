@@ -257,6 +257,13 @@ def test_networks_with_several_feature_maps_are_encoded_once() -> None:
     close(logits_b, b[:, :2] / 255)
 
 
+def test_every_network_has_one_feature_map(network: CosegNetwork) -> None:
+    with torch.no_grad():
+        both, first = (network.feature_map(network.encode(images)) for images in (A, A[:1]))
+    assert both.ndim == 4 and len(both) == len(A)
+    close(both[:1], first)
+
+
 def test_resized_images_are_those_of_a_smaller_image() -> None:
     network = SiameseNetwork(tiny(), input_size=32).eval()
     flat = torch.full((1, 3, 50, 70), 100, dtype=torch.uint8)

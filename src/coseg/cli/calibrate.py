@@ -1,7 +1,8 @@
 """``python -m coseg.cli.calibrate``: teach a model to say whether images have a common object at all.
 
-It draws pairs that share a class and pairs that share none, fits a logistic regression on those of the training split,
-and measures it on those of the validation split. The result goes into the model's ``config.json``.
+It draws pairs that share a class and pairs that share none, fits a logistic regression on those of half of the
+validation images, and measures it on those of the other half; with ``--fit train``, fitted on the training images and
+measured on all validation images. The result goes into the model's ``config.json``.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ def _calibrate(options: argparse.Namespace) -> None:
 
         torch.set_num_threads(options.threads)
     dataset = chosen_dataset(options.dataset, options.root, None, options.set)
-    catalogs = [dataset.reader.read(split) for split in (dataset.train, dataset.val)]
+    if options.fit == "train":
+        fitted, held_out = dataset.reader.read(dataset.train), dataset.reader.read(dataset.val)
+    else:
+        fitted, held_out = dataset.reader.read(dataset.val), None
     network_config, network, settings = shareable(options.checkpoint)
     model = CoSegmenter(network, settings, options.device, options.size)
     with _Bars() as bars:
-        found = calibrate(model, catalogs[0], catalogs[1], options.pairs, options.seed, options.order, bars.show)
+        found = calibrate(model, fitted, held_out, options.pairs, options.seed, options.order, bars.show)
     settings = {**settings, "commonness": found.to_dict()}
     if options.size is not None:
         settings["size"] = options.size
@@ -90,7 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further values, such as split_val=false"
     )
-    parser.add_argument("--pairs", type=int, default=1000, metavar="N", help="of each kind and split (1000)")
+    parser.add_argument(
+        "--fit",
+        choices=("val", "train"),
+        default="val",
+        help="on half of the validation images, measured on the other half (val), or on the training images",
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=1000, metavar="N", help="of each kind, for the fit and for the measures (1000)"
+    )
     parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")
     parser.add_argument("--size", type=int, metavar="N", help="input size, if not the model's own")
@@ -105,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     options = _parser().parse_args(arguments)
     guard(lambda: _calibrate(options))
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Calibrate whether images have a common object, on pairs of a data set that says it; measure how often it is right.
 
 Pairs that share a class are positive, pairs whose images both hold a class but share none negative; both kinds are
-drawn from a seed, as many of each. The regression is fitted on one catalog and measured on another.
+drawn from a seed, as many of each. The regression is fitted on pairs of some images and measured on pairs of others.
 """
 
 from __future__ import annotations
@@ -31,35 +31,46 @@ Progress = Callable[[int, int], None]
 
 def calibrate(
     model: CoSegmenter,
-    train: Catalog,
-    held_out: Catalog,
+    fitted: Catalog,
+    held_out: Catalog | None,
     pairs: int = 1000,
     seed: int = 0,
     order: str = "uniform",
     progress: Progress | None = None,
 ) -> Calibration:
-    """Fit a `Calibration` on pairs of `train` and measure it on pairs of `held_out`.
+    """Fit a `Calibration` on pairs of `fitted` and measure it on pairs of `held_out`.
 
     Each image is encoded once, each pair co-segmented once, as `model` does it for a user.
 
+    A network is surer of images that it was trained on. Fitted on those, the regression expects more of its evidence
+    than that of other images holds. Where there are no further images, a half of those of one catalog, drawn from the
+    seed, is used for the fit and the other half for the measures: leave `held_out` out.
+
     Args:
         model: whose network, size and device are used.
-        train: for the fit.
-        held_out: for the measures; should share no image with `train`.
-        pairs: of each kind and catalog; fewer where there are not so many.
+        fitted: for the fit.
+        held_out: for the measures; should share no image with `fitted`. None: see above.
+        pairs: of each kind, for the fit and for the measures; fewer where there are not so many.
         seed: of the draw.
         order: of the positive pairs, one of `coseg.data.orders.PAIR_ORDERS`.
-        progress: called with the steps that are done and their number, in each catalog: images and pairs.
+        progress: called with the steps that are done and their number, in each part: images and pairs.
 
     Raises:
-        CosegError: a catalog has no pair of one of the kinds, or `pairs` is not positive.
+        CosegError: there is no pair of one of the kinds, or `pairs` is not positive.
     """
-    fitted = sample(train.presence, pairs, seed, order)
-    measured = sample(held_out.presence, pairs, mix(seed, 1), order)
-    names = evidence_names(model.network)
-    calibration = Calibration.fit(names, collect(model, train, fitted, progress), half_positive(fitted))
+    fit_presence = fitted.presence
+    if held_out is None:
+        first = np.random.default_rng(mix(seed, 4)).permutation(len(fitted)) < len(fitted) / 2
+        held_out, presence = fitted, np.where(first[:, None], False, fitted.presence)
+        fit_presence = np.where(first[:, None], fitted.presence, False)
+        data = f"half of the images of {fitted.name} {fitted.split}"
+    else:
+        presence, data = held_out.presence, f"{held_out.name} {held_out.split}"
+    fit_pairs, measured = sample(fit_presence, pairs, seed, order), sample(presence, pairs, mix(seed, 1), order)
+    evidence = collect(model, fitted, fit_pairs, progress)
+    calibration = Calibration.fit(evidence_names(model.network), evidence, half_positive(fit_pairs))
     evidence = collect(model, held_out, measured, progress)
-    return measure(calibration, evidence, measured, f"{held_out.name} {held_out.split}, {order} pairs, seed {seed}")
+    return measure(calibration, evidence, measured, f"{data}, {order} pairs, seed {seed}")
 
 
 def sample(presence: NDArray[np.bool_], pairs: int, seed: int, order: str = "uniform") -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ def model_card(settings: Mapping[str, Any], network: CosegNetwork) -> str:
         network: whose parameters are counted.
     """
     training: Mapping[str, Any] = settings.get("training") or {}
-    blocks = [f"{_HEAD}\n# {type(network).__name__}", _about(settings, network)]
+    blocks = [f"{_HEAD}\n# {network.name}", _about(settings, network)]
     blocks += [_USE.rstrip(), f"## Training\n{_trained(training)}"]
     if training.get("scores"):
         blocks.append(f"## Scores\n{_scored(training['scores'])}")
@@ -134,9 +134,13 @@ def _scored(scores: Iterable[Mapping[str, Any]]) -> str:
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
         return "Not calibrated: the model marks something in images that share nothing, and does not say so."
+    if calibration.get("accuracy") is None:
+        return "Calibrated, but not measured: how often it is right is not known."
     about = f" of {calibration['data']}" if calibration.get("data") else ""
+    low, high = calibration.get("interval") or (None, None)
+    interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
     return (
         f"On {calibration['pairs']} pairs{about} that took no part in the calibration, half of them without a common "
-        f"object, it is right in {calibration['accuracy']:.1%} of the cases; the area under the curve of hits against "
-        f"false alarms is {calibration['auc']:.3f}."
+        f"object, it is right in {calibration['accuracy']:.1%}{interval} of the cases; the area under the curve of "
+        f"hits against false alarms is {calibration['auc']:.3f}."
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 import coseg
@@ -116,7 +116,9 @@ def save_pretrained(
     folder = Path(folder)
     try:
         with atomic_path(folder / WEIGHTS) as temporary:
-            save_file(weights, temporary, {"format": "pt", "library": "coseg"})
+            temporary.write_bytes(
+                save(weights, {"format": "pt"})
+            )  # save_file would make it readable by its owner alone
         write_text_atomically(folder / CARD, model_card(complete, network))
         write_text_atomically(folder / CONFIG, json.dumps(complete, indent=2, ensure_ascii=False) + "\n")
     except (OSError, SafetensorError) as error:
@@ -252,7 +254,7 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
     settings.setdefault("commonness", None)
     settings.setdefault("training", None)
     checked_input_size(settings["size"], f"{where}: size")
-    checked_threshold(settings["threshold"])
+    checked_threshold(settings["threshold"], f"{where}: threshold")
     if settings["commonness"] is not None:
         Calibration.from_dict(settings["commonness"])
     return settings

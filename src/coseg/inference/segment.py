@@ -27,7 +27,7 @@ class Segment:
     >>> segment = Segment("a.jpg", (4, 4), np.array([[0.9, 0.1], [0.1, 0.1]], np.float16), 0.5)
     >>> segment.mask().astype(int)
     array([[1, 1, 0, 0],
-           [1, 0, 0, 0],
+           [1, 1, 0, 0],
            [0, 0, 0, 0],
            [0, 0, 0, 0]])
     >>> segment.foreground, round(segment.confidence, 3)
@@ -103,14 +103,14 @@ class Cosegmentation:
         return self.segments[k]
 
 
-def checked_threshold(threshold: float) -> float:
-    """`threshold`, a probability.
+def checked_threshold(threshold: float, what: str = "The threshold") -> float:
+    """`threshold`, a probability, which the user set as `what`.
 
     Raises:
         CosegError: it is not in 0..1.
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise CosegError(f"The threshold is {threshold}, but must be a probability, from 0 to 1: 0.5, say.")
+        raise CosegError(f"{what} is {threshold}, but must be a probability, from 0 to 1: 0.5, say.")
     return float(threshold)
 
 

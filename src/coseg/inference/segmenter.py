@@ -117,8 +117,37 @@ class CoSegmenter(ModelHubMixin):
         network, settings, _ = load_pretrained(source)
         return cls(network, settings, device, size, threshold)
 
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        config: object = None,
+        model_card_kwargs: object = None,
+        **options: Any,
+    ) -> str | None:
+        """Write the model to a folder, in half precision: weights, ``config.json`` and model card.
+
+        The mixin's own would delete an older ``config.json`` before anything else is written; here each file is
+        replaced once its successor is whole. ``config`` and the card come from `settings`, so what the mixin would
+        take for them is left aside.
+
+        Args:
+            save_directory: made if needed.
+            repo_id: see `push_to_hub`; None: the folder's name.
+            push_to_hub: upload it as well; its address is returned then.
+            config: not used.
+            model_card_kwargs: not used.
+            options: of `push_to_hub`.
+
+        Raises:
+            CosegError: the folder can't be written, or the hub can't be reached.
+        """
+        self._save_pretrained(Path(save_directory))
+        return self.push_to_hub(repo_id or Path(save_directory).name, **options) if push_to_hub else None
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        """Write weights, ``config.json`` and model card: what `save_pretrained` and `push_to_hub` of the mixin call."""
         settings = {**self.settings, "size": self.size, "threshold": self.threshold}
         save_pretrained(save_directory, self.settings["network"], self.network, settings)
 

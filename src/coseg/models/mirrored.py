@@ -51,6 +51,10 @@ class MirroredNetwork(CosegNetwork):
         """Features of the images (B, 3, H, W), and of their mirror images."""
         return self.network.encode(images), self.network.encode(images.flip(-1))
 
+    def feature_map(self, features: Any) -> Tensor:
+        """That of the images as they are."""
+        return self.network.feature_map(features[0])
+
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         (plain_a, mirrored_a), (plain_b, mirrored_b) = features_a, features_b
         logits_a, logits_b = self.network.cosegment(plain_a, plain_b, size_a, size_b)

@@ -1,0 +1,61 @@
+"""`python -m coseg.cli.calibrate`: from a run to a model that says whether images have a common object."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coseg.cli import calibrate
+from coseg.inference.commonness import EVIDENCE
+from coseg.inference.segmenter import CoSegmenter
+
+Run = Callable[..., tuple[int, str, str]]
+SHAPES = ("--dataset", "shapes", "--set", "reader.size=48", "reader.train=24", "reader.val=20")
+FEW = ("--pairs", "12", "--device", "cpu")
+
+
+@pytest.fixture
+def run(invoke: Run) -> Run:
+    """``run(*arguments)``."""
+    return lambda *arguments: invoke(calibrate.main, *arguments)
+
+
+def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: Path) -> None:
+    fresh = ("--checkpoint", str(trained), "--out", str(tmp_path / "model"), "--fit", "train")
+    code, out, err = run(*fresh, *SHAPES, *FEW)
+    assert code == 0, err
+    assert "accuracy" in out and "24 pairs of shapes val" in out
+    path = tmp_path / "model" / "config.json"
+    found = json.loads(path.read_text())["commonness"]
+    assert found["names"] == list(EVIDENCE) and found["pairs"] == 24
+    assert f"right in {found['accuracy']:.1%}" in (tmp_path / "model" / "README.md").read_text()
+    model = CoSegmenter.from_pretrained(tmp_path / "model")
+    assert model.calibration is not None and model.calibration.accuracy == found["accuracy"]
+
+    # Once more, in place: only config.json is replaced.
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "model", copy)
+    (copy / "README.md").write_text("by hand")
+    code, _, err = run("--checkpoint", str(copy), *SHAPES, *FEW, "--seed", "1", "--size", "32")
+    assert code == 0, err
+    settings = json.loads((copy / "config.json").read_text())
+    assert settings["size"] == 32 and settings["commonness"]["data"].startswith("half of the images of shapes val")
+    assert (copy / "README.md").read_text() == "by hand"
+    assert (copy / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
+
+
+def test_mistakes_get_a_sentence(run: Run, trained: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (("--checkpoint", str(trained), *SHAPES), "give a folder for both as --out"),
+        (("--checkpoint", "gone", "--out", "out", *SHAPES), "There is no model gone"),
+        (("--checkpoint", str(trained), "--out", "out", "--dataset", "shape"), "Did you mean 'shapes'?"),
+        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--pairs", "0"), "must be positive"),
+        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--order", "odd"), "order of pairs is 'odd'"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2 and words in err, (code, err)
+    assert not Path("out").exists()

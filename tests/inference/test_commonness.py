@@ -1,0 +1,130 @@
+"""Evidence of a common object, and the regression that makes a probability of it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.inference.commonness import EVIDENCE, Calibration, evidence
+
+
+def side(thing: int, ground: int, probability: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Features (3, 2, 4), an object in the left half and another thing in the right one, and (4, 8) probabilities."""
+    features = torch.zeros(3, 2, 4)
+    features[thing, :, :2] = 2.0
+    features[ground, :, 2:] = 1.0
+    marked = torch.zeros(4, 8)
+    marked[:, :4] = probability
+    return features, marked
+
+
+def named(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> dict[str, float]:
+    return dict(zip(EVIDENCE, evidence(a[0], b[0], a[1], b[1]).tolist(), strict=True))
+
+
+def test_objects_of_one_kind_look_alike() -> None:
+    found = named(side(0, 1), side(0, 2, 0.5))
+    assert found["object_similarity"] == pytest.approx(1.2 * 0 + 1 / math.hypot(1, 0.0) * 1, rel=0.2)
+    assert found["best_match"] > 0.6
+    same = named(side(0, 1), side(0, 1))
+    assert same["object_similarity"] == pytest.approx(1)
+    assert same["contrast_similarity"] == pytest.approx(1)
+    assert same["best_match"] == pytest.approx(1)
+
+
+def test_objects_of_two_kinds_do_not() -> None:
+    apart = named(side(0, 2), side(1, 2))
+    assert apart["object_similarity"] == pytest.approx(0)
+    assert apart["contrast_similarity"] == pytest.approx(1 / 5)  # (2, 0, -1) and (0, 2, -1)
+    assert apart["best_match"] == pytest.approx(0)
+    swapped = named(side(0, 1), side(1, 0))  # what is marked here lies unmarked there
+    assert swapped["contrast_similarity"] == pytest.approx(-0.8)  # (2, -1, 0) and (-1, 2, 0)
+    assert swapped["best_match"] == pytest.approx(1)
+
+
+def test_masks_count_by_the_surer_and_the_less_sure_side() -> None:
+    found = named(side(0, 1, 0.9), side(0, 1, 0.4))
+    expected = {"top_probability_low": 0.4, "top_probability_high": 0.9, "marked_low": 0.2, "marked_high": 0.45}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_evidence_does_not_depend_on_the_order_or_the_scale() -> None:
+    torch.manual_seed(0)
+    a = torch.rand(6, 3, 5), torch.rand(30, 40)
+    b = torch.rand(6, 4, 4), torch.rand(24, 24)
+    forward, backward = evidence(a[0], b[0], a[1], b[1]), evidence(b[0], a[0], b[1], a[1])
+    torch.testing.assert_close(forward, backward)
+    scaled = evidence(a[0] * 7, b[0] * 7, a[1], b[1])
+    torch.testing.assert_close(scaled, forward)
+    assert forward.shape == (len(EVIDENCE),)
+
+
+def test_empty_maps_give_finite_numbers() -> None:
+    zeros = torch.zeros(4, 3, 3), torch.zeros(9, 9)
+    assert evidence(zeros[0], zeros[0], zeros[1], zeros[1]).isfinite().all()
+
+
+def test_the_regression_finds_the_odds() -> None:
+    """Of evidence 1, three of four pairs are positive, of evidence -1 one of four: the log odds are ±log 3."""
+    values = torch.tensor([[1.0]] * 4 + [[-1.0]] * 4)
+    positive = torch.tensor([True, True, True, False, True, False, False, False])
+    found = Calibration.fit(("x",), values, positive, ridge=0)
+    assert found.weights[0] == pytest.approx(math.log(3), rel=1e-6)
+    assert found.bias == pytest.approx(0, abs=1e-7)
+    assert found.probability(torch.tensor([1.0])) == pytest.approx(0.75)
+    # With a ridge r, 8 (p - 3/4) + r w = 0 at w, where p = sigmoid(w).
+    ridged = Calibration.fit(("x",), values, positive, ridge=2.0).weights[0]
+    assert 8 * (1 / (1 + math.exp(-ridged)) - 0.75) + 2 * ridged == pytest.approx(0, abs=1e-7)
+
+
+def test_the_regression_scales_its_evidence_and_stands_what_never_changes() -> None:
+    torch.manual_seed(0)
+    positive = torch.arange(200) < 100
+    signal = positive.float() + torch.randn(200)
+    values = torch.stack((signal, torch.full((200,), 5.0)), 1)
+    found = Calibration.fit(("signal", "constant"), values, positive)
+    moved = Calibration.fit(("signal", "constant"), values * 1000 - 3, positive)
+    torch.testing.assert_close(moved.logits(values * 1000 - 3), found.logits(values), rtol=1e-4, atol=1e-4)
+    assert found.weights[0] > 0.5 and abs(found.weights[1]) < 1e-6
+    assert float(found.logits(values).sigmoid().mean()) == pytest.approx(0.5, abs=1e-4)  # as it is at the optimum
+
+
+def test_evidence_that_never_errs_has_an_optimum() -> None:
+    values = torch.tensor([[0.0], [0.1], [0.9], [1.0]])
+    found = Calibration.fit(("x",), values, torch.tensor([False, False, True, True]))
+    assert 0 < found.weights[0] < 10
+    assert found.probability(values[3]) > 0.5 > found.probability(values[0])
+
+
+def test_no_fit_without_both_kinds_or_of_what_is_not_finite() -> None:
+    with pytest.raises(CosegError, match="and pairs without one"):
+        Calibration.fit(("x",), torch.rand(3, 1), torch.ones(3, dtype=torch.bool))
+    with pytest.raises(CosegError, match="not finite"):
+        Calibration.fit(("x",), torch.full((2, 1), math.nan), torch.tensor([True, False]))
+
+
+def test_a_calibration_comes_back_from_json() -> None:
+    made = Calibration(("a", "b"), (0.0, 1.0), (1.0, 2.0), (3.0, -4.0), 0.5, 0.9, 0.8, (0.7, 0.85), 2000, "voc val")
+    assert Calibration.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    unmeasured = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0)
+    text = json.dumps(unmeasured.to_dict(), allow_nan=False)
+    again = Calibration.from_dict(json.loads(text))
+    assert math.isnan(again.auc) and math.isnan(again.accuracy) and again.weights == unmeasured.weights
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"weights": [1.0]}, {"scale": [1.0, 0.0]}, {"mean": None}, {"bias": "high"}, {"names": 3}, {"interval": [1]}],
+    ids=str,
+)
+def test_a_damaged_calibration_is_refused(change: dict[str, object]) -> None:
+    made = Calibration(("a", "b"), (0.0, 1.0), (1.0, 2.0), (3.0, -4.0), 0.5).to_dict()
+    with pytest.raises(CosegError, match="damaged"):
+        Calibration.from_dict(made | change)
+    with pytest.raises(CosegError, match="damaged"):
+        Calibration.from_dict([1])  # type: ignore[arg-type]
