@@ -264,7 +264,8 @@ def graphs_of(network: CosegNetwork) -> Graphs:
     for kind, make in _KINDS.items():
         if type(network) is kind:
             own = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
-            return make(own)
+            # Of weights that were trained with the channels last, tracing takes the layout for a condition on sizes.
+            return make(own.to(memory_format=torch.contiguous_format))
     names = ", ".join(kind.__name__ for kind in _KINDS)
     raise CosegError(
         f"A {type(network).__name__} can't be exported, its logits need both images at once; these can: {names}. "
