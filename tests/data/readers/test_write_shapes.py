@@ -50,7 +50,7 @@ def test_written_in_groups_it_reads_back(layout, tmp_path):
     write_tree(reader, tmp_path, layout)
     back = READERS[layout](tmp_path).read(READERS[layout](tmp_path).splits[0])
     assert back.name == layout
-    assert all("images, the release" in line for line in READERS[layout](tmp_path).problems(back.split))
+    assert all("images" in line and ", the release" in line for line in READERS[layout](tmp_path).problems(back.split))
     if layout in ("msrc", "icoseg", "folder"):
         known = {"cow", "cat"} if layout == "msrc" else {"brown_bear"} if layout == "icoseg" else {SEEN[0].silhouette}
         assert known <= set(back.class_names)
