@@ -27,7 +27,7 @@ class Segment:
     >>> segment = Segment("a.jpg", (4, 4), np.array([[0.9, 0.1], [0.1, 0.1]], np.float16), 0.5)
     >>> segment.mask().astype(int)
     array([[1, 1, 0, 0],
-           [1, 0, 0, 0],
+           [1, 1, 0, 0],
            [0, 0, 0, 0],
            [0, 0, 0, 0]])
     >>> segment.foreground, round(segment.confidence, 3)
