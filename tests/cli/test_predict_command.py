@@ -73,7 +73,7 @@ def test_a_pair(predict: Predict) -> None:
     assert outcome.code == 0
     assert "the model in the box at 64 pixels" in outcome.out
     assert "coseg-output" in outcome.out
-    assert "can't tell whether the images have an object in common" in outcome.out
+    assert "was not calibrated to tell whether" in outcome.out
     assert written() == [
         "a_cutout.png", "a_mask.png", "a_overlay.jpg", "b_cutout.png", "b_mask.png", "b_overlay.jpg", "sheet.png",
     ]  # fmt: skip

@@ -50,6 +50,9 @@ def test_all_pictures(tmp_path: Path) -> None:
     assert overlay.size == (80, 60)
     assert tiles is not None
     assert [tile.shape for tile in tiles] == [(30, 40, 3)] * 2
+    enlarged = write_pictures(tmp_path / "a.png", segment((60, 80)), {}, tile=160)
+    assert enlarged is not None
+    assert [tile.shape for tile in enlarged] == [(120, 160, 3)] * 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_cutout.png", "a_mask.png", "a_overlay.jpg"]
 
 

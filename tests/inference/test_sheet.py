@@ -45,6 +45,14 @@ def test_every_picture_is_on_the_sheet_in_order() -> None:
     assert (picture[:5] == PAPER).all()
 
 
+def test_the_images_of_a_pair_stand_closer() -> None:
+    form = layout(6, pairs=True)
+    first, second, third, fourth = (form.left(column) for column in range(4))
+    assert second - first == fourth - third < third - second
+    alone = layout(6)
+    assert alone.left(1) - alone.left(0) == alone.left(2) - alone.left(1)
+
+
 def test_odd_names_are_drawn() -> None:
     names = ["", "x" * 500, "two\nlines", "bytes \udcff", "猫.jpg"]
     assert draw_sheet([card(30, 40, name=name) for name in names], layout(5), "a\nb").ndim == 3

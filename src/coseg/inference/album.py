@@ -111,7 +111,8 @@ class Album:
 
     def _figure(self, segment: Segment, found: Cosegmentation) -> str:
         likely = f"  ·  {percent(found.common)} likely" if self.targets.pairs and found.shares is not None else ""
-        return f"{percent(segment.foreground)} marked{likely}"
+        marked = percent(segment.foreground) if segment.foreground else "nothing"
+        return f"{marked} marked{likely}"
 
     def _title(self, found: Cosegmentation) -> str:
         if self.targets.pairs:

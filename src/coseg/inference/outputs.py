@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.evaluation.pictures import PREDICTION
+from coseg.evaluation.pictures import PREDICTION, fitted
 from coseg.files import atomic_path
 from coseg.inference.photographs import Photograph, load_photograph
 from coseg.inference.segment import Segment
@@ -47,7 +47,7 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
         source: the photograph.
         segment: of it.
         files: the file of each picture of `PICTURES` that is wanted.
-        tile: the longest side of what comes back for a contact sheet; None: nothing comes back.
+        tile: the longer side of what comes back for a contact sheet, enlarged if need be; None: nothing comes back.
 
     Raises:
         CosegError: the photograph cannot be read any more, or a file cannot be written.
@@ -61,7 +61,7 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
             picture = overlaid(pixels, _mask_at(segment, pixels))
             _save(Image.fromarray(picture), files["overlay"], photograph, quality=90)
         if tile is not None:
-            small = _at_most(pixels, tile)
+            small = _at_most(pixels, tile) if max(pixels.shape[:2]) > tile else fitted(pixels, tile)
             tiles = small, overlaid(small, _mask_at(segment, small))
         del pixels
     if "mask" in files or "cutout" in files:

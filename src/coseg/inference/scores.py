@@ -48,7 +48,7 @@ def common_scores(found: Cosegmentation) -> dict[str, Any]:
 def common_sentence(found: Cosegmentation, calibration: Calibration | None) -> str:
     """Whether the images have an object in common, and how far to trust that."""
     if found.shares is None:
-        return "This model can't tell whether the images have an object in common: it marks something in any case."
+        return "This model was not calibrated to tell whether the images have an object in common at all."
     if found.shares:
         said = f"The images seem to have an object in common: {percent(found.common)} likely."
     else:

@@ -27,21 +27,28 @@ class Layout(NamedTuple):
     Attributes:
         tile: the longest side of a picture, in pixels.
         columns: cards in a row.
+        together: neighbours that belong together: 2 in pairs.
     """
 
     tile: int
     columns: int
+    together: int = 1
+
+    def left(self, column: int) -> int:
+        """Where a column starts, in pixels; those that belong together stand closer."""
+        extra = 0 if self.together == 1 else _BETWEEN
+        return _MARGIN + column * (2 * self.tile + _GAP + _BETWEEN - extra // 2) + column // self.together * extra
 
 
 def layout(count: int, pairs: bool = False) -> Layout:
     """The layout of so many cards, at most 1500 pixels wide; in `pairs` two cards that follow stay in a row."""
+    if pairs:
+        return Layout(320, 2, 2) if count <= 2 else Layout(160, 4, 2)
     if count <= 4:
         return Layout(320, min(2, max(count, 1)))
-    if count <= 12 and not pairs:
+    if count <= 12:
         return Layout(220, 3)
-    if count <= 48 or pairs:
-        return Layout(160, 4)
-    return Layout(112, 6)
+    return Layout(160, 4) if count <= 48 else Layout(112, 6)
 
 
 def sheet_paths(folder: Path, count: int) -> list[Path]:
@@ -111,8 +118,7 @@ def draw_sheet(cards: Sequence[Card], form: Layout, title: str) -> NDArray[np.ui
     """One sheet, uint8 (H, W, 3). Each row is as high as its highest picture."""
     rows = [cards[k : k + form.columns] for k in range(0, len(cards), form.columns)]
     heights = [max(tile.shape[0] for card in row for tile in card.tiles) for row in rows]
-    across = 2 * form.tile + _GAP
-    width = 2 * _MARGIN + form.columns * across + (form.columns - 1) * _BETWEEN
+    width = form.left(form.columns - 1) + 2 * form.tile + _GAP + _MARGIN
     height = _MARGIN + _TITLE + sum(heights) + len(rows) * (_LINE + _BETWEEN)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -121,7 +127,7 @@ def draw_sheet(cards: Sequence[Card], form: Layout, title: str) -> NDArray[np.ui
     top = _MARGIN + _TITLE
     for row, high in zip(rows, heights, strict=True):
         for column, card in enumerate(row):
-            _draw_card(sheet, draw, card, (_MARGIN + column * (across + _BETWEEN), top), form.tile, high)
+            _draw_card(sheet, draw, card, (form.left(column), top), form.tile, high)
         top += high + _LINE + _BETWEEN
     return np.asarray(sheet)
 
