@@ -17,6 +17,7 @@ SPY = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules,
         "import coseg; assert coseg.__version__",
         "sys.argv = ['coseg-train', '--help']; from coseg.cli.train import main; main()",
         "sys.argv = ['coseg-test', '--help']; from coseg.cli.test import main; main()",
+        "from coseg.cli.export import main; main(['--help'])",
         "sys.argv = ['coseg-train', '--cfg', 'job']; from coseg.cli.train import main; main()",
     ],
 )

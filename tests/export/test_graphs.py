@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from coseg.errors import CosegError
-from coseg.export.graphs import graphs_of
+from coseg.export.graphs import graphs_of, unwrapped
 from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoders.vgg16 import VGG16Encoder
 from coseg.models.encoders.vit import ViTEncoder
+from coseg.models.mirrored import MirroredNetwork
 from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.network import CosegNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
@@ -95,6 +96,20 @@ def test_the_network_itself_stays_as_it_is() -> None:
     before = {name: type(module) for name, module in network.named_modules()}
     graphs_of(network)
     assert network.training and before == {name: type(module) for name, module in network.named_modules()}
+
+
+def test_a_mirrored_network_is_its_own_graphs_twice() -> None:
+    torch.manual_seed(0)
+    mirrored = MirroredNetwork(spread_statistics(correlation())).eval()
+    network, was = unwrapped(mirrored)
+    assert was and not unwrapped(network)[1]
+    graphs = graphs_of(network)
+    a, b = torch.randint(256, (2, 1, 3, 40, 56), dtype=torch.uint8)
+    with torch.no_grad():
+        expected, _ = mirrored(a, b)
+        plain = graphs.cosegment(graphs.encode(a)[0], graphs.encode(b)[1])
+        turned = graphs.cosegment(graphs.encode(a.flip(-1))[0], graphs.encode(b.flip(-1))[1])
+    assert torch.allclose((plain + turned.flip(-1)) / 2, expected, atol=1e-5)
 
 
 def test_what_cannot_be_exported_says_so_and_what_can() -> None:

@@ -75,7 +75,7 @@ def write_onnx(programs: dict[str, ExportedProgram], graphs: Graphs, folder: Pat
         inputs, outputs = ends[name]
         with quiet():
             made = torch.onnx.export(
-                program, input_names=inputs, output_names=outputs, opset_version=OPSET, verbose=False
+                program, input_names=inputs, output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False
             )
         assert made is not None
         model = made.model_proto
