@@ -172,6 +172,7 @@ def prepare_process(threads: int | None) -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # a frozen encoder is
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty")
     # Training may go on in the middle of an epoch: the sampler starts where it stopped.
