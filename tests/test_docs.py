@@ -47,7 +47,9 @@ def place(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tree(reader, folder / "mine", "folder")
     (folder / "pictures").mkdir()
     for number in range(1, 5):
-        Image.fromarray(reader.read("seen").image(number)).save(folder / "pictures" / f"{number}.png")
+        picture = Image.fromarray(reader.read("seen").image(number))
+        picture.save(folder / "pictures" / f"{number}.png")
+        picture.save(folder / f"cat{number}.jpg")
     return folder
 
 
