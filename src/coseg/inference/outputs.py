@@ -104,7 +104,8 @@ def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     if scale >= 1:
         return pixels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    smaller: NDArray[np.uint8] = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return smaller
 
 
 def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -129,11 +130,11 @@ def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) 
     if not written:
         raise CosegError(f"{path} cannot be written: the picture could not be encoded.")
     with _told(path), atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(encoded[:_PNG_HEADER])
+        file.write(encoded[:_PNG_HEADER].data)
         if profile is not None:
             chunk = b"iCCPICC Profile\0\0" + zlib.compress(profile)
             file.write(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))
-        file.write(encoded[_PNG_HEADER:])
+        file.write(encoded[_PNG_HEADER:].data)
 
 
 @contextmanager
