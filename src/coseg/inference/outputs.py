@@ -79,7 +79,7 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     The outline is drawn outside of the mask; its width grows with the image.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    faded = np.repeat((grey // 2 + 112)[..., None], 3, -1)
+    faded = np.asarray(np.repeat((grey // 2 + 112)[..., None], 3, -1), np.uint8)
     inside = mask.astype(np.uint8)
     width = 2 * max(1, round(max(mask.shape) / 320)) + 1
     around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
@@ -104,8 +104,7 @@ def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     if scale >= 1:
         return pixels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    smaller: NDArray[np.uint8] = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return smaller
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
