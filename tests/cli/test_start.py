@@ -18,6 +18,7 @@ SPY = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules,
         "sys.argv = ['coseg-train', '--help']; from coseg.cli.train import main; main()",
         "sys.argv = ['coseg-test', '--help']; from coseg.cli.test import main; main()",
         "from coseg.cli.export import main; main(['--help'])",
+        "sys.argv = ['coseg-predict', '--help']; from coseg.cli.predict import main; main()",
         "sys.argv = ['coseg-train', '--cfg', 'job']; from coseg.cli.train import main; main()",
     ],
 )
@@ -28,3 +29,11 @@ def test_no_torch(code: str, tmp_path: Path) -> None:
     if "--cfg" in code:
         assert "_target_: coseg.models.cross_correlation.CrossCorrelationNetwork" in ran.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_wrong_with_the_inputs_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = "from coseg.cli.predict import main; main(['nowhere.jpg', 'neither.jpg'])"
+    ran = subprocess.run([sys.executable, "-c", SPY + code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 2
+    assert ran.stdout.splitlines() == ["False False"]
+    assert ran.stderr.splitlines()[:2] == [f"{name}.jpg is missing: check its name." for name in ("nowhere", "neither")]

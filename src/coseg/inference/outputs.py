@@ -79,7 +79,7 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     The outline is drawn outside of the mask; its width grows with the image.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    faded = np.repeat(np.asarray(grey // 2 + 112, np.uint8)[..., None], 3, -1)
+    faded = np.asarray(np.repeat((grey // 2 + 112)[..., None], 3, -1), np.uint8)
     inside = mask.astype(np.uint8)
     width = 2 * max(1, round(max(mask.shape) / 320)) + 1
     around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
@@ -129,11 +129,11 @@ def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) 
     if not written:
         raise CosegError(f"{path} cannot be written: the picture could not be encoded.")
     with _told(path), atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(encoded[:_PNG_HEADER])
+        file.write(encoded[:_PNG_HEADER].data)
         if profile is not None:
             chunk = b"iCCPICC Profile\0\0" + zlib.compress(profile)
             file.write(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))
-        file.write(encoded[_PNG_HEADER:])
+        file.write(encoded[_PNG_HEADER:].data)
 
 
 @contextmanager
