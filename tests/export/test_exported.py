@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from coseg.data.readers.shapes import ShapesReader
+from coseg.export.describe import example
 from coseg.inference.pretrained import load_pretrained
 from coseg.models.network import CosegNetwork
 
@@ -113,24 +116,35 @@ def test_float32_scores_are_those_of_the_network(
     assert float(told) == pytest.approx(np.mean(overlaps), abs=1e-3)
 
 
-def test_the_example_in_the_readme_works(exported: Any, network: CosegNetwork, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    (code,) = re.findall(r"```python\n(import sys.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)
-    catalog = ShapesReader(seed=3, size=56, train=4).read("train")
-    pictures = [catalog.image(0), catalog.image(1)[:43]]
-    for name, picture in zip("ab", pictures, strict=True):
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+def run_example(code: str, folder: Path, graphs: Path) -> list[NDArray[np.bool_]]:
+    """The masks that the program makes of ``a.png`` and ``b.png`` in `folder`."""
     for name in ("encode.onnx", "cosegment.onnx"):
-        (tmp_path / name).symlink_to(exported.folder / name)
+        (folder / name).symlink_to(graphs / name)
     ran = subprocess.run(
-        [sys.executable, "-c", code, "a.png", "b.png"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, "a.png", "b.png"], cwd=folder, capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stderr
-    tensors = [torch.from_numpy(picture.transpose(2, 0, 1).copy())[None] for picture in pictures]
+    return [np.array(Image.open(folder / f"{name}.mask.png")) for name in "ab"]
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_the_example_in_the_readme_works(square: bool, exported: Any, network: CosegNetwork, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (code,) = re.findall(r"```python\n(import sys.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)
+    if square:
+        config = json.loads((exported.folder / "config.json").read_text())
+        code = example({**config, "size": 48, "graphs": {**config["graphs"], "resize": "square"}})
+    catalog = ShapesReader(seed=3, size=56, train=4).read("train")
+    pictures = [Image.fromarray(picture) for picture in (catalog.image(0), catalog.image(1)[:43])]
+    for name, picture in zip("ab", pictures, strict=True):
+        picture.save(tmp_path / f"{name}.png")
+    masks = run_example(code, tmp_path, exported.folder)
+    seen = [picture.resize((48, 48), Image.Resampling.BILINEAR) if square else picture for picture in pictures]
     with torch.no_grad():
-        logits = network(*tensors)
-    for name, each in zip("ab", logits, strict=True):
-        mask = np.array(Image.open(tmp_path / f"{name}.mask.png"))
-        expected = (each[0, 1] > each[0, 0]).numpy()
-        assert mask.shape == expected.shape
-        assert (mask.astype(bool) == expected).mean() > 0.999
+        logits = network(*(torch.from_numpy(np.array(each).transpose(2, 0, 1).copy())[None] for each in seen))
+    for mask, each, picture in zip(masks, logits, pictures, strict=True):
+        size = (picture.height, picture.width)
+        # torch's interpolation stands beside PIL's, both with antialiasing where an axis shrinks
+        probability = F.interpolate(each.softmax(1), size, mode="bilinear", align_corners=False, antialias=True)
+        assert mask.shape == size and mask.dtype == bool
+        assert (mask == (probability[0, 1] > 0.5).numpy()).mean() > 0.995
