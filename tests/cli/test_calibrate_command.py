@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coseg.cli import calibrate
-from coseg.inference.commonness import EVIDENCE
+from coseg.inference.commonness import SIMILARITIES
 from coseg.inference.segmenter import CoSegmenter
 
 Run = Callable[..., tuple[int, str, str]]
@@ -25,13 +25,13 @@ def run(invoke: Run) -> Run:
 
 
 def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: Path) -> None:
-    fresh = ("--checkpoint", str(trained), "--out", str(tmp_path / "model"), "--fit", "train")
+    fresh = ("--checkpoint", str(trained), "--out", str(tmp_path / "model"))
     code, out, err = run(*fresh, *SHAPES, *FEW)
     assert code == 0, err
     assert "accuracy" in out and "24 pairs of shapes val" in out
     path = tmp_path / "model" / "config.json"
     found = json.loads(path.read_text())["commonness"]
-    assert found["names"] == list(EVIDENCE) and found["pairs"] == 24
+    assert found["names"][:7] == list(SIMILARITIES) and found["pairs"] == 24
     assert f"right in {found['accuracy']:.1%}" in (tmp_path / "model" / "README.md").read_text()
     model = CoSegmenter.from_pretrained(tmp_path / "model")
     assert model.calibration is not None and model.calibration.accuracy == found["accuracy"]
@@ -40,7 +40,7 @@ def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: P
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "model", copy)
     (copy / "README.md").write_text("by hand")
-    code, _, err = run("--checkpoint", str(copy), *SHAPES, *FEW, "--seed", "1", "--size", "32")
+    code, _, err = run("--checkpoint", str(copy), *SHAPES, *FEW, "--fit", "val", "--size", "32")
     assert code == 0, err
     settings = json.loads((copy / "config.json").read_text())
     assert settings["size"] == 32 and settings["commonness"]["data"].startswith("half of the images of shapes val")

@@ -14,7 +14,7 @@ from coseg import CoSegmenter
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.inference.calibrate import calibrate, collect, half_positive, measure, sample
-from coseg.inference.commonness import EVIDENCE, Calibration
+from coseg.inference.commonness import SIMILARITIES, Calibration
 from coseg.inference.pretrained import settings_of
 
 
@@ -83,7 +83,7 @@ def test_colours_that_tell_the_classes_are_learned(model: CoSegmenter) -> None:
     """Even of a network that was not trained, the features of a red and of a green image differ."""
     train, val = Grounds(45), Grounds(30, seed=1)
     found = calibrate(model, train, val, pairs=40)
-    assert found.names == EVIDENCE and found.pairs == 80
+    assert found.names[:7] == SIMILARITIES and len(found.names) == 7 + 2 * 64 and found.pairs == 80
     assert found.auc > 0.95 and found.accuracy > 0.9
     assert found.interval[0] <= found.accuracy <= found.interval[1] <= 1
     assert found.data == "grounds some, uniform pairs, seed 0"
@@ -97,7 +97,7 @@ def test_one_catalog_is_halved(model: CoSegmenter, monkeypatch: pytest.MonkeyPat
 
     def noted(model: CoSegmenter, catalog: Catalog, pairs: list[tuple[int, int]], progress: object) -> torch.Tensor:
         drawn.append({i for pair in pairs for i in pair})
-        return torch.rand(len(pairs), len(EVIDENCE))
+        return torch.rand(len(pairs), len(SIMILARITIES))
 
     monkeypatch.setattr("coseg.inference.calibrate.collect", noted)
     found = calibrate(model, Grounds(30), None, pairs=200)

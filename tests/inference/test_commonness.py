@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.inference.commonness import EVIDENCE, Calibration, evidence
+from coseg.inference.commonness import SIMILARITIES, Calibration, evidence
 
 
 def side(thing: int, ground: int, probability: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -24,13 +24,14 @@ def side(thing: int, ground: int, probability: float = 1.0) -> tuple[Tensor, Ten
 
 
 def named(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> dict[str, float]:
-    return dict(zip(EVIDENCE, evidence(a[0], b[0], a[1], b[1]).tolist(), strict=True))
+    found = evidence(a[0], b[0], a[1], b[1]).tolist()
+    return dict(zip(SIMILARITIES, found[: len(SIMILARITIES)], strict=True))
 
 
 def test_objects_of_one_kind_look_alike() -> None:
-    found = named(side(0, 1), side(0, 2, 0.5))
-    assert found["object_similarity"] == pytest.approx(1.2 * 0 + 1 / math.hypot(1, 0.0) * 1, rel=0.2)
-    assert found["best_match"] > 0.6
+    found = named(side(0, 1), side(0, 2, 0.5))  # nothing but the object is marked, here for sure, there half
+    assert found["object_similarity"] == pytest.approx(1)
+    assert found["best_match"] == pytest.approx(1)
     same = named(side(0, 1), side(0, 1))
     assert same["object_similarity"] == pytest.approx(1)
     assert same["contrast_similarity"] == pytest.approx(1)
@@ -53,6 +54,14 @@ def test_masks_count_by_the_surer_and_the_less_sure_side() -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+def test_channels_are_summed_and_multiplied() -> None:
+    a, b = side(0, 1), (side(0, 1)[0] + side(1, 0)[0], side(0, 1)[1])  # objects (2, 0, 0) and (2, 2, 0)
+    found = evidence(a[0], b[0], a[1], b[1])[len(SIMILARITIES) :]
+    v = torch.tensor([2.0, 2.0, 0.0]) / math.sqrt(8)
+    torch.testing.assert_close(found[:3], torch.tensor([1.0, 0.0, 0.0]) + v)
+    torch.testing.assert_close(found[3:], torch.tensor([1.0, 0.0, 0.0]) * v)
+
+
 def test_evidence_does_not_depend_on_the_order_or_the_scale() -> None:
     torch.manual_seed(0)
     a = torch.rand(6, 3, 5), torch.rand(30, 40)
@@ -61,7 +70,7 @@ def test_evidence_does_not_depend_on_the_order_or_the_scale() -> None:
     torch.testing.assert_close(forward, backward)
     scaled = evidence(a[0] * 7, b[0] * 7, a[1], b[1])
     torch.testing.assert_close(scaled, forward)
-    assert forward.shape == (len(EVIDENCE),)
+    assert forward.shape == (len(SIMILARITIES) + 12,)
 
 
 def test_empty_maps_give_finite_numbers() -> None:

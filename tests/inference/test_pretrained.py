@@ -130,7 +130,7 @@ def test_a_pickle_is_never_opened(folder: Path, tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     for name in ("model.safetensors", "best.ckpt"):
-        (folder / name).write_bytes(pickle.dumps(Trap()))
+        (folder / name).write_bytes(pickle.dumps(Trap(), protocol=2))
         with pytest.raises(CosegError):
             load_pretrained(folder / name)
     torch.save(Trap(), folder / "best.ckpt")

@@ -21,9 +21,10 @@ from torch import Tensor
 from coseg import CoSegmenter
 from coseg.errors import CosegError
 from coseg.inference import segmenter
-from coseg.inference.commonness import EVIDENCE, Calibration
+from coseg.inference.commonness import SIMILARITIES, Calibration, evidence_names
 from coseg.inference.pretrained import settings_of
 
+CHANNELS = 64  # of the features of tiny networks
 HALF = 2.0**-12  # what rounding to half precision changes at most in a probability
 CONFIGS = {
     "cross correlation": network_config(kernel_sizes=[1, 3], rescale=True),
@@ -170,9 +171,10 @@ def test_the_response_to_a_point(name: str) -> None:
 
 
 def calibration(**weights: float) -> dict[str, Any]:
-    values = tuple(weights.get(name, 0.0) for name in EVIDENCE)
-    n = len(EVIDENCE)
-    return Calibration(EVIDENCE, (0.0,) * n, (1.0,) * n, values, 0.0).to_dict()
+    names = evidence_names(tiny_network(CONFIGS["cross correlation"]), len(SIMILARITIES) + 2 * CHANNELS)
+    values = tuple(weights.get(name, 0.0) for name in names)
+    n = len(names)
+    return Calibration(names, (0.0,) * n, (1.0,) * n, values, 0.0).to_dict()
 
 
 def test_commonness_needs_a_calibration() -> None:
@@ -210,6 +212,9 @@ def test_a_calibration_of_other_evidence_is_refused() -> None:
         made(settings={"commonness": other.to_dict()})
     with pytest.raises(CosegError, match="of other evidence"):
         made("deciding", settings={"commonness": replace(other, names=("logit",)).to_dict()})
+    narrow = Calibration(SIMILARITIES, (0.0,) * 7, (1.0,) * 7, (1.0,) * 7, 0.0)
+    with pytest.raises(CosegError, match="of 7 numbers of evidence, but this network gives 135"):
+        made(settings={"commonness": narrow.to_dict()}).pair(picture(20, 20), picture(20, 20, 1))
 
 
 def test_saving_keeps_what_was_chosen(tmp_path: Path) -> None:

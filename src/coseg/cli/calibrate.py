@@ -1,8 +1,8 @@
 """``python -m coseg.cli.calibrate``: teach a model to say whether images have a common object at all.
 
-It draws pairs that share a class and pairs that share none, fits a logistic regression on those of half of the
-validation images, and measures it on those of the other half; with ``--fit train``, fitted on the training images and
-measured on all validation images. The result goes into the model's ``config.json``.
+It draws pairs that share a class and pairs that share none, fits a logistic regression on those of the training split,
+and measures it on those of the validation split; with ``--fit val``, fitted on one half of the validation images and
+measured on the other. The result goes into the model's ``config.json``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coseg.errors import CosegError
+
+SHOWN = 7
+"""Weights that are printed; those of the channels say nothing to people."""
 
 
 def _calibrate(options: argparse.Namespace) -> None:
@@ -48,7 +51,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         write_settings(source / CONFIG, settings)
     else:
         save_pretrained(options.out, network_config, network, settings)
-    for name, weight in zip(found.names, found.weights, strict=True):
+    for name, weight in list(zip(found.names, found.weights, strict=True))[:SHOWN]:
         print(f"{name:<24} {weight:+.3f}")
     low, high = found.interval
     print(f"on {found.pairs} pairs of {found.data}: area {found.auc:.3f}, accuracy {found.accuracy:.3f} ", end="")
@@ -97,9 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--fit",
-        choices=("val", "train"),
-        default="val",
-        help="on half of the validation images, measured on the other half (val), or on the training images",
+        choices=("train", "val"),
+        default="train",
+        help="on pairs of the training split (train), or of one half of the validation split, measured on the other",
     )
     parser.add_argument(
         "--pairs", type=int, default=1000, metavar="N", help="of each kind, for the fit and for the measures (1000)"

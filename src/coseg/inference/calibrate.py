@@ -25,6 +25,9 @@ from coseg.inference.commonness import Calibration, evidence_names
 from coseg.inference.held import HeldFeatures
 from coseg.inference.segmenter import CoSegmenter, Encoded
 
+RIDGE = 0.05
+"""Of the regression, for each pair: the channels of the features are many, and few of them tell anything."""
+
 Pairs = Sequence[tuple[int, int]]
 Progress = Callable[[int, int], None]
 
@@ -42,9 +45,9 @@ def calibrate(
 
     Each image is encoded once, each pair co-segmented once, as `model` does it for a user.
 
-    A network is surer of images that it was trained on. Fitted on those, the regression expects more of its evidence
-    than that of other images holds. Where there are no further images, a half of those of one catalog, drawn from the
-    seed, is used for the fit and the other half for the measures: leave `held_out` out.
+    A network knows the images that it was trained on better than others. Fitted on those, the regression is somewhat
+    too sure; but it needs many. Where there are enough others, half of those of one catalog, drawn from the seed, can
+    be used for the fit and the other half for the measures: leave `held_out` out.
 
     Args:
         model: whose network, size and device are used.
@@ -68,7 +71,8 @@ def calibrate(
         presence, data = held_out.presence, f"{held_out.name} {held_out.split}"
     fit_pairs, measured = sample(fit_presence, pairs, seed, order), sample(presence, pairs, mix(seed, 1), order)
     evidence = collect(model, fitted, fit_pairs, progress)
-    calibration = Calibration.fit(evidence_names(model.network), evidence, half_positive(fit_pairs))
+    names = evidence_names(model.network, evidence.shape[1])
+    calibration = Calibration.fit(names, evidence, half_positive(fit_pairs), RIDGE * len(fit_pairs))
     evidence = collect(model, held_out, measured, progress)
     return measure(calibration, evidence, measured, f"{data}, {order} pairs, seed {seed}")
 

@@ -1,9 +1,10 @@
 """Whether images have a common object at all: evidence from a network's features and masks, and its calibration.
 
 A network that was trained on pairs with a common object marks something in any pair. What it marks still tells: where
-nothing is common, it is less sure, and what it marks here looks unlike what it marks there. `evidence` puts that in a
-few numbers, and a `Calibration`, a logistic regression on pairs whose answer is known, makes a probability of them.
-A `DecidingNetwork` has an answer of its own, which is then the only evidence.
+nothing is common, it is less sure, and what it marks here looks unlike what it marks there. `evidence` puts that in
+numbers, and a `Calibration`, a logistic regression on pairs whose answer is known, makes a probability of them. Not all
+channels of the features tell kinds of objects apart, so the regression weighs each by itself: that tells more than any
+one similarity. A `DecidingNetwork` has an answer of its own, which is then the only evidence.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from coseg.errors import CosegError
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.network import CosegNetwork
 
-EVIDENCE = (
+SIMILARITIES = (
     "top_probability_low",
     "top_probability_high",
     "marked_low",
@@ -30,7 +31,7 @@ EVIDENCE = (
     "contrast_similarity",
     "best_match",
 )
-"""What `evidence` gives, in this order."""
+"""What `evidence` gives first, in this order."""
 
 DECISION = ("decision",)
 """What `evidence_of` gives for a network that decides by itself: its logit."""
@@ -39,7 +40,7 @@ _TOP = 0.01  # share of the pixels that are surest to be of a common object
 
 
 def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, probability_b: Tensor) -> Tensor:
-    """A few numbers on whether a pair has a common object, the same whichever image comes first: float32 (7,).
+    """Numbers on whether a pair has a common object, the same whichever image comes first.
 
     - ``top_probability_low``, ``_high``: of each image the mean probability of the hundredth of its pixels that are
       surest to be common; the smaller and the larger of the two.
@@ -50,12 +51,16 @@ def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, prob
       places of all images have in common falls out.
     - ``best_match``: for each place of an image the largest cosine similarity that any place of the other has, their
       mean weighted by probability; the mean of both directions.
+    - Then C sums and C products: with the two objects scaled to length 1, u and v, each channel of u + v and of u v.
 
     Args:
         features_a: (C, h, w), the feature map of A.
         features_b: (C, h', w').
         probability_a: (H, W), 0..1: of each pixel of A, that it is of a common object.
         probability_b: (H', W').
+
+    Returns:
+        float32 (7 + 2 C,), see `evidence_names`.
     """
     sides = [
         (features.float().flatten(1), probability.float().flatten(), _weights(probability, features).flatten())
@@ -71,13 +76,14 @@ def evidence(features_a: Tensor, features_b: Tensor, probability_a: Tensor, prob
     similar_objects = F.cosine_similarity(objects[0], objects[1], dim=0)
     similar_contrasts = F.cosine_similarity(contrasts[0], contrasts[1], dim=0)
     values = min(tops), max(tops), min(marked), max(marked), similar_objects, similar_contrasts, (best[0] + best[1]) / 2
-    return torch.stack(values)
+    u, v = (F.normalize(each, dim=0) for each in objects)
+    return torch.cat((torch.stack(values), u + v, u * v))
 
 
 def evidence_of(
     network: CosegNetwork, features_a: Any, features_b: Any, probability_a: Tensor, probability_b: Tensor
 ) -> Tensor:
-    """The evidence that suits `network`: its own decision, float32 (1,), or that of `evidence`, float32 (7,).
+    """The evidence that suits `network`: its own decision, float32 (1,), or that of `evidence`.
 
     `features_a` and `features_b` are what it encoded of each image alone, a batch of one; the rest as in `evidence`.
     """
@@ -87,9 +93,12 @@ def evidence_of(
     return evidence(*maps, probability_a, probability_b)
 
 
-def evidence_names(network: CosegNetwork) -> tuple[str, ...]:
-    """The names of what `evidence_of` gives."""
-    return DECISION if isinstance(network, DecidingNetwork) else EVIDENCE
+def evidence_names(network: CosegNetwork, count: int) -> tuple[str, ...]:
+    """The names of the `count` numbers that `evidence_of` gives."""
+    if isinstance(network, DecidingNetwork):
+        return DECISION
+    channels = range((count - len(SIMILARITIES)) // 2)
+    return (*SIMILARITIES, *(f"{what}_{k}" for what in ("sum", "product") for k in channels))
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,16 @@ class Calibration:
     data: str = ""
 
     def logits(self, evidence: Tensor) -> Tensor:
-        """For evidence (..., n) the logit of the probability, float64 (...)."""
+        """For evidence (..., n) the logit of the probability, float64 (...).
+
+        Raises:
+            CosegError: there are not n numbers.
+        """
+        if evidence.shape[-1] != len(self.names):
+            raise CosegError(
+                f"The calibration in 'commonness' is of {len(self.names)} numbers of evidence, but this network gives "
+                f"{evidence.shape[-1]}: fit it again, or set it to null."
+            )
         mean, scale, weights = (
             torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.scale, self.weights)
         )
@@ -229,11 +247,10 @@ def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibr
     if values is None:
         return UNCALIBRATED_DECISION if isinstance(network, DecidingNetwork) else None
     calibration = Calibration.from_dict(values)
-    if calibration.names != evidence_names(network):
+    if calibration.names != evidence_names(network, len(calibration.names)):
         raise CosegError(
-            f"The calibration in 'commonness' is of other evidence ({', '.join(calibration.names)}) than this version "
-            f"of coseg gives for {type(network).__name__} ({', '.join(evidence_names(network))}): fit it again, or set "
-            "it to null."
+            f"The calibration in 'commonness' is of other evidence ({', '.join(calibration.names[:9])}, ...) than this "
+            f"version of coseg has for {type(network).__name__}: fit it again, or set it to null."
         )
     return calibration
 
