@@ -44,7 +44,7 @@ def test_the_verdict_tells_yes_no_and_unknown(tmp_path: Path, segmenter, half_re
         segmenter.common = common
         verdicts.append(look_at(segmenter, _pair(tmp_path, half_red), 0.5).verdict)
     assert [kind in verdict for kind, verdict in zip(("yes", "no", "unknown"), verdicts, strict=True)] == [True] * 3
-    assert "share nothing" in verdicts[1] and "can&#x27;t tell" in verdicts[2]
+    assert "share nothing" in verdicts[1] and "not calibrated" in verdicts[2]
 
 
 def test_what_goes_wrong_is_said_and_shows_nothing(tmp_path: Path, segmenter, half_red: Draw) -> None:

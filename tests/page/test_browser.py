@@ -247,7 +247,7 @@ def _two_photographs_get_masks_and_the_wrong_file_a_message(visitor: Visitor, fi
     visitor.click("#press")
     visitor.until(lambda: len(visitor.sources("#masks")) == 2, "two masks")
     assert "notes.jpg is not an image" in visitor.text("#notice")
-    assert "can't tell" in visitor.text("#verdict")  # this network is not calibrated
+    assert "not calibrated" in visitor.text("#verdict")  # this network is not calibrated
     first, second = visitor.pictures("#masks")
     assert first.shape == (512, 768) and second.shape == (300, 200)
     assert set(np.unique(first)) <= {0, 255}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,17 @@ def records(path: Path) -> Iterator[Record]:
             pieces = b""
 
 
+def _finished(path: Path, seconds: float = 60.0) -> list[Record]:
+    """All records of a run that has ended: another process writes them, the one of its exit last."""
+    end = time.monotonic() + seconds
+    while True:
+        found = list(records(path)) if path.stat().st_size >= HEAD else []
+        kinds = {record.WhichOneof("record_type") for record in found}
+        if {"run", "exit"} <= kinds or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
 class Offline(NamedTuple):
     """A run as its file tells it. `rows` are those of the history, `files` the names of what lies beside the file."""
 
@@ -46,7 +58,7 @@ class Offline(NamedTuple):
 def read_offline(folder: Path) -> Offline:
     """The run in an ``offline-run-…`` folder."""
     (path,) = folder.glob("*.wandb")
-    found = list(records(path))
+    found = _finished(path)
     (run,) = (record.run for record in found if record.HasField("run"))
     config: dict[str, Any] = {}
     for record in found:
