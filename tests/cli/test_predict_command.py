@@ -178,7 +178,10 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
     assert scores["calibration"] == {"accuracy": 0.83, "interval": [0.8, 0.86], "pairs": 1234, "data": "voc"}
     outcome = predict("a.png", "c.png", "--out", "other")
     assert outcome.code == 0
-    assert "The images seem to share nothing: only 27 % likely to have an object in common." in outcome.out
+    assert (
+        "The images seem to share nothing: 27 % likely to have an object in common, so what is marked may mean nothing."
+        in outcome.out
+    )
     assert "right for 83 %" in outcome.out
     assert "1 of 3 pairs seem" in predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs").out
 

@@ -38,4 +38,4 @@ def test_what_is_not_calibrated_is_null() -> None:
 def test_nothing_is_claimed_that_was_not_measured() -> None:
     assert trust_sentence(None) == trust_sentence(UNMEASURED) == ""
     found = Cosegmentation((SEGMENT, SEGMENT), 0.25)
-    assert common_sentence(found, UNMEASURED).endswith("What is marked probably means nothing.")
+    assert common_sentence(found, UNMEASURED).endswith("so what is marked may mean nothing.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,9 @@ def _json_target(options: argparse.Namespace) -> Path | None:
 
 
 def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) -> None:
+    # Threads that wait for work shall sleep: images of this size are small jobs, and beside other work on the machine
+    # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from coseg.inference.inputs import collect
     from coseg.inference.targets import Targets, check_folder
 

@@ -53,8 +53,8 @@ def common_sentence(found: Cosegmentation, calibration: Calibration | None) -> s
         said = f"The images seem to have an object in common: {percent(found.common)} likely."
     else:
         said = (
-            f"The images seem to share nothing: only {percent(found.common)} likely to have an object in common. "
-            "What is marked probably means nothing."
+            f"The images seem to share nothing: {percent(found.common)} likely to have an object in common, so what is "
+            "marked may mean nothing."
         )
     return " ".join(filter(None, (said, trust_sentence(calibration))))
 
