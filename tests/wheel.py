@@ -63,7 +63,9 @@ def check_contents(archive: zipfile.ZipFile) -> None:
     names = set(archive.namelist())
     wanted = {f"coseg/{path.relative_to(ROOT / 'src' / 'coseg')}" for path in (ROOT / "src" / "coseg").rglob("*.py")}
     wanted |= {f"coseg/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
-    wanted |= {f"coseg/{path.relative_to(ROOT / 'src' / 'coseg')}" for path in (ROOT / "src" / "coseg").rglob("*.yaml")}
+    for kind in ("*.yaml", "box/*"):
+        found = (ROOT / "src" / "coseg").rglob(kind)
+        wanted |= {f"coseg/{path.relative_to(ROOT / 'src' / 'coseg')}" for path in found}
     missing = sorted((wanted | {"coseg/py.typed"}) - names)
     if missing:
         fail(f"the wheel lacks {', '.join(missing)}: see packages and package-data in pyproject.toml")
@@ -92,6 +94,17 @@ def check_commands(site: Path, away: Path) -> None:
     run([*python, "-m", "coseg.cli.train", *TINY.split()], away, site)
     if not list(away.glob("runs/*/*/config.yaml")):
         fail("coseg-train left no run directory")
+    draw = (
+        "from PIL import Image; from coseg.data.readers.shapes import ShapesReader\n"
+        "c = ShapesReader(size=64, seen=4).read('seen')\n"
+        "for k in (0, 1): Image.fromarray(c.image(k)).save(f'{k}.png')"
+    )
+    run([*python, "-c", draw], away, site)
+    told = run([*python, "-m", "coseg.cli.predict", "0.png", "1.png"], away, site)
+    pictures = {path.name for path in (away / "coseg-output").iterdir()}
+    kinds = {f"{k}_{end}" for k in (0, 1) for end in ("mask.png", "overlay.jpg", "cutout.png")}
+    if "the model in the box" not in told or pictures != kinds | {"sheet.png"}:
+        fail(f"coseg-predict wrote {sorted(pictures)} and told: {told}")
 
 
 def run(command: list[str], folder: Path, site: Path | None = None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coseg.cli import calibrate
-from coseg.inference.commonness import SIMILARITIES
+from coseg.inference.evidence import SIMILARITIES
 from coseg.inference.segmenter import CoSegmenter
 
 Run = Callable[..., tuple[int, str, str]]

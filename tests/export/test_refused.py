@@ -16,7 +16,7 @@ from coseg.export.check import compare, require_close
 from coseg.export.describe import config_of, example, readme
 from coseg.export.folder import export_folder
 from coseg.export.graphs import graphs_of
-from coseg.inference.pretrained import Pretrained, load_pretrained, settings_of
+from coseg.inference.pretrained import Pretrained, load_pretrained, mirrored, settings_of
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork
 from coseg.models.encoders.vgg16 import VGG16Encoder
 from coseg.models.network import CosegNetwork
@@ -128,6 +128,26 @@ def test_weights_of_any_network_can_be_shared(tmp_path: Path) -> None:
     assert isinstance(shared.network, ConditionalSiameseNetwork) and shared.settings["size"] == 48
     assert lines == ["safetensors: differs by at most 0.0e+00"]
     assert "graphs" not in shared.settings
+
+
+def test_weights_in_half_precision_with_mirror_images(tmp_path: Path) -> None:
+    model = mirrored(model_of(siamese()))
+    lines: list[str] = []
+    job.export_model(model, ["safetensors"], tmp_path / "new", half=True, tell=lines.append)
+    shared = load_pretrained(tmp_path / "new")
+    assert shared.network.name == "SiameseNetwork, mirrored"
+    images = torch.rand(2, 1, 3, 40, 56)
+    with torch.no_grad():
+        found, wanted = shared.network(*images)[0], model.network(*images)[0]
+        turned = shared.network(*images.flip(-1))[0].flip(-1)
+    torch.testing.assert_close(found, turned)  # the same for the mirror images
+    difference = float(lines[0].rsplit(" ", 1)[1])
+    assert lines[0].startswith("safetensors: half precision, ") and 0 < difference < 0.05
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
+    with pytest.raises(CosegError, match="mirrored can't be mirrored"):
+        mirrored(shared)
+    with pytest.raises(CosegError, match="ConditionalSiameseNetwork can't be mirrored"):
+        mirrored(model_of(ConditionalSiameseNetwork(VGG16Encoder(width=0.125, stride=8), input_size=64)))
 
 
 def test_the_text_beside_the_graphs_follows_the_network() -> None:

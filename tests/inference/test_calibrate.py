@@ -14,7 +14,8 @@ from coseg import CoSegmenter
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.inference.calibrate import calibrate, collect, half_positive, measure, sample
-from coseg.inference.commonness import SIMILARITIES, Calibration
+from coseg.inference.commonness import Calibration
+from coseg.inference.evidence import SIMILARITIES
 from coseg.inference.pretrained import settings_of
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.inference.commonness import SIMILARITIES, Calibration, evidence
+from coseg.inference.commonness import Calibration
+from coseg.inference.evidence import SIMILARITIES, evidence
 
 
 def side(thing: int, ground: int, probability: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ from torch import Tensor
 from coseg import CoSegmenter
 from coseg.errors import CosegError
 from coseg.inference import segmenter
-from coseg.inference.commonness import SIMILARITIES, Calibration, evidence_names
+from coseg.inference.commonness import Calibration
+from coseg.inference.evidence import SIMILARITIES, evidence_names
 from coseg.inference.pretrained import settings_of
 
 CHANNELS = 64  # of the features of tiny networks

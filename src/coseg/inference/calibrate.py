@@ -21,7 +21,8 @@ from coseg.data.permutation import mix
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import interval
 from coseg.evaluation.decision import DecisionScores
-from coseg.inference.commonness import Calibration, evidence_names
+from coseg.inference.commonness import Calibration
+from coseg.inference.evidence import evidence_names
 from coseg.inference.held import HeldFeatures
 from coseg.inference.segmenter import CoSegmenter, Encoded
 

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from huggingface_hub import ModelHubMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.inference.commonness import calibration_of, evidence_of
+from coseg.inference.commonness import calibration_of
 from coseg.inference.devices import chosen_device
 from coseg.inference.encoded import Encoded, digest_of, repeated, require_two
+from coseg.inference.evidence import evidence_of
 from coseg.inference.held import HeldFeatures
-from coseg.inference.hub import told
 from coseg.inference.photographs import Source, load_photograph
-from coseg.inference.pretrained import load_pretrained, save_pretrained
+from coseg.inference.pretrained import load_pretrained
 from coseg.inference.segment import Cosegmentation, Segment, checked_threshold
+from coseg.inference.sharing import SharedModel
 from coseg.models.network import CosegNetwork, checked_input_size
 
 WORKING = 512
@@ -37,7 +37,7 @@ LONGEST = 1024
 _NEIGHBOURS = 4  # in a group each image is compared with so many others
 
 
-class CoSegmenter(ModelHubMixin):
+class CoSegmenter(SharedModel):
     """A trained network that takes photographs and tells what they have in common.
 
     Images are paths, PIL images, arrays (H, W, 3) or tensors (3, H, W), uint8 or floating point in 0..1, of any size;
@@ -97,51 +97,6 @@ class CoSegmenter(ModelHubMixin):
         """
         network, settings, _ = load_pretrained(source)
         return cls(network, settings, device, size, threshold)
-
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        *,
-        repo_id: str | None = None,
-        push_to_hub: bool = False,
-        config: object = None,
-        model_card_kwargs: object = None,
-        **options: Any,
-    ) -> str | None:
-        """Write the model to a folder, in half precision: weights, ``config.json`` and model card.
-
-        The mixin's own would delete an older ``config.json`` before anything else is written; here each file is
-        replaced once its successor is whole. ``config`` and the card come from `settings`, so what the mixin would
-        take for them is left aside.
-
-        Args:
-            save_directory: made if needed.
-            repo_id: see `push_to_hub`; None: the folder's name.
-            push_to_hub: upload it as well; its address is returned then.
-            config: not used.
-            model_card_kwargs: not used.
-            options: of `push_to_hub`.
-
-        Raises:
-            CosegError: the folder can't be written, or the hub can't be reached.
-        """
-        self._save_pretrained(Path(save_directory))
-        return self.push_to_hub(repo_id or Path(save_directory).name, **options) if push_to_hub else None
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        settings = {**self.settings, "size": self.size, "threshold": self.threshold}
-        save_pretrained(save_directory, self.settings["network"], self.network, settings)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:  # type: ignore[override]
-        """Upload the model to the Hugging Face hub as `repo_id`, ``owner/name``; the address of the upload.
-
-        `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: ``private``, ``token``, ``branch``, ….
-
-        Raises:
-            CosegError: the hub can't be reached, or refuses.
-        """
-        with told(f"The model could not be uploaded to {repo_id}"):
-            return str(super().push_to_hub(repo_id, **options))
 
     def pair(self, a: Source, b: Source) -> Cosegmentation:
         """What two images have in common: the network's own answer to the pair.

@@ -67,12 +67,26 @@ class MirroredNetwork(CosegNetwork):
         Raises:
             CosegError: the group has fewer than two images.
         """
-        plain, mirrored = ([each[side] for each in features] for side in (0, 1))
+        plain, mirrored = (_Side(features, side) for side in (0, 1))
         return self._group(self.network.cosegment_group(plain, sizes), self.network.cosegment_group(mirrored, sizes))
 
     def _group(self, plain: Iterable[Tensor], mirrored: Iterable[Tensor]) -> Iterator[Tensor]:
         for logits, turned in zip(plain, mirrored, strict=True):
             yield _mean(logits, turned)
+
+
+class _Side(Sequence[Any]):
+    """Of each image the features of one side, as they are asked for: those of a large group may wait elsewhere."""
+
+    def __init__(self, features: Sequence[Any], side: int) -> None:
+        self.features = features
+        self.side = side
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self.features[k][self.side]
 
 
 def _mean(logits: Tensor, mirrored: Tensor) -> Tensor:
