@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from coseg.cli import app
+from coseg.cli import app, places
 from coseg.errors import CosegError
 from coseg.training.errors import Stopped
 
@@ -46,9 +46,9 @@ def test_a_stop_in_a_spawned_process_is_one_here() -> None:
 def test_two_runs_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for _ in range(3):
-        app._run_directory.cache_clear()
-        folder = Path(app._run_directory(str(tmp_path / "runs"), "a", None))
-        assert str(folder) == app._run_directory(str(tmp_path / "runs"), "a", None)
+        places.run_directory.cache_clear()
+        folder = Path(places.run_directory(str(tmp_path / "runs"), "a", None))
+        assert str(folder) == places.run_directory(str(tmp_path / "runs"), "a", None)
         folder.mkdir(parents=True)
         made.append(folder)
     assert len(set(made)) == 3

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.resources
 import importlib.util
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra import initialize_config_dir, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
 from coseg.errors import CosegError
+from coseg.sweeps.failed import FILE, read_failure, write_failure
 from coseg.training.errors import Stopped
+from coseg.training.run import STUDY
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +50,26 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         HydraException: an override does not fit.
     """
     register_resolvers()
+    with _started():
+        return hydra.compose(name, overrides)
+
+
+def _started() -> Any:
+    """Hydra as the commands start it, inside a block."""
     path = config_path()
     package = path.removeprefix("pkg://")
     start = initialize_config_dir if path == package else initialize_config_module
-    with start(package, version_base="1.3"):
-        return hydra.compose(name, overrides)
+    return start(package, version_base="1.3")
+
+
+def parse_overrides(words: list[str]) -> list[Override]:
+    """Overrides as Hydra reads them, those among them that name several values for a sweep.
+
+    Raises:
+        HydraException: one is none.
+    """
+    with _started():
+        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(words)
 
 
 def choices(group: str) -> list[str]:
@@ -57,33 +78,6 @@ def choices(group: str) -> list[str]:
     package = path.removeprefix("pkg://")
     folder = Path(path) if path == package else Path(str(importlib.resources.files(package)))
     return sorted(file.stem for file in (folder / group).glob("*.yaml"))
-
-
-_new_folders: list[Path] = []
-"""The run directory and those above it, as far as they were not there when it was chosen."""
-
-
-@cache
-def _run_directory(runs: str, name: str, resume: str | None) -> str:
-    if resume is not None:
-        folder = Path(resume).resolve()
-    else:
-        started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        folder = first = Path(runs, name, started).resolve()
-        number = 2
-        while folder.exists():  # two runs started in one second
-            folder = first.with_name(f"{started}_{number}")
-            number += 1
-    _new_folders.extend(path for path in (folder, *folder.parents) if not path.exists())
-    return str(folder)
-
-
-def _remove_empty_folders(output: Path) -> None:
-    """Take away what a job left empty that failed, or only checked: Hydra makes the run directory before it starts."""
-    inside = [output] if any(folder in output.parents for folder in _new_folders) else []
-    for folder in sorted({*inside, *_new_folders}, key=lambda path: -len(path.parts)):
-        with suppress(OSError):  # not there, or not empty
-            folder.rmdir()
 
 
 def _absolute(path: str | None) -> str | None:
@@ -102,10 +96,11 @@ def _groups(groups: Any) -> str:
 def register_resolvers() -> None:
     """What configurations may say.
 
-    ``${coseg.run_dir:runs,name,resume}``, ``${coseg.either:condition,yes,no}``, ``${coseg.absolute:path}``, and
-    ``${coseg.groups:groups}``, the split that a choice of groups is.
+    ``${coseg.run_dir:runs,name,resume}``, ``${coseg.sweep_dir:runs,name}``, ``${coseg.either:condition,yes,no}``,
+    ``${coseg.absolute:path}``, and ``${coseg.groups:groups}``, the split that a choice of groups is.
     """
-    OmegaConf.register_new_resolver("coseg.run_dir", _run_directory, replace=True)
+    OmegaConf.register_new_resolver("coseg.run_dir", run_directory, replace=True)
+    OmegaConf.register_new_resolver("coseg.sweep_dir", sweep_directory, replace=True)
     OmegaConf.register_new_resolver("coseg.either", lambda condition, yes, no: yes if condition else no, replace=True)
     OmegaConf.register_new_resolver("coseg.absolute", _absolute, replace=True)
     OmegaConf.register_new_resolver("coseg.groups", _groups, replace=True)
@@ -156,6 +151,36 @@ def told_output(path: Path) -> Iterator[None]:
         raise CosegError(f"{path} can't be written ({reason}): choose another place, or make room.") from error
 
 
+class Failures(Callback):
+    """A part of Hydra that counts the failed jobs of a sweep, in whatever processes its launcher ran them.
+
+    Args:
+        keep: leave the files that say why they failed.
+
+    Attributes:
+        codes: of the failed jobs, the exit code that each would have had alone.
+    """
+
+    codes: ClassVar[list[int]] = []
+
+    def __init__(self, keep: bool = True) -> None:
+        self.keep = keep
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Forget what an earlier sweep in the same folder left."""
+        for path in Path(config.hydra.sweep.dir).glob(f"*/{FILE}"):
+            path.unlink()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Collect the codes."""
+        for path in Path(config.hydra.sweep.dir).glob(f"*/{FILE}"):
+            if (failure := read_failure(path.parent)) is not None:
+                self.codes.append(failure.code)
+            if not self.keep:
+                path.unlink()
+                remove_empty_folders(path.parent)
+
+
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run `job` on it, and end the process.
 
@@ -163,30 +188,35 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     the next one runs; the code is that of the failed jobs where they share one, otherwise 1.
     """
     register_resolvers()
-    _run_directory.cache_clear()
-    _new_folders.clear()
-    codes: list[int] = []
+    forget_places()
+    Failures.codes.clear()
 
     def guarded(config: DictConfig) -> Any:
-        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        chosen = HydraConfig.get()
+        folder = Path(chosen.runtime.output_dir)
+        in_sweep = chosen.mode == RunMode.MULTIRUN
         try:
             return job(config)
         except Exception as error:
-            code = tell(error, f"job {HydraConfig.get().job.num}: " if in_sweep else "")
-            if code is None and not in_sweep:
-                raise
-            if code is None:
-                log.exception(f"job {HydraConfig.get().job.num}: failed")
-            elif code > 128 and in_sweep:  # a signal ends the sweep, not one job
+            code = tell(error, f"job {chosen.job.num}: " if in_sweep else "")
+            if code is not None and code > 128:  # a signal ends the sweep, not one job
                 raise SystemExit(code) from None
-            codes.append(code or 1)
+            if in_sweep or STUDY in os.environ:
+                told = sentence(error) or f"{type(error).__name__}: {error}"
+                write_failure(folder, code or 1, told, list(chosen.overrides.task))
+            if not in_sweep:
+                if code is None:
+                    raise
+                raise SystemExit(code) from None
+            if code is None:
+                log.exception(f"job {chosen.job.num}: failed")
         finally:
-            _remove_empty_folders(Path(HydraConfig.get().runtime.output_dir))
+            remove_empty_folders(folder)
         return None
 
     try:
         hydra.main(version_base="1.3", config_path=config_path(), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    if codes:
-        raise SystemExit(max(codes) if len(set(codes)) == 1 else 1)
+    if codes := set(Failures.codes):
+        raise SystemExit(codes.pop() if len(codes) == 1 else 1)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -133,30 +131,18 @@ class Comparison:
     def _call(self, command: str, overrides: Sequence[str]) -> float:
         """Run a command; its memory at the peak, in GB. A signal is passed on to it, and ends this, too."""
         from coseg.errors import CosegError
+        from coseg.sweeps.child import run_child
         from coseg.training.errors import Stopped
 
-        process = subprocess.Popen([sys.executable, "-m", f"coseg.cli.{command}", *overrides])
-        received: list[int] = []
-
-        def pass_on(number: int, frame: object) -> None:
-            received.append(number)
-            process.send_signal(signal.SIGTERM)
-
-        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        process.returncode = code = os.waitstatus_to_exitcode(status)
-        if received:
-            raise Stopped(self.out, received[0])
-        if code:
+        ended = run_child(command, overrides)
+        if ended.received is not None:
+            raise Stopped(self.out, ended.received)
+        if ended.code:
             raise CosegError(
-                f"coseg-{command} {' '.join(overrides)} failed with exit code {code}: mend what it says above, and run "
-                "the comparison again; it goes on with this one."
+                f"coseg-{command} {' '.join(overrides)} failed with exit code {ended.code}: mend what it says "
+                "above, and run the comparison again; it goes on with this one."
             )
-        return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+        return ended.peak_gb
 
     def _failed(self, job: Job, code: int) -> Exception:
         from coseg.errors import CosegError

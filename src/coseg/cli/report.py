@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,42 @@ def _nearest(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    from coseg.cli.app import told_output
+    from coseg.evaluation.table import FORMATS
+    from coseg.files import write_text_atomically
+    from coseg.sweeps.best import NAME, experiment_path, experiment_text
+    from coseg.sweeps.jobs import read_sweep
+    from coseg.sweeps.picture import draw_parameters
+    from coseg.sweeps.report import jobs_table, values_table
+
+    sweep = read_sweep(options.sweep.resolve())
+    out: Path = options.out or sweep.folder / "report"
+    print("\n".join(FORMATS[options.format](table) for table in (jobs_table(sweep), values_table(sweep))), end="")
+    best = next(iter(sweep.ranked()), None)
+    text = None if best is None else experiment_text(sweep, best, _composed(best.overrides))
+    with told_output(out):
+        if draw_parameters(sweep, out / "parameters.png"):
+            print(f"\n{out / 'parameters.png'}")
+        if text is not None:
+            write_text_atomically(experiment_path(out), text)
+            print(f"{experiment_path(out)}: coseg-train --config-dir {shlex.quote(str(out))} experiment={NAME}")
+    return 0
+
+
+def _composed(overrides: Sequence[str]) -> Any:
+    """What these overrides of coseg-train compose; None where the configuration has changed, or had parts elsewhere."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from coseg.cli.app import compose_config
+
+    try:
+        return compose_config("train", list(overrides))
+    except (HydraException, OmegaConfBaseException):
+        return None
+
+
 def _parser() -> argparse.ArgumentParser:
     from coseg.evaluation.table import FORMATS
 
@@ -162,6 +199,13 @@ def _parser() -> argparse.ArgumentParser:
     nearest.set_defaults(job=_nearest)
     nearest.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
     nearest.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
+
+    text = "the jobs of a sweep, what each value came to, and the best configuration as an experiment"
+    sweep = commands.add_parser("sweep", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    sweep.set_defaults(job=_sweep)
+    sweep.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of coseg-train -m, or of a study")
+    sweep.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how tables are written (markdown)")
+    sweep.add_argument("--out", type=Path, metavar="FOLDER", help="where picture and experiment go (SWEEP/report)")
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.metrics_log import continue_metrics, read_metrics
-from coseg.training.run import describe_run
+from coseg.training.run import describe_run, finish_run
 from coseg.training.stop import StopOnSignal, pass_signals_on
 from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
@@ -91,6 +92,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         CosegError: the configuration or the data can't be used.
         Stopped: a signal came; ``last.ckpt`` was written.
     """
+    began = time.monotonic()
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
@@ -136,7 +138,10 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         with pass_signals_on(trainer):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
-    return _best_score(best)
+    score = _best_score(best)
+    if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+        finish_run(folder, score, trainer.global_step, time.monotonic() - began)
+    return score
 
 
 def _without_weights(config: DictConfig) -> DictConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -16,6 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+
+STUDY = "COSEG_STUDY"
+"""Environment variable that tells a run the study of which it is a trial."""
+
+FINISHED = "finished.json"
+"""In a run directory, once its training came to its end."""
 
 PACKAGES = (
     "coseg",
@@ -44,6 +51,12 @@ def describe_run(folder: Path, config: DictConfig) -> None:
     write_text_atomically(path, json.dumps([*earlier, environment()], indent=2) + "\n")
 
 
+def finish_run(folder: Path, jaccard: float, step: int, seconds: float) -> None:
+    """Leave `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed."""
+    values = {"jaccard": None if math.isnan(jaccard) else jaccard, "step": step, "seconds": round(seconds, 1)}
+    write_text_atomically(folder / FINISHED, json.dumps(values, indent=2) + "\n")
+
+
 def environment() -> Mapping[str, Any]:
     """The command, the versions of what matters to its numbers, and the machine."""
     import torch
@@ -62,6 +75,20 @@ def environment() -> Mapping[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "commit": _commit(),
+        **_composed(),
+    }
+
+
+def _composed() -> dict[str, Any]:
+    """Of a configuration that a command composed: its overrides, and the chosen file of each group."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return {}
+    hydra = HydraConfig.get()
+    return {
+        "overrides": list(hydra.overrides.task),
+        "choices": {str(key): value for key, value in hydra.runtime.choices.items()},
     }
 
 

@@ -29,6 +29,7 @@ from coseg.evaluation.pictures import fitted, letterboxed
 from coseg.files import write_text_atomically
 from coseg.training.build import make, plain
 from coseg.training.errors import Stopped
+from coseg.training.run import STUDY
 
 if TYPE_CHECKING:
     import wandb
@@ -83,8 +84,8 @@ def in_sweep() -> bool:
 def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """The loggers that `config.logger` describes, writing to `folder`.
 
-    A run in W&B is named after the run directory, and those of a sweep are one group, named after the sweep's folder;
-    a resumed run goes on under the id, name and group it began with.
+    A run in W&B is named after the run directory, and those of a sweep or a study are one group, named after its
+    folder; a resumed run goes on under the id, name and group it began with.
 
     Raises:
         CosegError: one can't be made.
@@ -120,7 +121,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _sweep_folder() -> str | None:
     from hydra.core.hydra_config import HydraConfig
 
-    return Path(HydraConfig.get().sweep.dir).name if in_sweep() else None
+    return Path(HydraConfig.get().sweep.dir).name if in_sweep() else os.environ.get(STUDY)
 
 
 @contextmanager

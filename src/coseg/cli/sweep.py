@@ -1,0 +1,70 @@
+"""``coseg-sweep``: search for values of `coseg-train` with Optuna."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HELP = """Search for values of coseg-train with Optuna. What begins with study is of the search (study=shapes chooses a
+configuration, study.trials=30 sets a value); everything else is an override of coseg-train, and those that name several
+values are searched: model.kernel_sizes=[3],[1,3] or 'optimizer.lr=tag(log,interval(1e-4,1e-2))'. Stopped, the same
+command goes on; started twice, also on machines that share the folder, both work on the same study."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coseg-sweep", description=HELP)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="study=…, study.…=…, or one of coseg-train")
+    parser.add_argument("--cfg", action="store_true", help="print the study's configuration, and search nothing")
+    return parser
+
+
+def _is_of_study(word: str) -> bool:
+    key = word.lstrip("+~").partition("=")[0]
+    return key == "study" or key.startswith("study.")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from omegaconf import OmegaConf
+
+    from coseg.cli.app import compose_config, parse_overrides
+    from coseg.errors import CosegError
+    from coseg.sweeps.space import space_of
+
+    study = compose_config("sweep", [word for word in options.overrides if _is_of_study(word)]).study
+    words = [*study.overrides, *(word for word in options.overrides if not _is_of_study(word))]
+    if options.cfg:
+        study.overrides = words
+        print(OmegaConf.to_yaml(study), end="")
+        return
+    if importlib.util.find_spec("optuna") is None:
+        raise CosegError("A search needs Optuna, which is not installed: pip install 'coseg[sweep]'.")
+    from coseg.sweeps.search import search
+
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    logging.getLogger("coseg").setLevel(logging.INFO)
+    space = space_of(parse_overrides(words))
+    first = [f"{key}={value}" for key, value in _first(space.distributions()).items()]
+    compose_config("train", [*space.fixed, *first])  # a mistake is told now, not by the first trial
+    search(Path(study.runs, study.name).resolve(), space, OmegaConf.to_container(study, resolve=True))  # type: ignore[arg-type]
+
+
+def _first(distributions: Any) -> dict[str, Any]:
+    """A value of each."""
+    return {key: each.choices[0] if hasattr(each, "choices") else each.low for key, each in distributions.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    from coseg.cli.app import guard
+
+    options = _parser().parse_args(arguments)
+    guard(lambda: _sweep(options))
+
+
+if __name__ == "__main__":
+    main()

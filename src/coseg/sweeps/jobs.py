@@ -1,0 +1,149 @@
+"""A sweep on disk, whichever kind made it: a grid of Hydra's (``coseg-train -m``) or a study (``coseg-sweep``)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coseg.errors import CosegError
+from coseg.sweeps.failed import FILE, read_failure
+from coseg.sweeps.study import JOURNAL, OVERRIDES, STATES, read_study
+from coseg.sweeps.trial import validations
+from coseg.training.run import FINISHED
+
+RUNNING = "stopped or running"
+
+
+class SweepJob(NamedTuple):
+    """One training of a sweep.
+
+    Attributes:
+        number: its place, and the name of its directory.
+        values: of what differs between the jobs: the key of an override, and its value as text.
+        state: ``complete``, ``pruned``, ``failed``, or `RUNNING`.
+        jaccard: the best validation Jaccard so far, 0..1; nan: none yet.
+        validations: how many there were.
+        seconds: that its last start took; nan: it did not come to its end.
+        folder: its run directory.
+        overrides: all of them.
+        error: why it failed.
+    """
+
+    number: int
+    values: dict[str, str]
+    state: str
+    jaccard: float
+    validations: int
+    seconds: float
+    folder: Path
+    overrides: list[str]
+    error: str = ""
+
+
+class Sweep(NamedTuple):
+    """The jobs of a sweep, in their order, and the keys of what differs between them."""
+
+    folder: Path
+    kind: str
+    keys: list[str]
+    jobs: list[SweepJob]
+
+    def ranked(self) -> list[SweepJob]:
+        """The complete jobs, the best first; the mean over seeds counts where ``seed`` is one of the keys."""
+        complete = [job for job in self.jobs if job.state == "complete" and not math.isnan(job.jaccard)]
+        return sorted(complete, key=lambda job: (-self.mean_over_seeds(job), -job.jaccard, job.number))
+
+    def mean_over_seeds(self, job: SweepJob) -> float:
+        """The mean Jaccard of the complete jobs with the values of `job`, whatever their seed."""
+
+        def rest(each: SweepJob) -> dict[str, str]:
+            return {key: value for key, value in each.values.items() if key != "seed"}
+
+        alike = [each.jaccard for each in self.jobs if each.state == "complete" and rest(each) == rest(job)]
+        return sum(alike) / len(alike) if alike else math.nan
+
+
+def read_sweep(folder: str | Path) -> Sweep:
+    """The sweep in `folder`.
+
+    Raises:
+        CosegError: there is none, or it is damaged.
+    """
+    folder = Path(folder)
+    if (folder / JOURNAL).is_file():
+        return _study(folder)
+    found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    runs = sorted((path for path in found if _is_job(path)), key=lambda path: int(path.name))
+    if not runs:
+        raise CosegError(
+            f"{folder} holds no sweep: give the folder that coseg-train -m made (runs/<experiment>/sweeps/<time>), or "
+            "that of a study (runs/studies/<name>)."
+        )
+    overrides = [_overrides(run) for run in runs]
+    keys = _varied(overrides)
+    jobs = [_job(run, words, keys) for run, words in zip(runs, overrides, strict=True)]
+    return Sweep(folder, "grid", keys, jobs)
+
+
+def _study(folder: Path) -> Sweep:
+    study = read_study(folder)
+    fixed = [word for word in _read(folder / OVERRIDES) if isinstance(word, str)]
+    jobs = []
+    for trial in study.get_trials(deepcopy=False):
+        values = {key: str(value) for key, value in trial.params.items()}
+        drawn = [f"{key}={value}" for key, value in values.items()]
+        words = [word for word in fixed if word.partition("=")[0] not in values]
+        job = _job(folder / str(trial.number), [*words, *drawn], list(values))
+        state = STATES[trial.state.name]
+        jobs.append(job._replace(state=state if state in ("complete", "pruned", "failed") else RUNNING))
+    return Sweep(folder, "study", list(dict.fromkeys(key for job in jobs for key in job.values)), jobs)
+
+
+def _is_job(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() or (folder / FILE).is_file()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CosegError(f"{path} can't be read ({error}): the sweep is damaged.") from None
+
+
+def _overrides(run: Path) -> list[str]:
+    failure = read_failure(run)
+    if failure is not None:
+        return failure.overrides
+    environments = _read(run / "environment.json")
+    if not environments or "overrides" not in environments[0]:
+        raise CosegError(f"{run / 'environment.json'} does not tell the job's overrides: an earlier version made it.")
+    return [str(word) for word in environments[0]["overrides"]]
+
+
+def _varied(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """The keys that some jobs have with other values than others, in their order."""
+    found: dict[str, set[str | None]] = {}
+    jobs = [dict(word.partition("=")[::2] for word in words) for words in overrides]
+    for job in jobs:
+        for key in job:
+            found.setdefault(key, {each.get(key) for each in jobs})
+    return [key for key, values in found.items() if len(values) > 1]
+
+
+def _job(run: Path, overrides: Sequence[str], keys: Sequence[str]) -> SweepJob:
+    values = {key: value for key, _, value in (word.partition("=") for word in overrides) if key in keys}
+    scores = validations(run)
+    failure = read_failure(run)
+    seconds = math.nan
+    if failure is not None:
+        state = "failed"
+    elif (run / FINISHED).is_file():
+        state, seconds = "complete", float(_read(run / FINISHED)["seconds"])
+    else:
+        state = RUNNING
+    jaccard = max(scores, default=math.nan)
+    error = failure.error if failure is not None else ""
+    return SweepJob(int(run.name), values, state, jaccard, len(scores), seconds, run, list(overrides), error)

@@ -1,0 +1,140 @@
+"""A search by Optuna that lives in a folder: a journal of trials, and a directory for each, which is an ordinary run.
+
+Any number of processes, on any machines that share the folder, work on one study: each takes a trial that nobody is at,
+or draws a new one, until there are as many as were asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coseg.data.permutation import mix
+from coseg.errors import CosegError
+from coseg.files import write_text_atomically
+from coseg.sweeps.claims import alone, claim
+from coseg.sweeps.space import Space
+from coseg.training.build import make
+
+if TYPE_CHECKING:
+    import optuna
+
+log = logging.getLogger(__name__)
+
+JOURNAL, LOCK, OVERRIDES = "journal.log", ".lock", "overrides.json"
+"""In the folder of a study, the lock in those of its trials, too."""
+
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+"""What Optuna's states of a trial are called here."""
+
+NAME = "study"
+"""Of the one study in a journal: its folder is what tells it from others."""
+
+
+def open_study(folder: Path, space: Space) -> optuna.Study:
+    """The study in `folder`, made anew where there is none.
+
+    Raises:
+        CosegError: the study there searches another space.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with alone(folder / LOCK):
+        path = folder / OVERRIDES
+        if not path.exists():
+            write_text_atomically(path, json.dumps(space.words, indent=2, ensure_ascii=False) + "\n")
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if earlier != space.words:
+            raise CosegError(
+                f"{folder} holds a study of something else ({' '.join(earlier)}): give this one another name, such as "
+                f"study.name={folder.name}_2, or remove the folder."
+            )
+        return optuna.create_study(study_name=NAME, storage=_storage(folder), direction="maximize", load_if_exists=True)
+
+
+def read_study(folder: Path) -> optuna.Study:
+    """The study in `folder`, to be looked at.
+
+    Raises:
+        CosegError: it is damaged, or holds no study.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=NAME, storage=_storage(folder))
+    except (KeyError, ValueError) as error:
+        raise CosegError(f"{folder / JOURNAL} holds no study that can be read ({error}).") from None
+
+
+def _storage(folder: Path) -> optuna.storages.JournalStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+
+
+@contextmanager
+def next_trial(
+    study: optuna.Study, folder: Path, space: Space, settings: Mapping[str, Any]
+) -> Iterator[tuple[optuna.Trial, int] | None]:
+    """A trial that nobody is at, with the file descriptor of its lock, which is held inside the block.
+
+    One that was stopped comes before a new one; None: there are as many trials as `settings` ask for.
+
+    Args:
+        study: what `open_study` gives.
+        folder: of the study.
+        space: what is drawn from.
+        settings: of the study: ``trials``, ``seed``, ``sampler``.
+    """
+    with alone(folder / LOCK):
+        found = _stopped_trial(study, folder)
+        if found is None and len(study.get_trials(deepcopy=False)) < settings["trials"]:
+            found = _new_trial(study, folder, space, settings)
+    try:
+        yield found
+    finally:
+        if found is not None:
+            os.close(found[1])
+
+
+def _stopped_trial(study: optuna.Study, folder: Path) -> tuple[optuna.Trial, int] | None:
+    import optuna
+
+    running = optuna.trial.TrialState.RUNNING
+    for each in study.get_trials(deepcopy=False, states=(running,)):
+        descriptor = claim(folder / str(each.number) / LOCK)
+        if descriptor is None:
+            continue
+        if study.get_trials(deepcopy=False)[each.number].state == running:  # not just ended by who had the lock
+            return optuna.Trial(study, each._trial_id), descriptor
+        os.close(descriptor)
+    return None
+
+
+def _new_trial(
+    study: optuna.Study, folder: Path, space: Space, settings: Mapping[str, Any]
+) -> tuple[optuna.Trial, int]:
+    # A sampler of its own for each trial: two processes with one seed would draw the same values, and what a trial is
+    # given would hang on where the study was stopped.
+    sampler = dict(settings["sampler"])
+    seed = mix(int(settings["seed"]), len(study.get_trials(deepcopy=False))) % 2**32
+    study.sampler = make(sampler | ({"seed": seed} if _takes_seed(str(sampler["_target_"])) else {}))
+    trial = study.ask(space.distributions())
+    descriptor = claim(folder / str(trial.number) / LOCK)
+    assert descriptor is not None, "a new trial is nobody's"
+    return trial, descriptor
+
+
+def _takes_seed(target: str) -> bool:
+    from hydra.utils import get_object
+
+    return "seed" in inspect.signature(get_object(target)).parameters

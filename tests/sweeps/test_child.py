@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from coseg.sweeps import child
+from coseg.sweeps.child import run_child
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs that stand in for the commands."""
+    monkeypatch.setattr(child, "program", lambda command: [sys.executable, str(tmp_path / f"{command}.py")])
+    monkeypatch.setattr(child, "POLL", 0.02)
+    return tmp_path
+
+
+WAIT = """
+import signal, sys, time
+def leave(number, frame):
+    print("got", number, flush=True)
+    if number == signal.SIGTERM and "stubborn" in sys.argv: return
+    sys.exit(128 + number)
+for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, leave)
+print("ready", flush=True)
+time.sleep(30)
+"""
+
+
+def test_output_code_environment_and_memory(commands: Path) -> None:
+    (commands / "train.py").write_text("import os, sys; print(sys.argv[1:], os.environ['X']); sys.exit(3)")
+    output = commands / "deep" / "output.log"
+    ended = run_child("train", ["a=1"], output, environment={"X": "here"})
+    assert (ended.code, ended.received) == (3, None)
+    assert output.read_text() == "['a=1'] here\n"
+    assert 0.001 < ended.peak_gb < 1
+
+
+def test_it_is_stopped_once_when_asked(commands: Path) -> None:
+    (commands / "train.py").write_text(WAIT)
+    output = commands / "output.log"
+    ended = run_child("train", [], output, lambda: "ready" in output.read_text())
+    assert (ended.code, ended.received) == (143, None)
+    assert output.read_text() == "ready\ngot 15\n"
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from coseg.sweeps import child
+child.program = lambda command: [sys.executable, "waits.py"]
+print(tuple(child.run_child("train", ["stubborn"], Path("output.log")))[:2], flush=True)
+"""
+
+
+def test_signals_are_passed_on(tmp_path: Path) -> None:
+    """SIGINT comes as SIGTERM first, then as it is."""
+    (tmp_path / "waits.py").write_text(WAIT)
+    (tmp_path / "parent.py").write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    output = tmp_path / "output.log"
+    _wait(lambda: output.is_file() and "ready" in output.read_text())
+    os.kill(parent.pid, signal.SIGINT)
+    _wait(lambda: "got 15" in output.read_text())
+    os.kill(parent.pid, signal.SIGINT)
+    told, _ = parent.communicate(timeout=20)
+    assert output.read_text() == "ready\ngot 15\ngot 2\n"
+    assert told == "(130, 2)\n"
+
+
+def _wait(true: object) -> None:
+    assert callable(true)
+    for _ in range(400):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited for 20 seconds")
