@@ -3,7 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from omegaconf import OmegaConf
+
+from coseg.cli.report import main as report_main
 
 ONE_EPOCH = ("panels=0", "trainer.max_epochs=1", "data.pairs_per_epoch=8")
 Command = Callable[..., tuple[int, str, str]]
@@ -33,8 +36,62 @@ def test_a_failed_job_does_not_end_the_sweep(
     assert line.startswith("job 1: model.kernel_sizes")
     assert "Traceback" not in err
     (sweep,) = tmp_path.glob("runs/shapes/sweeps/*")
-    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "2"]
+    assert [path.name for path in (sweep / "1").iterdir()] == ["failed.json"]
+    assert not (sweep / "0" / "failed.json").exists()
     assert (sweep / "2" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_jobs_in_parallel_one_failing_and_what_the_report_makes_of_them(
+    command: Command,
+    tmp_path: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    arguments = (*tiny_overrides["train"], *ONE_EPOCH, "model.kernel_sizes=[3],[4],[3,5]")
+    code, _, _ = command("train", "-m", *launcher, *arguments)
+    assert code == 2  # of job 1, though another process had it
+    (sweep,) = tmp_path.glob("runs/shapes/sweeps/*")  # one folder, chosen before the processes began
+    for job, sizes in (("0", [3]), ("2", [3, 5])):
+        assert OmegaConf.load(sweep / job / "config.yaml").model.kernel_sizes == sizes
+        assert (sweep / job / "finished.json").is_file()
+
+    with pytest.raises(SystemExit) as leaving:
+        report_main(["sweep", str(sweep)])
+    assert leaving.value.code == 0
+    told = capsys.readouterr().out
+    assert "3 jobs: 2 complete, 1 failed." in told
+    assert "Job 1 failed: model.kernel_sizes is [4], but must be a list of odd numbers" in told
+    assert (sweep / "report" / "parameters.png").is_file()
+    best = sweep / "report" / "experiment" / "best.yaml"
+    number = best.read_text().splitlines()[1].split()[2]
+    assert f"coseg-train --config-dir {sweep / 'report'} experiment=best" in told
+
+    # The experiment is the job, and what its values refer to can still be changed in one place.
+    code, out, err = command("train", "--config-dir", str(sweep / "report"), "experiment=best", "--cfg", "job")
+    assert code == 0, err
+    again, job = OmegaConf.create(out), OmegaConf.load(sweep / number / "config.yaml")
+    own = ("name", "experiment", "runs")
+    found, expected = (OmegaConf.to_container(each, resolve=True) for each in (again, job))
+    assert {key: value for key, value in found.items() if key not in own} == {
+        key: value for key, value in expected.items() if key not in own
+    }
+    assert again.name == f"{sweep.name}_best"
+    assert "${augmentation.size}" in best.read_text()
+
+    code, _, err = command(
+        "train", "--config-dir", str(sweep / "report"), "experiment=best", "trainer.fast_dev_run=true"
+    )
+    assert code == 0, err
+
+
+def test_without_its_parts_a_report_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        report_main(["sweep", str(tmp_path)])
+    assert leaving.value.code == 2
+    assert "holds no sweep" in capsys.readouterr().err
 
 
 def test_plain_ddp_is_refused_in_a_sweep(

@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -69,7 +69,11 @@ def parse_overrides(words: list[str]) -> list[Override]:
         HydraException: one is none.
     """
     with _started():
-        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(words)
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        try:
+            return parser.parse_overrides(words)
+        except OverrideParseException as error:
+            raise HydraException(f"{error.override}: {error}") from None
 
 
 def choices(group: str) -> list[str]:

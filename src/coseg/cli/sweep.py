@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import logging
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +44,13 @@ def _sweep(options: argparse.Namespace) -> None:
         raise CosegError("A search needs Optuna, which is not installed: pip install 'coseg[sweep]'.")
     from coseg.sweeps.search import search
 
-    logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    logging.getLogger("coseg").setLevel(logging.INFO)
     space = space_of(parse_overrides(words))
     first = [f"{key}={value}" for key, value in _first(space.distributions()).items()]
     compose_config("train", [*space.fixed, *first])  # a mistake is told now, not by the first trial
-    search(Path(study.runs, study.name).resolve(), space, OmegaConf.to_container(study, resolve=True))  # type: ignore[arg-type]
+    settings = OmegaConf.to_container(study, resolve=True)
+    assert isinstance(settings, dict)
+    told = partial(print, flush=True)  # line by line, in a file too
+    search(Path(study.runs, study.name).resolve(), space, {str(key): value for key, value in settings.items()}, told)
 
 
 def _first(distributions: Any) -> dict[str, Any]:

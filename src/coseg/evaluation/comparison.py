@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+from coseg.errors import CosegError
 from coseg.evaluation.collect import SCORES
 from coseg.evaluation.table import NONE, Table
+from coseg.files import write_text_atomically
 
 
 class Finished(NamedTuple):
@@ -22,6 +26,10 @@ class Finished(NamedTuple):
         steps: of training.
         peak_gb: memory of the training process at its peak, without its workers.
         results: what ``results.json`` holds.
+        minutes: of training that the steps were counted for.
+        training: the overrides of `coseg-train`.
+        testing: those of `coseg-test`.
+        environment: the commit, the platform, the threads and the accelerator.
     """
 
     name: str
@@ -31,11 +39,37 @@ class Finished(NamedTuple):
     steps: int
     peak_gb: float
     results: Mapping[str, Any]
+    minutes: float = math.nan
+    training: str = ""
+    testing: str = ""
+    environment: Mapping[str, Any] = {}
 
     @property
     def pair_seconds(self) -> float:
         """A test pair: encoding, matching, decoding and scoring, of a test that encodes each image once."""
         return float(self.results["seconds"]) / max(1, int(self.results["pairs"]))
+
+
+def write_record(path: Path, finished: Finished) -> None:
+    """Keep what came out of a job in a file of its own, which may travel."""
+    write_text_atomically(path, json.dumps(finished._asdict(), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_records(folder: Path) -> list[Finished]:
+    """The records in a folder, by name and seed.
+
+    Raises:
+        CosegError: one is damaged.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(Finished(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as error:
+            raise CosegError(
+                f"{path} is no record of a comparison ({error}): remove it, and run its job again."
+            ) from None
+    return sorted(found, key=lambda each: (each.name, each.seed))
 
 
 def comparison_table(jobs: Sequence[Finished], what: str, notes: Sequence[str] = ()) -> Table:
@@ -64,11 +98,22 @@ def comparison_table(jobs: Sequence[Finished], what: str, notes: Sequence[str] =
     ]
     head = [what, *SCORES, "M parameters", "s a step", "steps", "GB", "ms a test pair"]
     told = [
+        *_settings(jobs),
         "Scores in per cent, the mean over the seeds; in brackets the mean ends of their 95 % intervals by bootstrap "
         "over images, then the score of each seed.",
         "Memory is that of the training process at its peak.",
     ]
     return Table(head, [("", rows)], [*notes, *told], texts=1)
+
+
+def _settings(jobs: Sequence[Finished]) -> list[str]:
+    """What all jobs were trained with, where they say it."""
+    words = [each.training.split() for each in jobs]
+    shared = [word for word in words[0] if all(word in other for other in words)] if words else []
+    minutes = {each.minutes for each in jobs if not math.isnan(each.minutes)}
+    if not shared or len(minutes) != 1:
+        return []
+    return [f"{minutes.pop():g} minutes of training each: `{' '.join(shared)}`."]
 
 
 def _mean(jobs: Sequence[Finished], score: str) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +15,17 @@ from coseg.training.build import make
 if TYPE_CHECKING:
     import optuna
 
-log = logging.getLogger(__name__)
+Tell = Callable[[str], object]
 
 
-def search(folder: Path, space: Space, settings: Mapping[str, Any]) -> None:
+def search(folder: Path, space: Space, settings: Mapping[str, Any], tell: Tell = print) -> None:
     """Run trials until the study in `folder` has as many as `settings` ask for, those of other processes among them.
 
     Args:
         folder: of the study, new or begun.
         space: the overrides.
         settings: those of the configuration group ``study``.
+        tell: is given a line for each trial that begins or ends.
 
     Raises:
         CosegError: the folder holds another study, a setting can't be used, or the last ``failures`` trials failed.
@@ -45,13 +45,13 @@ def search(folder: Path, space: Space, settings: Mapping[str, Any]) -> None:
     while len(failures) < settings["failures"]:
         with next_trial(study, folder, space, settings) as claimed:
             if claimed is None:
-                _sum_up(study, folder)
+                tell(_summary(study, folder))
                 return
             trial, lock = claimed
             begun = bool(trial.storage.get_trial(trial._trial_id).intermediate_values)
-            log.info(f"trial {trial.number}{', gone on with' if begun else ''}: {_words(trial.params)}")
+            tell(f"trial {trial.number}{', gone on with' if begun else ''}: {_words(trial.params)}")
             outcome = run_trial(trial, folder, space.fixed, lock)
-        log.info(f"trial {trial.number}: {_told(outcome, study)}")
+        tell(f"trial {trial.number}: {_told(outcome, study)}")
         failures = [*failures, outcome.error] if outcome.state == "failed" else []
     raise CosegError(
         f"{len(failures)} trials failed one after the other, the last for this reason: {failures[-1]} Mend it and "
@@ -81,7 +81,7 @@ def _told(outcome: Outcome, study: optuna.Study) -> str:
     return f"{outcome.state}, validation Jaccard {outcome.jaccard:.4f}; {_best(study)}"
 
 
-def _sum_up(study: optuna.Study, folder: Path) -> None:
+def _summary(study: optuna.Study, folder: Path) -> str:
     states = [STATES[trial.state.name] for trial in study.get_trials(deepcopy=False)]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES.values() if state in states)
-    log.info(f"{len(states)} trials: {counts}; {_best(study)}. Look at them with: coseg-report sweep {folder}")
+    return f"{len(states)} trials: {counts}; {_best(study)}. Look at them with: coseg-report sweep {folder}"

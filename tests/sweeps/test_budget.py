@@ -1,0 +1,117 @@
+"""What a comparison runs, with commands that are pretended, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coseg.cli.compare import TEST, TRAIN
+from coseg.errors import CosegError
+from coseg.evaluation.comparison import read_records
+from coseg.sweeps.budget import Comparison, Job, write_tables
+
+SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor", "pixel_accuracy")
+RESULTS = {**dict.fromkeys(SCORES, 0.5), "intervals": {}, "seconds": 1.0, "pairs": 10, "checkpoint": "/somewhere"}
+ENVIRONMENT = {"commit": "abc", "platform": "here", "threads": 2, "accelerator": None, "command": "coseg-train /a"}
+JOBS = [Job("models", "cross_correlation", 0), Job("models", "siamese", 0), Job("ablations", "use_add", 0)]
+
+
+class Pretended(Comparison):
+    """Leaves what the commands would, and writes down what was called."""
+
+    def __init__(self, out: Path, fail: Sequence[str] = (), threads: int | None = None) -> None:
+        super().__init__(out, 0.1, TRAIN, TEST, threads)
+        self.calls: list[str] = []
+        self.fail = list(fail)
+
+    def _time(self, job: Job) -> dict[str, Any]:
+        self.calls.append(f"time {job.name}")
+        return {"step_seconds": 0.25, "steps": 24, "batch": 16, "parameters": 1000}
+
+    def _call(self, command: str, overrides: Sequence[str]) -> float:
+        self.calls.append(f"{command} {' '.join(overrides)}")
+        if command in self.fail:
+            raise CosegError("failed")
+        if command == "train" and not overrides[0].startswith("resume"):
+            name = next(each for each in overrides if each.startswith("name=")).removeprefix("name=")
+            for kept in ("best", "last"):
+                path = self.out / name / "2026-01-01" / "checkpoints" / f"{kept}.ckpt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            (path.parent.parent / "environment.json").write_text(json.dumps([{}, ENVIRONMENT]))
+        elif command == "test":
+            run = Path(next(each for each in overrides if each.startswith("ckpt=")).removeprefix("ckpt=")).parent.parent
+            (run / "test" / "voc").mkdir(parents=True)
+            (run / "test" / "voc" / "results.json").write_text(json.dumps(RESULTS))
+        return 1.5
+
+
+def test_each_job_is_timed_trained_and_tested_once(tmp_path: Path) -> None:
+    comparison = Pretended(tmp_path)
+    comparison.run(JOBS)
+    assert [call.split()[0] for call in comparison.calls] == ["time"] * 3 + ["train", "test"] * 3
+    train = comparison.calls[3].split()
+    assert train[: len(TRAIN) + 2] == ["train", *TRAIN, "model=cross_correlation"]
+    assert {"seed=0", "trainer.max_epochs=4", "data.pairs_per_epoch=96"} <= set(train)  # 24 steps of 16 pairs
+    assert "model=cross_correlation ablation=use_add seed=0" in comparison.calls[7]
+    models, ablations = ((tmp_path / f"{kind}.md").read_text() for kind in ("models", "ablations"))
+    assert "| siamese |" in models and "| cross_correlation |" in models
+    assert "| use_add |" in ablations and "| none |" in ablations and "siamese" not in ablations
+
+    again = Pretended(tmp_path)
+    again.run(JOBS)
+    assert again.calls == []
+
+
+def test_a_record_tells_all_and_no_folder_and_makes_the_tables_anywhere(tmp_path: Path) -> None:
+    comparison = Pretended(tmp_path / "here", threads=1)
+    comparison.run(JOBS)
+    assert all("threads=1" in call.split() for call in comparison.calls[3:])
+    (record,) = [each for each in read_records(tmp_path / "here" / "records" / "models") if each.name == "siamese"]
+    assert (record.steps, record.parameters, record.peak_gb, record.minutes) == (24, 1000, 1.5, 0.1)
+    assert record.environment == {key: ENVIRONMENT[key] for key in ("commit", "platform", "threads", "accelerator")}
+    assert record.training == " ".join([*TRAIN, "model=siamese", "seed=0"])
+    assert "/" not in json.dumps(record._asdict()).replace("test_pairs", "")
+
+    (tmp_path / "here" / "records").rename(tmp_path / "there")
+    write_tables(tmp_path / "there", tmp_path / "there")
+    for kind in ("models", "ablations"):
+        assert (tmp_path / "there" / f"{kind}.md").read_text() == (tmp_path / "here" / f"{kind}.md").read_text()
+    assert "0.1 minutes of training each: `experiment=voc_mini" in (tmp_path / "there" / "models.md").read_text()
+
+    (tmp_path / "there" / "models" / "siamese-0.json").write_text("{}")
+    with pytest.raises(CosegError, match=r"siamese-0.json is no record of a comparison"):
+        write_tables(tmp_path / "there", tmp_path / "there")
+
+
+def test_times_can_be_taken_before_anything_runs(tmp_path: Path) -> None:
+    Pretended(tmp_path).run(JOBS, time_only=True)
+    comparison = Pretended(tmp_path)
+    comparison.run(JOBS[:1])
+    assert [call.split()[0] for call in comparison.calls] == ["train", "test"]
+
+
+def test_a_training_that_was_stopped_is_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "models" / "siamese" / "0" / "2026-01-01"
+    (run / "checkpoints").mkdir(parents=True)
+    for kept in ("best", "last"):
+        (run / "checkpoints" / f"{kept}.ckpt").touch()
+    (run / "environment.json").write_text(json.dumps([ENVIRONMENT]))
+    comparison = Pretended(tmp_path, fail=["test"])
+    with pytest.raises(CosegError):
+        comparison.run([JOBS[1]])
+    assert comparison.calls[:2] == ["time siamese", f"train resume={run}"]
+    comparison = Pretended(tmp_path)
+    comparison.run([JOBS[1]])
+    assert [call.split()[0] for call in comparison.calls] == ["test"]
+
+
+def test_other_seeds_take_the_same_steps(tmp_path: Path) -> None:
+    known = {"step_seconds": 0.5, "steps": 99, "batch": 16, "parameters": 7}
+    (tmp_path / "models" / "siamese" / "0").mkdir(parents=True)
+    (tmp_path / "models" / "siamese" / "0" / "job.json").write_text(json.dumps(known | {"run": "x"}))
+    assert Comparison(tmp_path, 1, TRAIN, TEST)._time(Job("models", "siamese", 1)) == known
