@@ -49,9 +49,9 @@ def test_jobs_in_parallel_one_failing_and_what_the_report_makes_of_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.workers=1")
     arguments = (*tiny_overrides["train"], *ONE_EPOCH, "model.kernel_sizes=[3],[4],[3,5]")
-    code, _, _ = command("train", "-m", *launcher, *arguments)
+    code, _, _ = command("train", "-m", *arguments, *launcher)
     assert code == 2  # of job 1, though another process had it
     (sweep,) = tmp_path.glob("runs/shapes/sweeps/*")  # one folder, chosen before the processes began
     for job, sizes in (("0", [3]), ("2", [3, 5])):

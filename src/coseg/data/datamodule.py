@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -24,6 +22,7 @@ from coseg.data.dataset import ImageDataset, ImageItem, PairBatch, PairDataset, 
 from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
 from coseg.data.resized import ResizedCatalog
 from coseg.data.sampler import PairSampler
+from coseg.data.workers import worker_settings
 from coseg.errors import CosegError
 
 
@@ -210,9 +209,8 @@ class PairDataModule(L.LightningDataModule):
             ImageDataset(self.catalog(role)),
             batch_size=None,
             sampler=indices,
-            num_workers=self.workers if workers is None else workers,
-            worker_init_fn=_start_worker,
             pin_memory=pin_memory,
+            **worker_settings(self.workers if workers is None else workers),
         )
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
@@ -231,12 +229,11 @@ class PairDataModule(L.LightningDataModule):
             dataset,
             batch_size=batch_size,
             sampler=sampler,
-            num_workers=self.workers,
             collate_fn=joined,
-            worker_init_fn=_start_worker,
             drop_last=batch_size > 1,
             persistent_workers=self.workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            **worker_settings(self.workers),
         )
 
     def _process(self) -> tuple[int, int]:
@@ -252,9 +249,3 @@ class PairDataModule(L.LightningDataModule):
         if epoch.started == epoch.processed:  # between two epochs: the counts of batches are those of the last one
             return epoch.processed, 0
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed
-
-
-def _start_worker(worker: int) -> None:
-    """Ctrl-C reaches workers too, but it is for the main process, which needs their batches to end its step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)  # or each worker keeps as many threads as there are cores
