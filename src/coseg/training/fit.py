@@ -24,6 +24,7 @@ from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.metrics_log import continue_metrics, read_metrics
+from coseg.training.precision import chosen_precision
 from coseg.training.run import describe_run, finish_run
 from coseg.training.stop import StopOnSignal, pass_signals_on
 from coseg.training.task import CosegTask
@@ -61,6 +62,7 @@ def make_trainer(
     settings = plain(config.trainer) | changes
     if settings.get("accelerator") == "auto" and torch.backends.mps.is_available():
         settings["accelerator"] = "cpu"  # scores are summed in float64, which Apple's GPUs lack
+    settings["precision"] = chosen_precision(settings.get("precision"), settings.get("accelerator"))
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
@@ -134,7 +136,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 "the network decides whether a pair has a common object, but all training pairs have one: "
                 "set data.negatives=0.3, say"
             )
-        log.info(f"run directory: {folder}")
+        log.info(f"run directory: {folder}; precision {trainer.precision}")
         with pass_signals_on(trainer):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
