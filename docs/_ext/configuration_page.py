@@ -22,6 +22,7 @@ GROUPS = {
     "logger": "Where scores are written beside `metrics.csv`.",
     "callbacks": "One, or a list: `callbacks=[ema,resizing]`.",
     "protocol": "Of scoring: see [protocols](protocols.md).",
+    "study": "A search, of `coseg-sweep`: see [sweeps](sweeps.md).",
     "ablation": "One decision of the method changed, in any experiment: see [ablations](ablations.md).",
     "experiment_model": "What an experiment sets for one model alone. Chosen by itself, after the experiment.",
 }

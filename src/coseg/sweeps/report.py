@@ -45,7 +45,7 @@ def jobs_table(sweep: Sweep) -> Table:
 def values_table(sweep: Sweep) -> Table:
     """A row for each value of each parameter: how many complete jobs had it, and their mean and best Jaccard.
 
-    The values of a number that has more than `DISTINCT` are put together in `GROUPS`.
+    Words stand by their mean, numbers in their order; those of more than `DISTINCT` are put together in `GROUPS`.
     """
     rows = []
     complete = sweep.ranked()
@@ -54,23 +54,26 @@ def values_table(sweep: Sweep) -> Table:
         for name, jobs in _grouped(key, having):
             scores = [job.jaccard for job in jobs]
             rows.append([key, name, str(len(jobs)), _score(mean(scores)), _score(max(scores))])
-    notes = [
-        "Complete jobs alone. The other values differ, too, and pruned jobs are missing: a hint of what matters, no "
-        "experiment."
-    ]
+    notes = ["Complete jobs alone."]
+    if len(sweep.keys) > 1:
+        notes = ["Complete jobs alone, whose other values differ, too: a hint of what matters, no experiment."]
     return Table(["parameter", "value", "jobs", "mean", "best"], [("", rows)], notes)
 
 
 def _grouped(key: str, jobs: Sequence[SweepJob]) -> list[tuple[str, list[SweepJob]]]:
     numbers = {job.values[key]: number(job.values[key]) for job in jobs}
     known = [value for value in numbers.values() if value is not None]
-    if len(known) < len(numbers) or len(numbers) <= DISTINCT:
-        order = sorted(numbers, key=lambda text: (numbers[text] is None, numbers[text] or 0.0, text))
+    if len(known) < len(numbers):
+        parts = {text: [job for job in jobs if job.values[key] == text] for text in numbers}
+        best = sorted(parts, key=lambda text: -mean(job.jaccard for job in parts[text]))
+        return [(short(text), parts[text]) for text in best]
+    if len(numbers) <= DISTINCT:
+        order = sorted(numbers, key=lambda text: numbers[text] or 0.0)
         return [(short(text), [job for job in jobs if job.values[key] == text]) for text in order]
     ordered = sorted(jobs, key=lambda job: float(job.values[key]))
     ends = [round(k * len(ordered) / GROUPS) for k in range(GROUPS + 1)]
-    parts = [ordered[low:high] for low, high in pairwise(ends)]
-    return [(f"{short(part[0].values[key])} to {short(part[-1].values[key])}", part) for part in parts if part]
+    thirds = [ordered[low:high] for low, high in pairwise(ends)]
+    return [(f"{short(part[0].values[key])} to {short(part[-1].values[key])}", part) for part in thirds if part]
 
 
 def number(text: str) -> float | None:
