@@ -48,7 +48,7 @@ def search(folder: Path, space: Space, settings: Mapping[str, Any], tell: Tell =
                 tell(_summary(study, folder))
                 return
             trial, lock = claimed
-            begun = bool(trial.storage.get_trial(trial._trial_id).intermediate_values)
+            begun = (folder / str(trial.number) / "checkpoints" / "last.ckpt").is_file()
             tell(f"trial {trial.number}{', gone on with' if begun else ''}: {_words(trial.params)}")
             outcome = run_trial(trial, folder, space.fixed, lock)
         tell(f"trial {trial.number}: {_told(outcome, study)}")
