@@ -34,12 +34,12 @@ time.sleep(30)
 
 
 def test_output_code_environment_and_memory(commands: Path) -> None:
-    (commands / "train.py").write_text("import os, sys; print(sys.argv[1:], os.environ['X']); sys.exit(3)")
+    (commands / "train.py").write_text("import os, sys; print(sys.argv[1:], os.environ['X'], len(b'x' * 200_000_000)); sys.exit(3)")
     output = commands / "deep" / "output.log"
     ended = run_child("train", ["a=1"], output, environment={"X": "here"})
     assert (ended.code, ended.received) == (3, None)
-    assert output.read_text() == "['a=1'] here\n"
-    assert 0.001 < ended.peak_gb < 1
+    assert output.read_text() == "['a=1'] here 200000000\n"
+    assert ended.peak_gb > 0.2
 
 
 def test_it_is_stopped_once_when_asked(commands: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wandb
+from lightning.pytorch.loggers import WandbLogger
 from metrics_file import read_rows
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -21,7 +22,8 @@ from wandb_file import read_offline
 from coseg.errors import CosegError
 from coseg.training.errors import Stopped
 from coseg.training.fit import fit
-from coseg.training.run import resumed_config
+from coseg.training.run import STUDY, resumed_config
+from coseg.training.tracking import make_loggers
 
 Command = Callable[..., tuple[int, str, str]]
 Tiny = Callable[..., DictConfig]
@@ -128,6 +130,12 @@ def test_each_job_of_a_sweep_is_a_run_of_one_group(
     for job in ("0", "1"):
         assert json.loads((sweep / job / "wandb.json").read_text())["group"] == sweep.name
     assert not (tmp_path / "wandb").exists()
+
+
+def test_the_trials_of_a_study_are_one_group(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STUDY, "rates")
+    found = [each for each in make_loggers(tiny(*OFFLINE), tmp_path / "rates" / "3") if isinstance(each, WandbLogger)]
+    assert [(each._wandb_init["group"], each._wandb_init["name"]) for each in found] == [("rates", "rates/3")]
 
 
 def test_online_without_a_login_is_told_and_leaves_nothing(tiny: Tiny, tmp_path: Path) -> None:

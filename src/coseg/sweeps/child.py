@@ -23,7 +23,8 @@ class Ended(NamedTuple):
     Attributes:
         code: its exit code; -n: killed by signal n.
         received: the signal that came here and was passed on; None: none did.
-        peak_gb: its memory at the peak, without the processes that it started, in GB.
+        peak_gb: its memory at the peak, without the processes that it started, in GB; never less than what this one
+            held when it started it, which Linux counts in.
     """
 
     code: int
