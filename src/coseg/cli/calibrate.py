@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs", type=int, default=1000, metavar="N", help="of each kind, for the fit and for the measures (1000)"
     )
     parser.add_argument(
-        "--groups", type=int, default=150, metavar="N", help="of each kind and size, likewise (150); 0: none"
+        "--groups", type=int, default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
     )
     parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -77,10 +78,13 @@ def group_interval(groups: Sequence[Sequence[int]], right: ArrayLike) -> tuple[f
         for image in group:
             moved[image] = moved.get(image, 0.0) + value
     lengths = np.array([len(group) for group in groups])
-    own = float((off**2).sum())
-    spread = sum(value**2 for value in moved.values()) - float(((lengths - 1) * off**2).sum())
+    own = float((off**2).sum())  # what the sum would vary by, squared, if the groups were independent
+    others = 1 - float(lengths.mean()) / len(moved)  # share of the images that are not in a group
+    chance = others * float((lengths * off**2).sum())
+    more = max(0.0, sum(value**2 for value in moved.values()) - chance)
+    more = more / others**2 if others > 0 else math.inf
     least = min(len(found), len(moved) / float(lengths.mean()))
-    count = min(len(found), max(least, len(found) * own / spread if spread > 0 else 0.0))
+    count = max(least, len(found) * own / (own + more) if own > 0 else 0.0)
     z = 1.96**2 / count
     centre, width = (share + z / 2) / (1 + z), (z * share * (1 - share) + z * z / 4) ** 0.5 / (1 + z)
     return max(0.0, centre - width), min(1.0, centre + width)

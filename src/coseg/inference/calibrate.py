@@ -43,7 +43,7 @@ def calibrate(
     pairs: int = 1000,
     seed: int = 0,
     order: str = "uniform",
-    groups: int = 150,
+    groups: int = 60,
     progress: Progress | None = None,
 ) -> Calibration:
     """Fit a `Calibration` on pairs and groups of `fitted` and measure it on those of `held_out`.

@@ -159,7 +159,5 @@ def _calibrated_groups(group: Mapping[str, Any]) -> str:
     for each in group["sizes"]:
         low, high = each.get("interval") or (None, None)
         interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
-        lines.append(
-            f"| {each['size']} | {each['groups']} | {each['accuracy']:.1%}{interval} | {each['auc']:.3f} |"
-        )
+        lines.append(f"| {each['size']} | {each['groups']} | {each['accuracy']:.1%}{interval} | {each['auc']:.3f} |")
     return "\n".join(lines)

@@ -47,7 +47,7 @@ def draw_groups(presence: NDArray[np.bool_], count: int, seed: int = 0, sizes: S
         CosegError: `count` is not positive.
     """
     if count < 1:
-        raise CosegError(f"The number of groups is {count}, but must be positive: 150, say.")
+        raise CosegError(f"The number of groups is {count}, but must be positive: 60, say.")
     drawn = []
     for size in sizes:
         rng = np.random.default_rng(mix(seed, size))
