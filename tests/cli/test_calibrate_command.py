@@ -15,7 +15,7 @@ from coseg.inference.segmenter import CoSegmenter
 
 Run = Callable[..., tuple[int, str, str]]
 SHAPES = ("--dataset", "shapes", "--set", "reader.size=48", "reader.train=24", "reader.val=20")
-FEW = ("--pairs", "12", "--device", "cpu")
+FEW = ("--pairs", "12", "--groups", "4", "--device", "cpu")
 
 
 @pytest.fixture
@@ -32,7 +32,11 @@ def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: P
     path = tmp_path / "model" / "config.json"
     found = json.loads(path.read_text())["commonness"]
     assert found["names"][:7] == list(SIMILARITIES) and found["pairs"] == 24
-    assert f"right in {found['accuracy']:.1%}" in (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"right in {found['accuracy']:.1%}" in card
+    first = found["group"]["sizes"][0]
+    assert first["size"] == 3 and f"| 3 | {first['groups']} | {first['accuracy']:.1%} (" in card
+    assert f"on   {first['groups']} of 3 images: area" in out
     model = CoSegmenter.from_pretrained(tmp_path / "model")
     assert model.calibration is not None and model.calibration.accuracy == found["accuracy"]
 

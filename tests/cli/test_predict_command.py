@@ -6,6 +6,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +159,15 @@ def test_threshold_and_size(predict: Predict) -> None:
 
 
 def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coseg.inference import segmenter
+    from coseg.inference import grouped, segmenter
     from coseg.inference.commonness import Calibration
+    from coseg.inference.sizes import SizeMeasures
 
     calibration = Calibration(
         ("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, interval=(0.8, 0.86), pairs=1234, data="voc"
     )
     monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
-    monkeypatch.setattr(
-        segmenter, "evidence_of", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
-    )
+    monkeypatch.setattr(grouped, "evidence_of", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1)
     for name, red in (("a", 20), ("b", 30), ("c", 0)):
         picture(f"{name}.png", red)
     outcome = predict("a.png", "b.png", "--json", "s.json")
@@ -183,7 +183,18 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
         in outcome.out
     )
     assert "right for 83 %" in outcome.out
-    assert "1 of 3 pairs seem" in predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs").out
+    pairs = predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs", "--json", "p.json").out
+    assert "1 of 3 pairs seem" in pairs and "right for 83 %" in pairs
+    assert json.loads(Path("p.json").read_text())["calibration"]["pairs"] == 1234
+    images = ("a.png", "b.png", "c.png", "--only", "mask")
+    assert "how often it is right for groups was not measured" in predict(*images, "--out", "before").out
+    group = replace(calibration, names=("a", "b"), mean=(0.0,) * 2, scale=(1.0,) * 2, weights=(0.0,) * 2, bias=1.0,
+                    sizes=(SizeMeasures(3, 600, 0.77, (0.7, 0.8)),))  # fmt: skip
+    calibration = replace(calibration, group=group)
+    outcome = predict(*images, "--out", "groups", "--json", "g.json")
+    assert "73 % likely. Such a statement was right for 77 % of 600 groups of 3 images of voc" in outcome.out
+    told = json.loads(Path("g.json").read_text())["calibration"]
+    assert told == {"accuracy": 0.77, "interval": [0.7, 0.8], "groups": 600, "size": 3, "data": "voc"}
 
 
 # bad input

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coseg.evaluation import bootstrap
-from coseg.evaluation.bootstrap import difference, interval
+from coseg.evaluation.bootstrap import difference, group_interval, interval
 
 
 def all_pairs(n: int) -> np.ndarray:
@@ -86,3 +86,26 @@ def test_too_few_values_give_nan() -> None:
     assert np.isnan(interval([(0, 1), (0, 2)], [[np.nan, np.nan], [0.5, np.nan]])).all()
     assert np.isnan(interval([], [])).all()
     assert np.isnan(difference([(0, 1)], [[np.nan, 1.0]], [[1.0, np.nan]])).all()
+
+
+def test_the_interval_over_groups_holds_the_truth_and_is_not_that_of_independent_groups() -> None:
+    """Images are easy or hard; a group is told rightly by chance of how many are easy, so groups depend on another."""
+    rng = np.random.default_rng(0)
+    held = naive = 0
+    for _ in range(200):
+        easy = rng.random(40) < 0.5
+        groups = [rng.choice(40, 5, replace=False).tolist() for _ in range(150)]
+        right = rng.random(150) < np.array([0.5 + 0.5 * easy[group].mean() for group in groups])
+        low, high = group_interval(groups, right)
+        held += low <= 0.75 <= high
+        naive += abs(right.mean() - 0.75) <= 1.96 * (0.75 * 0.25 / 150) ** 0.5
+    assert held >= 180 and naive < held - 10
+
+
+def test_the_interval_over_groups_at_the_ends() -> None:
+    apart = [(k, k + 100, k + 200) for k in range(10)]
+    low, high = group_interval(apart, [True] * 10)
+    assert high == 1 and low == pytest.approx(1 / (1 + 1.96**2 / 10))  # Wilson's, with ten that are all right
+    few = group_interval([(0, 1, 2)] * 10, [True] * 10)  # one group, ten times
+    assert few[1] == 1 and few[0] == pytest.approx(1 / (1 + 1.96**2))
+    assert np.isnan(group_interval([], [])).all()

@@ -14,8 +14,11 @@ from coseg import CoSegmenter
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.inference.calibrate import calibrate, collect, half_positive, measure, sample
+from coseg.inference.calibrate_groups import measure_groups
 from coseg.inference.commonness import Calibration
 from coseg.inference.evidence import SIMILARITIES
+from coseg.inference.group_draws import Group
+from coseg.inference.grouped import GROUP_EVIDENCE
 from coseg.inference.pretrained import settings_of
 
 
@@ -77,7 +80,7 @@ def test_each_image_is_read_once_and_evidence_is_that_of_the_pair(model: CoSegme
     assert steps[-1] == (len(catalog.reads) + 18, len(catalog.reads) + 18) and len(steps) == steps[-1][0]
     i, j = pairs[3]
     expected = model.evidence(model.encode(catalog.image(i)), model.encode(catalog.image(j)))
-    torch.testing.assert_close(found[3], expected)
+    torch.testing.assert_close(found[3], expected[0])
 
 
 def test_colours_that_tell_the_classes_are_learned(model: CoSegmenter) -> None:
@@ -88,9 +91,19 @@ def test_colours_that_tell_the_classes_are_learned(model: CoSegmenter) -> None:
     assert found.auc > 0.95 and found.accuracy > 0.9
     assert found.interval[0] <= found.accuracy <= found.interval[1] <= 1
     assert found.data == "grounds some, uniform pairs, seed 0"
+    group = found.group
+    assert group is not None and [each.size for each in group.sizes] == [3]  # there are no five classes
+    assert group.accuracy > 0.9 and group.pairs == group.sizes[0].groups >= 60
+    assert group.data == "grounds some, seed 0"
     model.calibration = found
     assert model.pair(val.image(0), val.image(3)).shares is True
     assert model.pair(val.image(0), val.image(1)).shares is False
+    assert model.group([val.image(k) for k in (0, 3, 6)]).shares is True
+    assert model.group([val.image(k) for k in (0, 1, 2)]).shares is False
+
+
+def test_data_without_groups_leave_them_uncalibrated(model: CoSegmenter) -> None:
+    assert calibrate(model, Grounds(12, classes=2), Grounds(12, classes=2, seed=1), pairs=5).group is None
 
 
 def test_one_catalog_is_halved(model: CoSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +114,8 @@ def test_one_catalog_is_halved(model: CoSegmenter, monkeypatch: pytest.MonkeyPat
         return torch.rand(len(pairs), len(SIMILARITIES))
 
     monkeypatch.setattr("coseg.inference.calibrate.collect", noted)
-    found = calibrate(model, Grounds(30), None, pairs=200)
+    found = calibrate(model, Grounds(30), None, pairs=200, groups=0)
+    assert found.group is None
     assert len(drawn[0]) == len(drawn[1]) == 15 and not drawn[0] & drawn[1]
     assert found.data == "half of the images of grounds some, uniform pairs, seed 0"
 
@@ -112,3 +126,17 @@ def test_measures_are_counted_by_hand() -> None:
     found = measure(calibration, evidence, [(0, 1), (2, 3), (0, 2), (1, 3)], "four pairs")
     assert (found.accuracy, found.pairs, found.data) == (0.5, 4, "four pairs")
     assert found.auc == 0.75  # of the four pairs of a positive and a negative one, three are in order
+
+
+def test_measures_of_groups_are_counted_by_hand() -> None:
+    calibration = Calibration(GROUP_EVIDENCE, (0.0, 0.0), (1.0, 1.0), (1.0, 0.0), 0.0)
+    groups = [
+        Group((0, 1, 2), True),
+        Group((3, 4, 5), False),
+        Group((0, 1, 2, 3, 4), True),
+        Group((1, 2, 3, 4, 5), False),
+    ]
+    evidence = torch.tensor([[1.0, 9.0], [-1.0, 9.0], [-1.0, 9.0], [-2.0, 9.0]])
+    found = measure_groups(calibration, evidence, groups, "four groups")
+    assert (found.accuracy, found.auc, found.pairs, found.data) == (0.75, 0.875, 4, "four groups")
+    assert [(each.size, each.groups, each.accuracy, each.auc) for each in found.sizes] == [(3, 2, 1, 1), (5, 2, 0.5, 1)]

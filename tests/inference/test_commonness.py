@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from coseg.errors import CosegError
 from coseg.inference.commonness import Calibration
 from coseg.inference.evidence import SIMILARITIES, evidence
+from coseg.inference.sizes import SizeMeasures
 
 
 def side(thing: int, ground: int, probability: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -125,6 +127,45 @@ def test_a_calibration_comes_back_from_json() -> None:
     text = json.dumps(unmeasured.to_dict(), allow_nan=False)
     again = Calibration.from_dict(json.loads(text))
     assert math.isnan(again.auc) and math.isnan(again.accuracy) and again.weights == unmeasured.weights
+
+
+GROUP = Calibration(
+    ("pair_logit", "pair_logit_by_size"), (0.0, 0.0), (1.0, 1.0), (1.0, 2.0), 0.5, pairs=30, data="voc",
+    sizes=(SizeMeasures(3, 20, 0.75, (0.5, 0.9)), SizeMeasures(10, 10, 0.9, (0.7, 1.0), 0.95)),
+)  # fmt: skip
+PAIRS = Calibration(("x",), (0.0,), (1.0,), (2.0,), 0.0, accuracy=0.7, pairs=8, data="coco")
+
+
+def test_a_group_is_told_of_by_its_own_calibration() -> None:
+    evidence = torch.tensor([[0.5], [1.0], [-0.6]])  # of the pairs of three images; logits 1, 2, -1.2, mean 0.6
+    made = replace(PAIRS, group=GROUP)
+    assert made.common(evidence, 3) == pytest.approx(1 / (1 + math.exp(-0.5 - 0.6 - 1.2 * math.log(1.5))))
+    assert made.common(evidence[:1], 2) == pytest.approx(1 / (1 + math.exp(-1)))
+    alone = sum(1 / (1 + math.exp(-logit)) for logit in (1, 2, -1.2)) / 3
+    assert PAIRS.common(evidence, 3) == pytest.approx(alone)
+
+
+def test_measures_are_those_of_the_largest_size_that_is_not_larger() -> None:
+    made = replace(PAIRS, group=GROUP)
+    for n, size in ((3, 3), (9, 3), (10, 10), (500, 10)):
+        found = made.measured(n)
+        assert found is not None and (found[0].size, found[1]) == (size, "voc")
+    pair = made.measured(2)
+    assert pair is not None and (pair[0].groups, pair[0].accuracy, pair[1]) == (8, 0.7, "coco")
+    assert PAIRS.measured(3) is None
+    assert replace(PAIRS, pairs=0).measured(2) is None
+
+
+def test_a_calibration_of_groups_comes_back_from_json() -> None:
+    made = replace(PAIRS, group=GROUP)
+    values = json.loads(json.dumps(made.to_dict(), allow_nan=False))
+    assert values["group"]["sizes"][0]["auc"] is None
+    again = Calibration.from_dict(values)
+    assert again.group is not None and again.group.weights == GROUP.weights and again.group.sizes[1] == GROUP.sizes[1]
+    assert "group" not in PAIRS.to_dict() and "sizes" not in PAIRS.to_dict()  # as it was before there were groups
+    for damage in ({"group": [1]}, {"group": {"names": ["a"]}}, {"sizes": [{"size": 3}]}, {"sizes": 3}):
+        with pytest.raises(CosegError, match="damaged"):
+            Calibration.from_dict(values | damage)
 
 
 @pytest.mark.parametrize(

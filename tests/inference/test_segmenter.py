@@ -23,6 +23,7 @@ from coseg.errors import CosegError
 from coseg.inference import segmenter
 from coseg.inference.commonness import Calibration
 from coseg.inference.evidence import SIMILARITIES, evidence_names
+from coseg.inference.grouped import GROUP_EVIDENCE
 from coseg.inference.pretrained import settings_of
 
 CHANNELS = 64  # of the features of tiny networks
@@ -197,6 +198,23 @@ def test_commonness_of_a_group_is_the_mean_over_neighbours() -> None:
     pairs = [(i, j) for i in range(5) for j in range(i)]  # of five images all are neighbours
     expected = np.mean([1 / (1 + math.exp(-3 * min(marked[i], marked[j]))) for i, j in pairs])
     assert found.common == pytest.approx(expected, abs=1e-4)
+
+
+def test_commonness_of_a_group_by_the_calibration_of_groups() -> None:
+    group = Calibration(GROUP_EVIDENCE, (0.0, 0.0), (1.0, 1.0), (4.0, 0.0), -1.0).to_dict()
+    model = made(settings={"commonness": calibration(marked_low=3.0) | {"group": group}})
+    images = [picture(40, 50, seed) for seed in range(3)]
+    found = model.group(images)
+    marked = sorted(float(each.probability.astype(np.float64).mean()) for each in found)
+    mean = (2 * 3 * marked[0] + 3 * marked[1]) / 3  # the smallest is the lower in two of three pairs
+    assert found.common == pytest.approx(1 / (1 + math.exp(1 - 4 * mean)), abs=1e-4)
+    evidence = model.evidence(*(model.encode(image) for image in images))
+    assert model.calibration is not None
+    assert model.calibration.common(evidence, 3) == pytest.approx(found.common, abs=1e-6)
+    model = made(settings={"commonness": calibration(marked_low=3.0)})
+    assert len(model.group(images[:2])) == 2  # a pair knows no groups
+    with pytest.raises(CosegError, match="calibration of groups"):
+        made(settings={"commonness": calibration() | {"group": calibration()}})
 
 
 def test_a_network_that_decides_is_asked() -> None:

@@ -2,7 +2,8 @@
 
 It draws pairs that share a class and pairs that share none, fits a logistic regression on those of the training split,
 and measures it on those of the validation split; with ``--fit val``, fitted on one half of the validation images and
-measured on the other. The result goes into the model's ``config.json``.
+measured on the other. Then it does the same with groups of 3 to 20 images. The result goes into the model's
+``config.json``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coseg.errors import CosegError
+
+if TYPE_CHECKING:
+    from coseg.inference.commonness import Calibration
+    from coseg.inference.sizes import SizeMeasures
 
 SHOWN = 7
 """Weights that are printed; those of the channels say nothing to people."""
@@ -43,7 +49,9 @@ def _calibrate(options: argparse.Namespace) -> None:
     network_config, network, settings = shareable(options.checkpoint)
     model = CoSegmenter(network, settings, options.device, options.size)
     with _Bars() as bars:
-        found = calibrate(model, fitted, held_out, options.pairs, options.seed, options.order, bars.show)
+        found = calibrate(
+            model, fitted, held_out, options.pairs, options.seed, options.order, options.groups, bars.show
+        )
     settings = {**settings, "commonness": found.to_dict()}
     if options.size is not None:
         settings["size"] = options.size
@@ -53,10 +61,19 @@ def _calibrate(options: argparse.Namespace) -> None:
         save_pretrained(options.out, network_config, network, settings)
     for name, weight in list(zip(found.names, found.weights, strict=True))[:SHOWN]:
         print(f"{name:<24} {weight:+.3f}")
-    low, high = found.interval
-    print(f"on {found.pairs} pairs of {found.data}: area {found.auc:.3f}, accuracy {found.accuracy:.3f} ", end="")
-    print(f"({low:.3f} to {high:.3f})")
+    print(_measured(f"{found.pairs} pairs of {found.data}", found))
+    if found.group is not None:
+        print(_measured(f"{found.group.pairs} groups of {found.group.data}", found.group))
+        for each in found.group.sizes:
+            print(_measured(f"  {each.groups} of {each.size} images", each))
+    elif options.groups:
+        print("The data set has no groups that share a class and such that share none: groups are not calibrated.")
     print(f"written to {(options.out or source) / CONFIG}")
+
+
+def _measured(what: str, found: Calibration | SizeMeasures) -> str:
+    low, high = found.interval
+    return f"on {what}: area {found.auc:.3f}, accuracy {found.accuracy:.3f} ({low:.3f} to {high:.3f})"
 
 
 class _Bars:
@@ -106,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pairs", type=int, default=1000, metavar="N", help="of each kind, for the fit and for the measures (1000)"
+    )
+    parser.add_argument(
+        "--groups", type=int, default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
     )
     parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")

@@ -122,7 +122,6 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
 
     network, settings, source = load_pretrained(options.checkpoint)
     segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold)
-    model = model_scores(segmenter, source)
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     talk.say(f"Segmenting with {source}{size} on {segmenter.device}.")
     album = Album(segmenter, inputs.paths, targets, talk.problem, talk.progress, source)
@@ -139,7 +138,12 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
         talk.done()
     if options.pairs:
         talk.pairs(trust_sentence(segmenter.calibration))
-    scores = {**model, **({"pairs": results} if options.pairs else results[0]), "problems": talk.problems}
+    count = 2 if options.pairs else len(results[0]["images"])
+    scores = {
+        **model_scores(segmenter, source, count),
+        **({"pairs": results} if options.pairs else results[0]),
+        "problems": talk.problems,
+    }
     if options.json is not None:
         _write_scores(scores, scores_file, talk, scores_file is not None and targets.is_kept(scores_file))
     talk.say(f"The results are in {options.out}/.")

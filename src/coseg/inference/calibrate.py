@@ -1,12 +1,13 @@
-"""Calibrate whether images have a common object, on pairs of a data set that says it; measure how often it is right.
+"""Calibrate whether images have a common object, on images of a data set that says it; measure how often it is right.
 
 Pairs that share a class are positive, pairs whose images both hold a class but share none negative; both kinds are
-drawn from a seed, as many of each. The regression is fitted on pairs of some images and measured on pairs of others.
+drawn from a seed, as many of each. The regression is fitted on pairs of some images and measured on pairs of others;
+so is then that of groups (`coseg.inference.calibrate_groups`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,16 +22,18 @@ from coseg.data.permutation import mix
 from coseg.errors import CosegError
 from coseg.evaluation.bootstrap import interval
 from coseg.evaluation.decision import DecisionScores
+from coseg.inference.calibrate_groups import collect_groups, measure_groups, which_share
 from coseg.inference.commonness import Calibration
+from coseg.inference.each_evidence import Progress, each_evidence
 from coseg.inference.evidence import evidence_names
-from coseg.inference.held import HeldFeatures
-from coseg.inference.segmenter import CoSegmenter, Encoded
+from coseg.inference.group_draws import draw_groups
+from coseg.inference.grouped import GROUP_EVIDENCE
+from coseg.inference.segmenter import CoSegmenter
 
 RIDGE = 0.05
 """Of the regression, for each pair: the channels of the features are many, and few of them tell anything."""
 
 Pairs = Sequence[tuple[int, int]]
-Progress = Callable[[int, int], None]
 
 
 def calibrate(
@@ -40,11 +43,13 @@ def calibrate(
     pairs: int = 1000,
     seed: int = 0,
     order: str = "uniform",
+    groups: int = 60,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Fit a `Calibration` on pairs of `fitted` and measure it on pairs of `held_out`.
+    """Fit a `Calibration` on pairs and groups of `fitted` and measure it on those of `held_out`.
 
-    Each image is encoded once, each pair co-segmented once, as `model` does it for a user.
+    Each image is encoded once for the pairs and once for the groups, each of which is co-segmented once, as `model`
+    does it for a user.
 
     A network knows the images that it was trained on better than others. Fitted on those, the regression is somewhat
     too sure; but it needs many. Where there are enough others, half of those of one catalog, drawn from the seed, can
@@ -57,10 +62,12 @@ def calibrate(
         pairs: of each kind, for the fit and for the measures; fewer where there are not so many.
         seed: of the draw.
         order: of the positive pairs, one of `coseg.data.orders.PAIR_ORDERS`.
-        progress: called with the steps that are done and their number, in each part: images and pairs.
+        groups: of each kind and size, likewise; 0: those are left uncalibrated. So they are where a data set has no
+            group of one of the kinds.
+        progress: called with the steps that are done and their number, in each part: images and pairs, or groups.
 
     Raises:
-        CosegError: there is no pair of one of the kinds, or `pairs` is not positive.
+        CosegError: there is no pair of one of the kinds, `pairs` is not positive, or `groups` negative.
     """
     fit_presence = fitted.presence
     if held_out is None:
@@ -75,7 +82,16 @@ def calibrate(
     names = evidence_names(model.network, evidence.shape[1])
     calibration = Calibration.fit(names, evidence, half_positive(fit_pairs), RIDGE * len(fit_pairs))
     evidence = collect(model, held_out, measured, progress)
-    return measure(calibration, evidence, measured, f"{data}, {order} pairs, seed {seed}")
+    calibration = measure(calibration, evidence, measured, f"{data}, {order} pairs, seed {seed}")
+    if not groups:
+        return calibration
+    to_fit, to_measure = draw_groups(fit_presence, groups, mix(seed, 5)), draw_groups(presence, groups, mix(seed, 6))
+    if not (to_fit and to_measure):
+        return calibration
+    evidence = collect_groups(model, calibration, fitted, to_fit, progress)
+    group = Calibration.fit(GROUP_EVIDENCE, evidence, which_share(to_fit))
+    evidence = collect_groups(model, calibration, held_out, to_measure, progress)
+    return replace(calibration, group=measure_groups(group, evidence, to_measure, f"{data}, seed {seed}"))
 
 
 def sample(presence: NDArray[np.bool_], pairs: int, seed: int, order: str = "uniform") -> list[tuple[int, int]]:
@@ -103,24 +119,7 @@ def half_positive(pairs: Pairs) -> Tensor:
 
 def collect(model: CoSegmenter, catalog: Catalog, pairs: Pairs, progress: Progress | None = None) -> Tensor:
     """The evidence of pairs of a catalog, float32 (N, n); each image is read and encoded once."""
-    images = sorted({i for pair in pairs for i in pair})
-    steps = len(images) + len(pairs)
-    held = HeldFeatures(model.device)
-    encoded: list[Encoded] = []
-    for k, i in enumerate(images):
-        each = model.encode(catalog.image(i), catalog.ids[i])
-        held.append(each.features)
-        encoded.append(replace(each, features=None))
-        if progress is not None:
-            progress(k + 1, steps)
-    places = {i: k for k, i in enumerate(images)}
-    evidence = []
-    for done, pair in enumerate(pairs):
-        a, b = (replace(encoded[places[i]], features=held[places[i]]) for i in pair)
-        evidence.append(model.evidence(a, b))
-        if progress is not None:
-            progress(len(images) + done + 1, steps)
-    return torch.stack(evidence)
+    return torch.stack([evidence[0] for evidence in each_evidence(model, catalog, pairs, progress)])
 
 
 def measure(calibration: Calibration, evidence: Tensor, pairs: Pairs, data: str) -> Calibration:

@@ -139,8 +139,25 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     about = f" of {calibration['data']}" if calibration.get("data") else ""
     low, high = calibration.get("interval") or (None, None)
     interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
-    return (
+    pairs = (
         f"On {calibration['pairs']} pairs{about} that took no part in the calibration, half of them without a common "
         f"object, it is right in {calibration['accuracy']:.1%}{interval} of the cases; the area under the curve of "
         f"hits against false alarms is {calibration['auc']:.3f}."
     )
+    return f"{pairs}\n\n{_calibrated_groups(calibration.get('group') or {})}"
+
+
+def _calibrated_groups(group: Mapping[str, Any]) -> str:
+    if not group.get("sizes"):
+        return "Of groups of three images or more it tells the mean over pairs; how often that is right is not known."
+    about = f" of {group['data']}" if group.get("data") else ""
+    lines = [
+        f"On groups of images{about}: half of them share a class, in the other half no class is in more than a fifth "
+        "of the images (rounded up).\n",
+        "| images | groups | right | area |\n|---|---|---|---|",
+    ]
+    for each in group["sizes"]:
+        low, high = each.get("interval") or (None, None)
+        interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
+        lines.append(f"| {each['size']} | {each['groups']} | {each['accuracy']:.1%}{interval} | {each['auc']:.3f} |")
+    return "\n".join(lines)

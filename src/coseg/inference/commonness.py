@@ -1,7 +1,8 @@
 """The calibration of whether images have a common object at all: from evidence to a probability.
 
 `coseg.inference.evidence` puts into numbers what a network's features and masks tell; a `Calibration`, a logistic
-regression on pairs whose answer is known, makes a probability of them.
+regression on pairs whose answer is known, makes a probability of them. The logits of the pairs of a group are the
+evidence of a second one, for groups; see `coseg.inference.grouped`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.inference.evidence import DECISION, evidence_names
+from coseg.inference.grouped import GROUP_EVIDENCE, group_evidence
+from coseg.inference.sizes import SizeMeasures, ends, number_or_nan
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.network import CosegNetwork
 
@@ -36,6 +39,9 @@ class Calibration:
         interval: the 95 % interval of the accuracy, by bootstrap over images (`coseg.evaluation.bootstrap`).
         pairs: how many they were.
         data: what they were of.
+        group: the calibration of groups of three images or more, whose evidence is `GROUP_EVIDENCE` and whose `pairs`
+            are groups; None: there is none.
+        sizes: of such a calibration, the measures on groups of one size each, in ascending order.
 
     >>> calibration = Calibration(("decision",), (1.0,), (2.0,), (4.0,), 0.0)
     >>> calibration.probability(torch.tensor([1.0])), round(calibration.probability(torch.tensor([2.0])), 4)
@@ -52,6 +58,8 @@ class Calibration:
     interval: tuple[float, float] = (math.nan, math.nan)
     pairs: int = 0
     data: str = ""
+    group: Calibration | None = None
+    sizes: tuple[SizeMeasures, ...] = ()
 
     def logits(self, evidence: Tensor) -> Tensor:
         """For evidence (..., n) the logit of the probability, float64 (...).
@@ -73,9 +81,38 @@ class Calibration:
         """For the evidence of one pair, (n,), how likely it has a common object, 0..1."""
         return float(self.logits(evidence).sigmoid())
 
+    def common(self, evidence: Tensor, n: int) -> float:
+        """How likely n images have a common object, 0..1.
+
+        Without a calibration of groups it is, for more than two images, the mean probability of their pairs. That is
+        not calibrated: it is too low for images that share something, and too high for images that do not.
+
+        Args:
+            evidence: see `coseg.inference.grouped.evidence_of_neighbours`.
+            n: two or more.
+        """
+        logits = self.logits(evidence)
+        if n == 2 or self.group is None:
+            return float(logits.sigmoid().mean())
+        return self.group.probability(group_evidence(logits, n))
+
+    def measured(self, n: int) -> tuple[SizeMeasures, str] | None:
+        """How good it is on n images, and the data that tell so; None where that was not measured.
+
+        Two images are a pair; groups are told of by the largest measured size up to n.
+        """
+        if n == 2:
+            found = SizeMeasures(2, self.pairs, self.accuracy, self.interval, self.auc)
+            return None if not self.pairs or math.isnan(self.accuracy) else (found, self.data)
+        if self.group is None or not self.group.sizes:
+            return None
+        sizes = self.group.sizes
+        return next((each for each in reversed(sizes) if each.size <= n), sizes[0]), self.group.data
+
     def to_dict(self) -> dict[str, Any]:
-        """It as primitives, for JSON, which knows no nan: null."""
-        return {key: _for_json(value) for key, value in asdict(self).items()}
+        """It as primitives, for JSON, which knows no nan: null. What it has none of is left out."""
+        values: dict[str, Any] = _for_json(asdict(self))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -91,11 +128,13 @@ class Calibration:
                 scale=_numbers(values["scale"]),
                 weights=_numbers(values["weights"]),
                 bias=float(values["bias"]),
-                auc=_number_or_nan(values.get("auc")),
-                accuracy=_number_or_nan(values.get("accuracy")),
-                interval=_ends(values.get("interval")),
+                auc=number_or_nan(values.get("auc")),
+                accuracy=number_or_nan(values.get("accuracy")),
+                interval=ends(values.get("interval")),
                 pairs=int(values.get("pairs", 0)),
                 data=str(values.get("data", "")),
+                group=None if values.get("group") is None else cls.from_dict(values["group"]),
+                sizes=tuple(SizeMeasures.from_dict(each) for each in values.get("sizes", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CosegError(
@@ -172,23 +211,22 @@ def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibr
             f"The calibration in 'commonness' is of other evidence ({', '.join(calibration.names[:9])}, ...) than this "
             f"version of coseg has for {type(network).__name__}: fit it again, or set it to null."
         )
+    if calibration.group is not None and calibration.group.names != GROUP_EVIDENCE:
+        raise CosegError(
+            "The calibration of groups in 'commonness' is of other evidence than this version of coseg has: fit it "
+            "again, or set its 'group' to null."
+        )
     return calibration
 
 
 def _for_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _for_json(each) for key, each in value.items()}
+        return {key: each for key, each in kept.items() if key not in ("group", "sizes") or each}
     if isinstance(value, tuple):
         return [_for_json(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _ends(values: Any) -> tuple[float, float]:
-    low, high = (None, None) if values is None else values
-    return _number_or_nan(low), _number_or_nan(high)
-
-
 def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _number_or_nan(value: Any) -> float:
-    return math.nan if value is None else float(value)

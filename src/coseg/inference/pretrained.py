@@ -155,7 +155,7 @@ def settings_of(
     - ``network``: ``{"_target_": class, …}``;
     - ``size``: the side to which images are resized, or their longest side where the network takes any shape; or null;
     - ``threshold``: probability from which a pixel is marked;
-    - ``commonness``: a `coseg.inference.commonness.Calibration` as a dictionary, or null;
+    - ``commonness``: a `coseg.inference.commonness.Calibration` as a dictionary, its ``group`` that of groups; or null;
     - ``training``: what is known of it, for the model card (see `coseg.inference.card.model_card`), or null.
 
     Raises:

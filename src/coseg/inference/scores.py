@@ -12,12 +12,14 @@ from coseg.inference.segment import Cosegmentation, Segment
 from coseg.inference.segmenter import CoSegmenter
 
 
-def model_scores(segmenter: CoSegmenter, source: str) -> dict[str, Any]:
-    """Which model it was, how it was used, and how often what it says of `common` is right."""
-    calibration = segmenter.calibration
-    told = None
-    if calibration is not None and _is_measured(calibration):
-        told = {key: calibration.to_dict()[key] for key in ("accuracy", "interval", "pairs", "data")}
+def model_scores(segmenter: CoSegmenter, source: str, count: int = 2) -> dict[str, Any]:
+    """Which model it was, how it was used, and how often what it says of `common` is right for `count` images."""
+    measured = None if segmenter.calibration is None else segmenter.calibration.measured(count)
+    told: dict[str, Any] | None = None
+    if measured is not None:
+        of = {"pairs": measured[0].groups} if count == 2 else {"groups": measured[0].groups, "size": measured[0].size}
+        low, high = (None if math.isnan(end) else end for end in measured[0].interval)
+        told = {"accuracy": measured[0].accuracy, "interval": [low, high], **of, "data": measured[1]}
     return {
         "coseg": coseg.__version__,
         "model": source,
@@ -56,18 +58,23 @@ def common_sentence(found: Cosegmentation, calibration: Calibration | None) -> s
             f"The images seem to share nothing: {percent(found.common)} likely to have an object in common, so what is "
             "marked may mean nothing."
         )
-    return " ".join(filter(None, (said, trust_sentence(calibration))))
+    return " ".join(filter(None, (said, trust_sentence(calibration, len(found)))))
 
 
-def trust_sentence(calibration: Calibration | None) -> str:
-    """How often it is right whether two images have an object in common; empty where that was not measured."""
-    if calibration is None or not _is_measured(calibration):
+def trust_sentence(calibration: Calibration | None, count: int = 2) -> str:
+    """How often it is right whether `count` images have an object in common; empty for a model never measured."""
+    if calibration is None:
         return ""
-    where = f" of {calibration.data}" if calibration.data else ""
-    low, high = calibration.interval
+    found = calibration.measured(count)
+    if found is None:
+        unsure = "That is a mean over pairs of them, and how often it is right for groups was not measured."
+        return "" if calibration.measured(2) is None else unsure
+    measured, data = found
+    what = f"{measured.groups:,} pairs" if count == 2 else f"{measured.groups:,} groups of {measured.size} images"
+    low, high = measured.interval
     between = "" if math.isnan(low) or math.isnan(high) else f" (95 % interval: {percent(low)} to {percent(high)})"
-    right = f"{percent(calibration.accuracy)} of {calibration.pairs:,} pairs"
-    return f"Such a statement was right for {right}{where}{between}."
+    where = f" of {data}" if data else ""
+    return f"Such a statement was right for {percent(measured.accuracy)} of {what}{where}{between}."
 
 
 def percent(share: float) -> str:
@@ -77,7 +84,3 @@ def percent(share: float) -> str:
     if 0.99 < share < 1:
         return "over 99 %"
     return f"{share:.0%}".replace("%", " %")
-
-
-def _is_measured(calibration: Calibration) -> bool:
-    return calibration.pairs > 0 and not math.isnan(calibration.accuracy)

@@ -79,7 +79,9 @@ class Cosegmentation:
     Attributes:
         segments: of each image, in their order.
         common: how likely the images have an object in common at all, 0..1, as the model was calibrated (see
-            `coseg.inference.commonness`); nan for a model without a calibration.
+            `coseg.inference.commonness`): on pairs for two images, on groups for more. Nan for a model without a
+            calibration. Of a model that was calibrated on pairs alone it is, for more than two images, the mean over
+            pairs of them, which is not calibrated.
         repeated: places (i, j), i < j, of images that show the same picture: what they have in common is everything,
             so neither their masks nor `common` mean much.
     """

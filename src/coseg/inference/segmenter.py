@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from coseg.errors import CosegError
 from coseg.inference.commonness import calibration_of
 from coseg.inference.devices import chosen_device
 from coseg.inference.encoded import Encoded, digest_of, repeated, require_two
-from coseg.inference.evidence import evidence_of
+from coseg.inference.grouped import evidence_of_neighbours
 from coseg.inference.held import HeldFeatures
 from coseg.inference.photographs import Source, load_photograph
 from coseg.inference.pretrained import load_pretrained
@@ -33,8 +33,6 @@ resizes them to it; masks are made at this size and enlarged. Images of the benc
 
 LONGEST = 1024
 """Longest side for a network that takes images of any size, where no `size` is set."""
-
-_NEIGHBOURS = 4  # in a group each image is compared with so many others
 
 
 class CoSegmenter(SharedModel):
@@ -201,17 +199,19 @@ class CoSegmenter(SharedModel):
         return response
 
     @torch.inference_mode()
-    def evidence(self, a: Encoded, b: Encoded) -> Tensor:
-        """What tells whether two images have a common object; see `coseg.inference.commonness.evidence_of`."""
-        return self._evidence((a.features, b.features), self._pair(a, b))
+    def evidence(self, *encoded: Encoded) -> Tensor:
+        """What tells whether two images or more have a common object: `grouped.evidence_of_neighbours`."""
+        features = [each.features for each in encoded]
+        probabilities = self._pair(*encoded) if len(encoded) == 2 else list(self._marked(encoded, features))
+        return evidence_of_neighbours(self.network, features, probabilities, self.device)
 
     def _pair(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
         logits = self.network.cosegment(a.features, b.features, a.working, b.working)
         return [_probability(each) for each in logits]
 
-    def _evidence(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> Tensor:
-        maps = [torch.from_numpy(each).to(self.device) for each in probabilities]
-        return evidence_of(self.network, features[0], features[1], maps[0], maps[1]).cpu()
+    def _marked(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
+        for logits in self.network.cosegment_group(features, [each.working for each in encoded]):
+            yield _probability(logits)
 
     @torch.inference_mode()
     def _group(
@@ -221,8 +221,8 @@ class CoSegmenter(SharedModel):
         progress: Callable[[int, int], None] | None = None,
     ) -> Cosegmentation:
         probabilities = []
-        for logits in self.network.cosegment_group(features, [each.working for each in encoded]):
-            probabilities.append(_probability(logits))
+        for probability in self._marked(encoded, features):
+            probabilities.append(probability)
             if progress is not None:
                 progress(len(encoded) + len(probabilities), 2 * len(encoded))
         return self._answer(encoded, features, probabilities)
@@ -234,26 +234,11 @@ class CoSegmenter(SharedModel):
             Segment(each.name, each.size, probability, self.threshold)
             for each, probability in zip(encoded, probabilities, strict=True)
         )
-        return Cosegmentation(segments, self._common(features, probabilities), repeated(encoded))
-
-    def _common(self, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]) -> float:
-        """The mean over pairs: the only one of two images; in a group, each image with its next few neighbours.
-
-        Neighbours are counted in a ring, so that each image weighs the same and the cost is linear. Masks are those
-        of the group.
-        """
-        if self.calibration is None:
-            return math.nan
-        n = len(features)
-        steps = range(1, min(_NEIGHBOURS, n // 2) + 1)
-        pairs = sorted({(min(i, (i + step) % n), max(i, (i + step) % n)) for i in range(n) for step in steps})
-        found = [
-            self.calibration.probability(
-                self._evidence((features[i], features[j]), (probabilities[i], probabilities[j]))
-            )
-            for i, j in pairs
-        ]
-        return sum(found) / len(found)
+        common = math.nan
+        if self.calibration is not None:
+            evidence = evidence_of_neighbours(self.network, features, probabilities, self.device)
+            common = self.calibration.common(evidence, len(features))
+        return Cosegmentation(segments, common, repeated(encoded))
 
 
 def _probability(logits: Tensor) -> NDArray[np.float16]:

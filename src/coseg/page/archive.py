@@ -69,7 +69,7 @@ def scores(segmenter: CoSegmenter, look: Look, threshold: float, model: str) -> 
     """What ``scores.json`` holds, as ``coseg-predict --json`` writes it."""
     images = zip(look.names, look.result, strict=True)
     return {
-        **model_scores(segmenter, model),
+        **model_scores(segmenter, model, len(look.result)),
         "threshold": round(threshold, 4),
         **common_scores(look.result),
         "images": [image_scores(Path(name), replace(segment, threshold=threshold)) for name, segment in images],
