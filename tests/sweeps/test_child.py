@@ -34,7 +34,8 @@ time.sleep(30)
 
 
 def test_output_code_environment_and_memory(commands: Path) -> None:
-    (commands / "train.py").write_text("import os, sys; print(sys.argv[1:], os.environ['X'], len(b'x' * 200_000_000)); sys.exit(3)")
+    said = "print(sys.argv[1:], os.environ['X'], len(b'x' * 200_000_000))"
+    (commands / "train.py").write_text(f"import os, sys; {said}; sys.exit(3)")
     output = commands / "deep" / "output.log"
     ended = run_child("train", ["a=1"], output, environment={"X": "here"})
     assert (ended.code, ended.received) == (3, None)
