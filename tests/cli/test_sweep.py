@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from coseg.cli.report import main as report_main
+from coseg.training.checkpoint import read_checkpoint
 
 ONE_EPOCH = ("panels=0", "trainer.max_epochs=1", "data.pairs_per_epoch=8")
 Command = Callable[..., tuple[int, str, str]]
@@ -102,3 +108,29 @@ def test_plain_ddp_is_refused_in_a_sweep(
     assert code == 2
     assert err.count("trainer.strategy=ddp_spawn") == 2
     assert not list(tmp_path.rglob("checkpoints"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_jobs_in_parallel_and_begins_no_more(
+    number: signal.Signals, tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    """SIGTERM to the one process, Ctrl-C to all of them: each job leaves a checkpoint to go on from."""
+    words = [sys.executable, "-m", "coseg.cli.train", "-m", *tiny_overrides["train"], "panels=0"]
+    words += ["trainer.max_epochs=1000", "data.pairs_per_epoch=64", "model.kernel_sizes=[3],[1],[3,5]"]
+    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    jobs = "runs/shapes/sweeps/*/*"
+    for _ in range(1200):
+        if len(list(tmp_path.glob(f"{jobs}/checkpoints/last.ckpt"))) == 2:
+            break
+        time.sleep(0.1)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM or process.returncode == 128 + number
+    assert err.count("holds the state. Go on with: coseg-train resume=") == 2
+    assert "Traceback" not in err
+    (sweep,) = tmp_path.glob("runs/shapes/sweeps/*")
+    assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+    steps = [read_checkpoint(sweep / job / "checkpoints" / "last.ckpt")["global_step"] for job in ("0", "1")]
+    assert all(0 < step < 16_000 for step in steps)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import hydra
 from hydra import initialize_config_dir, initialize_config_module
@@ -20,13 +20,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from coseg.cli.multirun import Multirun, found_stop, is_parallel, leave_stop
 from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
 from coseg.errors import CosegError
-from coseg.sweeps.failed import FILE, read_failure, write_failure
+from coseg.sweeps.failed import write_failure
 from coseg.training.errors import Stopped
 from coseg.training.run import STUDY
 
@@ -155,36 +155,6 @@ def told_output(path: Path) -> Iterator[None]:
         raise CosegError(f"{path} can't be written ({reason}): choose another place, or make room.") from error
 
 
-class Failures(Callback):
-    """A part of Hydra that counts the failed jobs of a sweep, in whatever processes its launcher ran them.
-
-    Args:
-        keep: leave the files that say why they failed.
-
-    Attributes:
-        codes: of the failed jobs, the exit code that each would have had alone.
-    """
-
-    codes: ClassVar[list[int]] = []
-
-    def __init__(self, keep: bool = True) -> None:
-        self.keep = keep
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Forget what an earlier sweep in the same folder left."""
-        for path in Path(config.hydra.sweep.dir).glob(f"*/{FILE}"):
-            path.unlink()
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Collect the codes."""
-        for path in Path(config.hydra.sweep.dir).glob(f"*/{FILE}"):
-            if (failure := read_failure(path.parent)) is not None:
-                self.codes.append(failure.code)
-            if not self.keep:
-                path.unlink()
-                remove_empty_folders(path.parent)
-
-
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run `job` on it, and end the process.
 
@@ -193,17 +163,24 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     register_resolvers()
     forget_places()
-    Failures.codes.clear()
+    Multirun.codes.clear()
+    Multirun.stopped = 0
 
     def guarded(config: DictConfig) -> Any:
         chosen = HydraConfig.get()
         folder = Path(chosen.runtime.output_dir)
         in_sweep = chosen.mode == RunMode.MULTIRUN
+        beside = in_sweep and is_parallel(chosen)
+        if beside and found_stop(Path(chosen.sweep.dir)):
+            return None
         try:
             return job(config)
         except Exception as error:
             code = tell(error, f"job {chosen.job.num}: " if in_sweep else "")
             if code is not None and code > 128:  # a signal ends the sweep, not one job
+                if beside:
+                    leave_stop(Path(chosen.sweep.dir), code)
+                    return None
                 raise SystemExit(code) from None
             if in_sweep or STUDY in os.environ:
                 told = sentence(error) or f"{type(error).__name__}: {error}"
@@ -222,5 +199,7 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         hydra.main(version_base="1.3", config_path=config_path(), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    if codes := set(Failures.codes):
+    if Multirun.stopped:
+        raise SystemExit(Multirun.stopped)
+    if codes := set(Multirun.codes):
         raise SystemExit(codes.pop() if len(codes) == 1 else 1)

@@ -1,0 +1,94 @@
+"""What happens around the jobs of ``-m``, in whatever processes Hydra's launcher runs them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from coseg.files import write_text_atomically
+from coseg.sweeps.failed import FILE, read_failure
+
+_STOP = ".stopped"
+"""In the sweep's folder: a signal came, so no further job begins."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Multirun(Callback):
+    """A part of Hydra: passes signals on to jobs in processes of their own, and tells how the jobs ended.
+
+    Args:
+        keep: leave the files that say why jobs failed.
+
+    Attributes:
+        codes: of the failed jobs, the exit code that each would have had alone.
+        stopped: 128 + the number of the signal that ended the sweep; 0: none did.
+    """
+
+    codes: ClassVar[list[int]] = []
+    stopped: ClassVar[int] = 0
+
+    def __init__(self, keep: bool = True) -> None:
+        self.keep = keep
+        self._before: dict[int, Any] = {}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Forget what an earlier sweep in the same folder left."""
+        folder = Path(config.hydra.sweep.dir)
+        for path in (*folder.glob(f"*/{FILE}"), folder / _STOP):
+            path.unlink(missing_ok=True)
+        if is_parallel(config.hydra):
+            self._before = {number: signal.signal(number, self._pass_on) for number in _SIGNALS}
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Collect the codes."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+        folder = Path(config.hydra.sweep.dir)
+        for path in folder.glob(f"*/{FILE}"):
+            if (failure := read_failure(path.parent)) is not None:
+                self.codes.append(failure.code)
+            if not self.keep:
+                path.unlink()
+        Multirun.stopped = found_stop(folder)
+        (folder / _STOP).unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if path.name.isdecimal():
+                with suppress(OSError):  # a job that did not begin, or left nothing: Hydra makes its folder before
+                    path.rmdir()
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Have the jobs stop after their step, and wait for them; a second Ctrl-C ends everything at once."""
+        if number == signal.SIGINT and signal.getsignal(number) == self._pass_on:
+            signal.signal(number, signal.default_int_handler)
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGTERM)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A launcher sends it to the processes of the jobs, where there are no signals to give back."""
+        return {"keep": self.keep, "_before": {}}
+
+
+def is_parallel(hydra: Any) -> bool:
+    """Whether the launcher runs jobs in processes of their own."""
+    return not str(hydra.launcher.get("_target_", "")).endswith(".BasicLauncher")
+
+
+def leave_stop(folder: Path, code: int) -> None:
+    """Have no further job of the sweep in `folder` begin."""
+    write_text_atomically(folder / _STOP, str(code))
+
+
+def found_stop(folder: Path) -> int:
+    """What `leave_stop` said; 0: nothing."""
+    path = folder / _STOP
+    return int(path.read_text()) if path.is_file() else 0
