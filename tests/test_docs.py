@@ -90,6 +90,8 @@ def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> No
             assert words[1] in targets, line
         elif words[0] in HYDRA:
             check_overrides(HYDRA[words[0]], words[1:], line)
+        elif words[0] == "coseg-sweep":
+            check_study(words[1:])
         elif words[0].startswith("coseg-"):
             assert words[0] in SCRIPTS, line
             check_options(SCRIPTS[words[0]].partition(":")[0], words[1:], line)
@@ -113,10 +115,27 @@ def check_options(module: str, words: list[str], line: str) -> None:
 
 
 def check_overrides(command: str, words: list[str], line: str) -> None:
+    if "--config-dir" in words:  # of an experiment that a report makes
+        place = words.index("--config-dir")
+        words = [word for word in words[:place] + words[place + 2 :] if word != "experiment=best"]
     words = [re.sub(r"…|\$\w+|\*$", "x", word) for word in words if word not in ("-m", "--cfg", "job")]
     words = [word for word in words if not word.startswith(("hydra/launcher", "hydra.launcher", "hydra.sweep"))]
     words = ["model=siamese" if word == "model=M" else word for word in words]
     composed(command, *(values(word)[0] if is_sweep(word) else word for word in words))
+
+
+def check_study(words: list[str]) -> None:
+    from coseg.cli.app import parse_overrides
+    from coseg.cli.sweep import _is_of_study
+    from coseg.sweeps.space import space_of
+
+    words = [word for word in words if word != "--cfg"]
+    composed("sweep", *(word for word in words if _is_of_study(word)))
+    others = [word for word in words if not _is_of_study(word)]
+    if others:
+        space = space_of(parse_overrides(others))
+        assert space.distributions()
+        composed("train", *space.fixed)
 
 
 @cache

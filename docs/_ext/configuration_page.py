@@ -60,9 +60,9 @@ def groups_of(conf: Path) -> list[str]:
 
 
 def configuration(conf: Path) -> str:
-    """Every configuration of `conf` as Markdown: the two commands, then each group and each of its choices."""
+    """Every configuration of `conf` as Markdown: the commands, then each group and each of its choices."""
     lines = []
-    for command in ("train", "test"):
+    for command in ("train", "test", "sweep"):
         lines += file_section(conf / f"{command}.yaml", f"coseg-{command}", 2)
     for group in groups_of(conf):
         lines += [f"## {group}", "", GROUPS.get(group, ""), ""]
