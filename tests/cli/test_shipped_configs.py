@@ -17,7 +17,8 @@ from coseg.training.fit import fit, make_callbacks, prepare_process
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FOLDERS = sorted({path.parent.relative_to(CONF).as_posix() for path in CONF.glob("*/**/*.yaml")})
-FOLDERS.remove("ablation")  # which has a test of its own
+for name in ("ablation", "study"):  # which have tests of their own
+    FOLDERS.remove(name)
 PLACE = {"encoder": "encoder@model.encoder"}
 FAST = ("trainer.accelerator=cpu", "trainer.fast_dev_run=true", "data.workers=0", "panels=0")
 SMALL_SHAPES = tuple(f"dataset.reader.{split}=24" for split in ("train", "val", "seen", "unseen"))
