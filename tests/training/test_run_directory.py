@@ -19,6 +19,7 @@ def test_what_a_run_leaves(trained: Path) -> None:
         "metrics.csv",
         "hparams.yaml",  # Lightning's, beside metrics.csv
         "curves.png",
+        "finished.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "panels/epoch-000.png",
