@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from coseg.cli.app import compose_config, parse_overrides
 from coseg.errors import CosegError
+from coseg.sweeps import study as study_module
 from coseg.sweeps import trial as trial_module
 from coseg.sweeps.child import Ended
 from coseg.sweeps.claims import claim
@@ -196,3 +197,9 @@ def test_another_space_and_bad_settings_are_refused(go: Any, settings: dict[str,
         go(Trainings(rising), settings, [*WORDS, "seed=1"])
     with pytest.raises(CosegError, match=r"study\.trials is 0"):
         go(Trainings(rising), settings | {"trials": 0})
+
+
+def test_without_optuna_a_study_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CosegError, match=r"pip install 'coseg\[sweep\]'"):
+        read_study(tmp_path)

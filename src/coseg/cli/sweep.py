@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,8 +30,8 @@ def _sweep(options: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
     from coseg.cli.app import compose_config, parse_overrides
-    from coseg.errors import CosegError
     from coseg.sweeps.space import space_of
+    from coseg.sweeps.study import require_optuna
 
     study = compose_config("sweep", [word for word in options.overrides if _is_of_study(word)]).study
     words = [*study.overrides, *(word for word in options.overrides if not _is_of_study(word))]
@@ -40,8 +39,7 @@ def _sweep(options: argparse.Namespace) -> None:
         study.overrides = words
         print(OmegaConf.to_yaml(study), end="")
         return
-    if importlib.util.find_spec("optuna") is None:
-        raise CosegError("A search needs Optuna, which is not installed: pip install 'coseg[sweep]'.")
+    require_optuna()
     from coseg.sweeps.search import search
 
     space = space_of(parse_overrides(words))

@@ -6,6 +6,7 @@ or draws a new one, until there are as many as were asked for.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import logging
@@ -37,6 +38,16 @@ NAME = "study"
 """Of the one study in a journal: its folder is what tells it from others."""
 
 
+def require_optuna() -> None:
+    """Tell a user who lacks the package.
+
+    Raises:
+        CosegError: Optuna is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise CosegError("A study needs Optuna, which is not installed: pip install 'coseg[sweep]'.")
+
+
 def open_study(folder: Path, space: Space) -> optuna.Study:
     """The study in `folder`, made anew where there is none.
 
@@ -63,8 +74,9 @@ def read_study(folder: Path) -> optuna.Study:
     """The study in `folder`, to be looked at.
 
     Raises:
-        CosegError: it is damaged, or holds no study.
+        CosegError: it is damaged, or holds no study; Optuna is not installed.
     """
+    require_optuna()
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -69,6 +69,7 @@ def run_trial(trial: optuna.Trial, folder: Path, fixed: Sequence[str], lock: int
         return pruned
 
     ended = run_child("train", words, run / OUTPUT, hopeless, (lock,), {STUDY: folder.name})
+    hopeless()  # the last validation is reported, too
     if ended.received is not None and ended.code:
         raise Stopped(folder, ended.received)
     found = validations(run)
