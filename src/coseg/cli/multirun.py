@@ -66,12 +66,14 @@ class Multirun(Callback):
                     path.rmdir()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Have the jobs stop after their step, and wait for them; a second Ctrl-C ends everything at once."""
-        if number == signal.SIGINT and signal.getsignal(number) == self._pass_on:
+        """Have the jobs on this machine stop after their step, and wait; a second Ctrl-C ends everything at once."""
+        children = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+        if not children:  # jobs on a cluster are not ours to stop
+            raise SystemExit(128 + number)
+        if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGTERM)
+        for child in children:
+            os.kill(child, signal.SIGTERM)
 
     def __getstate__(self) -> dict[str, Any]:
         """A launcher sends it to the processes of the jobs, where there are no signals to give back."""

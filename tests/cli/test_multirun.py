@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from coseg.cli.multirun import Multirun, found_stop, leave_stop
+from coseg.sweeps.failed import write_failure
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> object:
+    launcher = {"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"}
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "launcher": launcher}})
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_before() -> None:
+    Multirun.codes.clear()
+    Multirun.stopped = 0
+
+
+def test_signals_are_taken_over_while_jobs_run_and_given_back(config: object) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    jobs = Multirun()
+    jobs.on_multirun_start(config)  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGTERM) == jobs._pass_on
+    with pytest.raises(SystemExit) as leaving:  # nobody to pass it on to
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert leaving.value.code == 143
+    jobs.on_multirun_end(config)  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_codes_and_a_stop_are_collected_and_what_was_before_is_forgotten(config: object, tmp_path: Path) -> None:
+    for job, code in (("0", 2), ("3", 1)):
+        write_failure(tmp_path / job, code, "no.", [])
+    leave_stop(tmp_path, 130)
+    jobs = Multirun()
+    jobs.on_multirun_start(config)  # type: ignore[arg-type]
+    assert found_stop(tmp_path) == 0 and not list(tmp_path.glob("*/failed.json"))
+
+    write_failure(tmp_path / "1", 2, "no.", [])
+    (tmp_path / "2").mkdir()
+    leave_stop(tmp_path, 143)
+    jobs.on_multirun_end(config)  # type: ignore[arg-type]
+    assert (jobs.codes, Multirun.stopped) == ([2], 143)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]  # empty folders, and the stop, are gone
+
+    other = Multirun(keep=False)
+    other.on_multirun_start(config)  # type: ignore[arg-type]
+    write_failure(tmp_path / "1", 1, "no.", [])
+    other.on_multirun_end(config)  # type: ignore[arg-type]
+    assert other.codes == [2, 1] and not list(tmp_path.iterdir())
+
+
+SENT = """
+import pickle, sys
+from coseg.cli.multirun import Multirun
+jobs = pickle.loads(bytes.fromhex(sys.argv[1]))
+print(jobs.keep, jobs._before)
+"""
+
+
+def test_it_can_be_sent_to_the_processes_of_the_jobs(config: object) -> None:
+    import pickle
+
+    jobs = Multirun(keep=False)
+    jobs.on_multirun_start(config)  # type: ignore[arg-type]
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", SENT, pickle.dumps(jobs).hex()], capture_output=True, text=True, check=True
+        )
+    finally:
+        jobs.on_multirun_end(config)  # type: ignore[arg-type]
+    assert told.stdout == "False {}\n"
