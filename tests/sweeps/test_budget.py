@@ -115,3 +115,14 @@ def test_other_seeds_take_the_same_steps(tmp_path: Path) -> None:
     (tmp_path / "models" / "siamese" / "0").mkdir(parents=True)
     (tmp_path / "models" / "siamese" / "0" / "job.json").write_text(json.dumps(known | {"run": "x"}))
     assert Comparison(tmp_path, 1, TRAIN, TEST)._time(Job("models", "siamese", 1)) == known
+
+
+def test_the_tables_of_the_results_are_those_of_the_records(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2] / "docs"
+    write_tables(root / "results" / "comparison", tmp_path)
+    page = (root / "results.md").read_text(encoding="utf-8")
+    tables = sorted(tmp_path.glob("*.md"))
+    assert tables
+    for path in tables:
+        told = f"{path.name} of the records is another: python -m coseg.cli.compare --tables docs/results/comparison"
+        assert path.read_text(encoding="utf-8") in page, told

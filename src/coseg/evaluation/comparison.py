@@ -110,6 +110,7 @@ def _settings(jobs: Sequence[Finished]) -> list[str]:
     """What all jobs were trained with, where they say it."""
     words = [each.training.split() for each in jobs]
     shared = [word for word in words[0] if all(word in other for other in words)] if words else []
+    shared = [word for word in shared if not word.startswith(("model=", "ablation=", "seed="))]
     minutes = {each.minutes for each in jobs if not math.isnan(each.minutes)}
     if not shared or len(minutes) != 1:
         return []

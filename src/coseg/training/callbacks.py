@@ -23,11 +23,34 @@ from coseg.training.tracking import log_panel
 log = logging.getLogger(__name__)
 
 
+LAGS = 5
+"""A training of fewer steps than so many times those by which the moving average is behind is short for it."""
+
+
 class MovingAverage(EMAWeightAveraging):
     """Lightning's moving average of the weights, kept on the device that trains.
 
     Lightning makes it before the network is moved there, and would copy all weights to the host after each step.
+
+    Args:
+        decay: the share of the average that stays at each step, so that it follows some 1 / (1 - decay) steps behind.
+        **settings: of Lightning's class.
     """
+
+    def __init__(self, decay: float = 0.999, **settings: Any) -> None:
+        super().__init__(decay=decay, **settings)
+        self.lag = 1 / (1 - decay) if decay < 1 else math.inf
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Warn of a training that is short for it: its scores would be those of weights of long before."""
+        super().on_train_start(trainer, pl_module)
+        steps = trainer.estimated_stepping_batches
+        if steps < LAGS * self.lag and not getattr(trainer, "fast_dev_run", False):
+            decay = max(0.0, math.floor(100 * (1 - 2 * LAGS / steps)) / 100)
+            log.warning(
+                f"the average of the weights follows {self.lag:.0f} steps behind, of {steps:.0f} in all: set "
+                f"callbacks.ema.decay={decay:g}, say"
+            )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Make the average."""
