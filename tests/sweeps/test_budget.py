@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from coseg.cli.compare import TEST, TRAIN
 from coseg.errors import CosegError
 from coseg.evaluation.comparison import read_records
 from coseg.sweeps.budget import Comparison, Job, write_tables
+from coseg.sweeps.claims import claim
 
 SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor", "pixel_accuracy")
 RESULTS = {**dict.fromkeys(SCORES, 0.5), "intervals": {}, "seconds": 1.0, "pairs": 10, "checkpoint": "/somewhere"}
@@ -32,7 +34,8 @@ class Pretended(Comparison):
         self.calls.append(f"time {job.name}")
         return {"step_seconds": 0.25, "steps": 24, "batch": 16, "parameters": 1000}
 
-    def _call(self, command: str, overrides: Sequence[str]) -> float:
+    def _call(self, command: str, overrides: Sequence[str], lock: int) -> float:
+        os.fstat(lock)
         self.calls.append(f"{command} {' '.join(overrides)}")
         if command in self.fail:
             raise CosegError("failed")
@@ -86,6 +89,18 @@ def test_a_record_tells_all_and_no_folder_and_makes_the_tables_anywhere(tmp_path
     (tmp_path / "there" / "models" / "siamese-0.json").write_text("{}")
     with pytest.raises(CosegError, match=r"siamese-0.json is no record of a comparison"):
         write_tables(tmp_path / "there", tmp_path / "there")
+
+
+def test_a_job_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
+    other = claim(tmp_path / "models" / "siamese" / "0" / ".lock")
+    assert other is not None
+    comparison = Pretended(tmp_path)
+    comparison.run(JOBS)
+    assert [call for call in comparison.calls if call.startswith("train") and "model=siamese" in call] == []
+    os.close(other)
+    comparison = Pretended(tmp_path)
+    comparison.run(JOBS)
+    assert [call.split()[0] for call in comparison.calls] == ["train", "test"]
 
 
 def test_times_can_be_taken_before_anything_runs(tmp_path: Path) -> None:

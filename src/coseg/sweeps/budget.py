@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -16,12 +17,16 @@ from coseg.evaluation.results import read_results
 from coseg.evaluation.table import as_markdown
 from coseg.files import write_text_atomically
 from coseg.sweeps.child import program, run_child
+from coseg.sweeps.claims import alone, claim
 from coseg.training.errors import Stopped
 
 EPOCHS = 4
 """Stretches of a training, each of which ends with a validation."""
 
 BASELINE = "cross_correlation"
+
+_LOCK = ".lock"
+"""In the folder of a job, and in that of all."""
 
 
 class Job(NamedTuple):
@@ -39,7 +44,7 @@ class Job(NamedTuple):
 
 
 class Comparison:
-    """Runs jobs one after the other, each with processes of its own.
+    """Runs jobs one after the other, each with processes of its own; started twice, each runs what the other does not.
 
     Args:
         out: where everything is kept: ``<out>/<kind>/<name>/<seed>/`` with the run and ``job.json``, ``<out>/records``
@@ -61,7 +66,7 @@ class Comparison:
         self.shared = [] if threads is None else [f"threads={threads}"]
 
     def run(self, jobs: Sequence[Job], time_only: bool = False) -> None:
-        """Run what is not finished; write the tables after each.
+        """Run what is not finished, and what no other process is at; write the tables after each.
 
         Args:
             jobs: in their order.
@@ -70,16 +75,23 @@ class Comparison:
         Raises:
             CosegError: a job failed; the others can be run without it.
         """
-        for job in jobs:
-            self._count(job)
+        with alone(self.out / _LOCK):  # one after the other, or neither has the machine for itself
+            for job in jobs:
+                self._count(job)
         if time_only:
             return
         for number, job in enumerate(jobs, 1):
-            if not self._record_path(job).is_file():
-                print(f"{number} of {len(jobs)}: {' '.join(job.overrides)}", flush=True)
-                self._run(job)
-                self._record(job)
-                write_tables(self.out / "records", self.out)
+            lock = claim(self._folder(job) / _LOCK)
+            if lock is None:
+                continue
+            try:
+                if not self._record_path(job).is_file():
+                    print(f"{number} of {len(jobs)}: {' '.join(job.overrides)}", flush=True)
+                    self._run(job, lock)
+                    self._record(job)
+                    write_tables(self.out / "records", self.out)
+            finally:
+                os.close(lock)
         write_tables(self.out / "records", self.out)
 
     def _count(self, job: Job) -> None:
@@ -88,25 +100,25 @@ class Comparison:
         if "step_seconds" not in state:
             self._keep(job, state | self._time(job))
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, lock: int) -> None:
         folder = self._folder(job)
         state = self._state(job)
         if "run" not in state:
             last = max(folder.glob("*/checkpoints/last.ckpt"), default=None)
             began = time.monotonic()
             if last is not None:
-                peak = self._call("train", [f"resume={last.parent.parent}"])
+                peak = self._call("train", [f"resume={last.parent.parent}"], lock)
             else:
                 pairs = max(1, round(state["steps"] / EPOCHS)) * state["batch"]
                 place = [f"runs={self.out}", f"name={job.kind}/{job.name}/{job.seed}"]
                 length = [f"trainer.max_epochs={EPOCHS}", f"data.pairs_per_epoch={pairs}"]
-                peak = self._call("train", [*self.training, *job.overrides, *place, *length, *self.shared])
+                peak = self._call("train", [*self.training, *job.overrides, *place, *length, *self.shared], lock)
             run = max(folder.glob("*/checkpoints/best.ckpt")).parent.parent
             state |= {"run": run.name, "peak_gb": peak, "seconds": round(time.monotonic() - began, 1)}
             self._keep(job, state)
         if not self._results(job):
             best = folder / state["run"] / "checkpoints" / "best.ckpt"
-            self._call("test", [*self.testing, *self.shared, f"ckpt={best}", "panels=0"])
+            self._call("test", [*self.testing, *self.shared, f"ckpt={best}", "panels=0"], lock)
 
     def _time(self, job: Job) -> dict[str, Any]:
         """Seconds of a step, and how many fit."""
@@ -130,9 +142,9 @@ class Comparison:
             "parameters": round(1e6 * parameters),
         }
 
-    def _call(self, command: str, overrides: Sequence[str]) -> float:
+    def _call(self, command: str, overrides: Sequence[str], lock: int) -> float:
         """Run a command; its memory at the peak, in GB. A signal is passed on to it, and ends this, too."""
-        ended = run_child(command, overrides)
+        ended = run_child(command, overrides, keep=(lock,))
         if ended.received is not None:
             raise Stopped(self.out, ended.received)
         if ended.code:
