@@ -266,7 +266,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", zipped(WHOLE)[:-200], zipped(WHOLE)[:100]])
+# With names of their own: archives hold the time at which they were made, and each process of the tests makes its own.
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", zipped(WHOLE)[:-200], zipped(WHOLE)[:100]],
+    ids=["empty", "no archive", "cut at its end", "cut early"],
+)
 def test_a_damaged_archive_is_fetched_anew(server: Server, tmp_path: Path, content: bytes) -> None:
     good, server.content = server.content, content
     with pytest.raises(CosegError, match="download it again"):
