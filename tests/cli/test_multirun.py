@@ -52,25 +52,29 @@ def test_codes_and_a_stop_are_collected_and_what_was_before_is_forgotten(config:
     assert (jobs.codes, Multirun.stopped) == ([2], 143)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]  # empty folders, and the stop, are gone
 
-    other = Multirun(keep=False)
-    other.on_multirun_start(config)  # type: ignore[arg-type]
-    write_failure(tmp_path / "1", 1, "no.", [])
-    other.on_multirun_end(config)  # type: ignore[arg-type]
-    assert other.codes == [2, 1] and not list(tmp_path.iterdir())
+
+def test_what_is_no_job_is_left_alone(config: object, tmp_path: Path) -> None:
+    write_failure(tmp_path / "first", 2, "no.", [])
+    (tmp_path / "empty").mkdir()
+    jobs = Multirun()
+    jobs.on_multirun_start(config)  # type: ignore[arg-type]
+    jobs.on_multirun_end(config)  # type: ignore[arg-type]
+    assert jobs.codes == []
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "failed.json", "first"]
 
 
 SENT = """
 import pickle, sys
 from coseg.cli.multirun import Multirun
 jobs = pickle.loads(bytes.fromhex(sys.argv[1]))
-print(jobs.keep, jobs._before)
+print(jobs._before)
 """
 
 
 def test_it_can_be_sent_to_the_processes_of_the_jobs(config: object) -> None:
     import pickle
 
-    jobs = Multirun(keep=False)
+    jobs = Multirun()
     jobs.on_multirun_start(config)  # type: ignore[arg-type]
     try:
         told = subprocess.run(
@@ -78,4 +82,4 @@ def test_it_can_be_sent_to_the_processes_of_the_jobs(config: object) -> None:
         )
     finally:
         jobs.on_multirun_end(config)  # type: ignore[arg-type]
-    assert told.stdout == "False {}\n"
+    assert told.stdout == "{}\n"

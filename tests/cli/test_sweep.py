@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,25 @@ def test_without_its_parts_a_report_is_a_sentence(tmp_path: Path, capsys: pytest
         report_main(["sweep", str(tmp_path)])
     assert leaving.value.code == 2
     assert "holds no sweep" in capsys.readouterr().err
+
+
+def test_tests_in_a_sweep_leave_what_lies_where_they_are_started(
+    command: Command, tmp_path: Path, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    """As in a study's folder: its trials have numbers for names, too."""
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "failed.json").write_text("that of a trial")
+    run = shutil.copytree(trained, tmp_path / "run")
+    words = (*tiny_overrides["test"], f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "panels=0", "split=seen,nothing")
+    code, _, err = command("test", "-m", *words)
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("job ")]
+    assert line.startswith("job 1: ")
+    assert (run / "test" / "shapes-seen-paper" / "results.json").is_file()
+    assert (tmp_path / "0").is_dir() and (tmp_path / "1" / "failed.json").read_text() == "that of a trial"
+    (sweep,) = tmp_path.glob("runs/tests/sweeps/*")
+    assert sorted(path.name for path in sweep.iterdir()) == ["1", "multirun.yaml"]
 
 
 def test_plain_ddp_is_refused_in_a_sweep(

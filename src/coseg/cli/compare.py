@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=int, metavar="N", help="of each training and test, to run several at once (all)"
     )
     parser.add_argument("--time", action="store_true", help="count how many steps fit, and train nothing yet")
-    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of the records there, no more")
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of those records, no more")
     parser.add_argument("--train", nargs="+", metavar="OVERRIDE", help="of coseg-train")
     parser.add_argument("--test", nargs="+", metavar="OVERRIDE", help="of coseg-test")
     return parser
@@ -101,7 +101,7 @@ def _compare(options: argparse.Namespace) -> None:
     from coseg.sweeps.budget import Comparison, write_tables
 
     if options.tables is not None:
-        write_tables(options.tables, options.tables)
+        write_tables(options.tables, options.out)
         return
     training, testing = options.train or TRAIN, options.test or TEST
     jobs = changing(all_jobs(options.kinds, options.seeds, options.names), training)

@@ -25,9 +25,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Multirun(Callback):
     """A part of Hydra: passes signals on to jobs in processes of their own, and tells how the jobs ended.
 
-    Args:
-        keep: leave the files that say why jobs failed.
-
     Attributes:
         codes: of the failed jobs, the exit code that each would have had alone.
         stopped: 128 + the number of the signal that ended the sweep; 0: none did.
@@ -36,14 +33,13 @@ class Multirun(Callback):
     codes: ClassVar[list[int]] = []
     stopped: ClassVar[int] = 0
 
-    def __init__(self, keep: bool = True) -> None:
-        self.keep = keep
+    def __init__(self) -> None:
         self._before: dict[int, Any] = {}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Forget what an earlier sweep in the same folder left."""
         folder = Path(config.hydra.sweep.dir)
-        for path in (*folder.glob(f"*/{FILE}"), folder / _STOP):
+        for path in (*(job / FILE for job in _jobs(folder)), folder / _STOP):
             path.unlink(missing_ok=True)
         if is_parallel(config.hydra):
             self._before = {number: signal.signal(number, self._pass_on) for number in _SIGNALS}
@@ -53,17 +49,13 @@ class Multirun(Callback):
         while self._before:
             signal.signal(*self._before.popitem())
         folder = Path(config.hydra.sweep.dir)
-        for path in folder.glob(f"*/{FILE}"):
-            if (failure := read_failure(path.parent)) is not None:
+        for job in _jobs(folder):
+            if (failure := read_failure(job)) is not None:
                 self.codes.append(failure.code)
-            if not self.keep:
-                path.unlink()
+            with suppress(OSError):  # one that did not begin, or left nothing: Hydra makes its folder before
+                job.rmdir()
         Multirun.stopped = found_stop(folder)
         (folder / _STOP).unlink(missing_ok=True)
-        for path in folder.iterdir():
-            if path.name.isdecimal():
-                with suppress(OSError):  # a job that did not begin, or left nothing: Hydra makes its folder before
-                    path.rmdir()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         """Have the jobs on this machine stop after their step, and wait; a second Ctrl-C ends everything at once."""
@@ -77,7 +69,12 @@ class Multirun(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """A launcher sends it to the processes of the jobs, where there are no signals to give back."""
-        return {"keep": self.keep, "_before": {}}
+        return {"_before": {}}
+
+
+def _jobs(folder: Path) -> list[Path]:
+    """The folders of jobs in that of a sweep; none, where it is not there yet."""
+    return [path for path in folder.glob("*/") if path.name.isdecimal()]
 
 
 def is_parallel(hydra: Any) -> bool:

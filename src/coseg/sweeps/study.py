@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ from coseg.training.build import make
 
 if TYPE_CHECKING:
     import optuna
-
-log = logging.getLogger(__name__)
 
 JOURNAL, LOCK, OVERRIDES = "journal.log", ".lock", "overrides.json"
 """In the folder of a study, the lock in those of its trials, too."""
