@@ -12,6 +12,7 @@ from torch import Tensor
 from coseg.errors import CosegError
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork, conditioned, contrastive_loss
 from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.training.losses import pair_loss
 
 
 def made(**settings: Any) -> ConditionalSiameseNetwork:
@@ -113,6 +114,26 @@ def test_losses_are_those_of_the_decision_and_of_the_embeddings() -> None:
     assert losses["metric_loss"].item() == pytest.approx(0.5 * metric.item(), rel=1e-4)
 
 
+def test_masks_of_negative_pairs_can_be_left_to_the_decision() -> None:
+    positive = torch.tensor([True, False, True])
+    target = torch.zeros(3, 33, 47, dtype=torch.uint8)
+    target[0, :20] = 1
+    found = {}
+    for mask_pairs in ("all", "positive"):
+        network = made(mask_pairs=mask_pairs).eval()
+        logits, _, _ = network.learn(network.encode(A), network.encode(B), (33, 47), (60, 20), positive)
+        pair_loss(logits, target, "background").backward()
+        found[mask_pairs] = logits.detach(), network.decoder
+    (every, _), (some, decoder) = found["all"], found["positive"]
+    torch.testing.assert_close(some[positive], every[positive])
+    assert pair_loss(some[1:2], target[1:2], "background").item() == 0
+    own = made(mask_pairs="all").eval()
+    logits, _, _ = own.learn(*(own.encode(each[positive]) for each in (A, B)), (33, 47), (60, 20), positive[positive])
+    (pair_loss(logits, target[positive], "background") * 2 / 3).backward()  # the mean is over all three pairs
+    for left, right in zip(decoder.parameters(), own.decoder.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad)
+
+
 def test_every_parameter_learns() -> None:
     network = made().train()
     a, b = network.encode_pairs(photo(48, 48, 3), photo(48, 48, 4))
@@ -129,6 +150,7 @@ def test_every_parameter_learns() -> None:
         ({"input_size": 0}, r"^model\.input_size is '0'"),
         ({"pooling": "mean"}, r"^model\.pooling is 'mean', but must be one of: average, max"),
         ({"partner": "feature"}, r"^model\.partner is 'feature'.*Did you mean 'features'"),
+        ({"mask_pairs": "none"}, r"^model\.mask_pairs is 'none', but must be one of: all, positive"),
         ({"metric_channels": 0}, r"^model\.metric_channels is '0'"),
         ({"decision_channels": 1.5}, r"^model\.decision_channels is '1\.5'"),
         ({"margin": 0}, r"^model\.margin is '0', but must be above 0 and at most 2"),

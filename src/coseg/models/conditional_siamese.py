@@ -17,6 +17,7 @@ from coseg.models.network import EncoderDecoderNetwork, Losses, Size, require_en
 
 POOLINGS = ("average", "max")
 PARTNERS = ("features", "metric")
+MASK_PAIRS = ("all", "positive")
 
 
 class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
@@ -41,7 +42,8 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
       the decision is that there is a common object; else the mask is empty.
 
     In training the decoder's own masks are what is compared with the truth, which is empty for negative pairs: so it
-    learns to compare the images too.
+    learns to compare the images too. Or only those of positive pairs are (`mask_pairs`), and the empty masks are left
+    to the decision.
 
     Args:
         encoder: shared by both images.
@@ -54,6 +56,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
         margin: m, above 0 and at most 2, the largest distance of two embeddings.
         metric_weight: of the contrastive loss.
         decision_weight: of the loss of the decision.
+        mask_pairs: whose masks the decoder learns from, ``all`` pairs or ``positive`` ones alone.
         decoder_channels: see `coseg.models.decoder.Decoder`.
         batch_norm: in the decoder and the metric network.
 
@@ -79,6 +82,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
         margin: float = 1.0,
         metric_weight: float = 1.0,
         decision_weight: float = 1.0,
+        mask_pairs: str = "all",
         decoder_channels: Iterable[int] | None = None,
         batch_norm: bool = True,
     ) -> None:
@@ -91,6 +95,8 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
             raise unknown_choice("model.pooling", pooling, POOLINGS)
         if partner not in PARTNERS:
             raise unknown_choice("model.partner", partner, PARTNERS)
+        if mask_pairs not in MASK_PAIRS:
+            raise unknown_choice("model.mask_pairs", mask_pairs, MASK_PAIRS)
         for name, width in (("metric_channels", metric_channels), ("decision_channels", decision_channels)):
             if not isinstance(width, int) or isinstance(width, bool) or width < 1:
                 raise CosegError(f"model.{name} is '{width}', but must be a positive whole number.")
@@ -117,6 +123,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
         self.margin = margin
         self.metric_weight = metric_weight
         self.decision_weight = decision_weight
+        self.mask_pairs = mask_pairs
 
     def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """Logits of both images, conditioned on the decision; see the base class."""
@@ -128,7 +135,10 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
     def learn(
         self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size, positive: Tensor
     ) -> tuple[Tensor, Tensor, Losses]:
-        """The decoder's own logits, with the losses ``decision_loss`` and ``metric_loss``; see the base class."""
+        """The decoder's own logits, with the losses ``decision_loss`` and ``metric_loss``; see the base class.
+
+        With ``mask_pairs=positive`` those of negative pairs are constants that mark nothing, at no loss.
+        """
         maps = self._project(features_a, features_b)
         embedded = self._embed(maps[0]), self._embed(maps[1])
         truth = positive.float()
@@ -137,6 +147,8 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
             "metric_loss": self.metric_weight * contrastive_loss(*embedded, truth, self.margin),
         }
         logits_a, logits_b = self._masks((features_a, features_b), maps, (size_a, size_b))
+        if self.mask_pairs == "positive":
+            logits_a, logits_b = (_marking_nothing(each, ~positive) for each in (logits_a, logits_b))
         return logits_a, logits_b, losses
 
     def embed(self, features: Tensor) -> Tensor:
@@ -190,6 +202,12 @@ def conditioned(logits: Tensor, decision: Tensor) -> Tensor:
     """
     background, foreground = logits.unbind(1)
     return torch.stack((background, torch.minimum(foreground, background + decision[:, None, None])), 1)
+
+
+def _marking_nothing(logits: Tensor, where: Tensor) -> Tensor:
+    """Logits (B, 2, H, W), of which those of the pairs `where`, bool (B,), are constants: surely background."""
+    empty = logits.new_tensor([0.0, -100.0])[:, None, None]
+    return torch.where(where[:, None, None, None], empty, logits)
 
 
 def contrastive_loss(embedded_a: Tensor, embedded_b: Tensor, positive: Tensor, margin: float) -> Tensor:
