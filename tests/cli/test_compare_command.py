@@ -31,19 +31,20 @@ def test_all_networks_and_ablations_are_jobs(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.slow
 def test_stopped_by_a_signal_and_run_again(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
-    """Real commands on drawn shapes: half a minute of training, stopped, then gone on with."""
+    """Real commands on drawn shapes, in a folder of any name: half a minute of training, stopped, then gone on with."""
+    out = tmp_path / "a [b], c=d"
     train = ["experiment=shapes", *tiny_overrides["train"], "panels=0", "data.pairs_per_epoch=16"]
     test = ["dataset=shapes", *tiny_overrides["test"], "split=seen"]
     words = [sys.executable, "-m", "coseg.cli.compare", "--kinds", "models", "--names", "siamese", "--seeds", "0"]
-    words += ["--minutes", "0.5", "--out", str(tmp_path), "--train", *train, "--test", *test]
+    words += ["--minutes", "0.5", "--out", str(out), "--train", *train, "--test", *test]
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(tmp_path.glob("models/siamese/0/*/metrics.csv")):
+    while process.poll() is None and not list(out.glob("models/siamese/0/*/metrics.csv")):
         time.sleep(0.2)
     time.sleep(2)
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM and "Go on with the same command" in err
-    (last,) = tmp_path.glob("models/siamese/0/*/checkpoints/last.ckpt")
+    (last,) = out.glob("models/siamese/0/*/checkpoints/last.ckpt")
     subprocess.run(words, cwd=tmp_path, check=True, timeout=600)
-    assert list(tmp_path.glob("models/siamese/0/*/checkpoints/last.ckpt")) == [last]
-    assert "| siamese |" in (tmp_path / "models.md").read_text()
+    assert list(out.glob("models/siamese/0/*/checkpoints/last.ckpt")) == [last]
+    assert "| siamese |" in (out / "models.md").read_text()

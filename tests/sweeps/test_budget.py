@@ -6,19 +6,26 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from coseg.cli.app import parse_overrides
 from coseg.cli.compare import TEST, TRAIN
 from coseg.errors import CosegError
-from coseg.evaluation.comparison import read_records
-from coseg.sweeps.budget import Comparison, Job, write_tables
+from coseg.evaluation.records import Cost, Finished, Gap, read_records, write_record
+from coseg.evaluation.rows import PairRow
+from coseg.evaluation.rows_file import write_rows
+from coseg.sweeps.budget import Comparison, Job
 from coseg.sweeps.claims import claim
+from coseg.sweeps.tables import write_tables
 
 SCORES = ("jaccard", "jaccard_class_mean", "jaccard_global", "jaccard_distractor", "pixel_accuracy")
-RESULTS = {**dict.fromkeys(SCORES, 0.5), "intervals": {}, "seconds": 1.0, "pairs": 10, "checkpoint": "/somewhere"}
+RESULTS = {**dict.fromkeys(SCORES, 0.5), "intervals": {}, "checkpoint": "/somewhere"}
 ENVIRONMENT = {"commit": "abc", "platform": "here", "threads": 2, "accelerator": None, "command": "coseg-train /a"}
+COST = Cost(parameters=1000, batch=16, step_seconds=0.25, pair_seconds=0.125, peak_gb=1.5)
+IOU = {"cross_correlation": 0.5, "siamese": 0.25, "use_add": 0.75}
+"""Of every mask that a pretended test scores."""
+
 JOBS = [Job("models", "cross_correlation", 0), Job("models", "siamese", 0), Job("ablations", "use_add", 0)]
 
 
@@ -28,15 +35,20 @@ class Pretended(Comparison):
     def __init__(self, out: Path, fail: Sequence[str] = (), threads: int | None = None) -> None:
         super().__init__(out, 0.1, TRAIN, TEST, threads)
         self.calls: list[str] = []
+        self.raw: list[Sequence[str]] = []
         self.fail = list(fail)
 
-    def _time(self, job: Job) -> dict[str, Any]:
-        self.calls.append(f"time {job.name}")
-        return {"step_seconds": 0.25, "steps": 24, "batch": 16, "parameters": 1000}
+    def _cost(self, job: Job) -> Cost:
+        path = self.out / "records" / "costs" / job.kind / f"{job.name}.json"
+        if not path.is_file():
+            self.calls.append(f"count {job.name}")
+            write_record(path, COST)
+        return super()._cost(job)
 
-    def _call(self, command: str, overrides: Sequence[str], lock: int) -> float:
+    def _call(self, command: str, overrides: Sequence[str], lock: int) -> None:
         os.fstat(lock)
         self.calls.append(f"{command} {' '.join(overrides)}")
+        self.raw.append(overrides)
         if command in self.fail:
             raise CosegError("failed")
         if command == "train" and not overrides[0].startswith("resume"):
@@ -47,16 +59,19 @@ class Pretended(Comparison):
                 path.touch()
             (path.parent.parent / "environment.json").write_text(json.dumps([{}, ENVIRONMENT]))
         elif command == "test":
-            run = Path(next(each for each in overrides if each.startswith("ckpt=")).removeprefix("ckpt=")).parent.parent
+            checkpoint = next(each for each in overrides if each.startswith("ckpt=")).removeprefix("ckpt=")
+            run = Path(parse_overrides([f"ckpt={checkpoint}"])[0].value()).parent.parent
             (run / "test" / "voc").mkdir(parents=True)
             (run / "test" / "voc" / "results.json").write_text(json.dumps(RESULTS))
-        return 1.5
+            iou = IOU[run.parent.parent.name]
+            masks = [PairRow(0, k, "a", f"b{k}", ("cat",), iou, iou, k == 1, False) for k in (1, 2, 3)]
+            write_rows(run / "test" / "voc", masks)
 
 
-def test_each_job_is_timed_trained_and_tested_once(tmp_path: Path) -> None:
+def test_each_job_is_counted_trained_and_tested_once(tmp_path: Path) -> None:
     comparison = Pretended(tmp_path)
     comparison.run(JOBS)
-    assert [call.split()[0] for call in comparison.calls] == ["time"] * 3 + ["train", "test"] * 3
+    assert [call.split()[0] for call in comparison.calls] == ["count"] * 3 + ["train", "test"] * 3
     train = comparison.calls[3].split()
     assert train[: len(TRAIN) + 2] == ["train", *TRAIN, "model=cross_correlation"]
     assert {"seed=0", "trainer.max_epochs=4", "data.pairs_per_epoch=96"} <= set(train)  # 24 steps of 16 pairs
@@ -74,8 +89,9 @@ def test_a_record_tells_all_and_no_folder_and_makes_the_tables_anywhere(tmp_path
     comparison = Pretended(tmp_path / "here", threads=1)
     comparison.run(JOBS)
     assert all("threads=1" in call.split() for call in comparison.calls[3:])
-    (record,) = [each for each in read_records(tmp_path / "here" / "records" / "models") if each.name == "siamese"]
-    assert (record.steps, record.parameters, record.peak_gb, record.minutes) == (24, 1000, 1.5, 0.1)
+    models = read_records(tmp_path / "here" / "records" / "models", Finished)
+    (record,) = [each for each in models if each.name == "siamese"]
+    assert (record.steps, record.cost, record.minutes) == (24, COST, 0.1)
     assert record.environment == {key: ENVIRONMENT[key] for key in ("commit", "platform", "threads", "accelerator")}
     assert record.training == " ".join([*TRAIN, "model=siamese", "seed=0"])
     assert "/" not in json.dumps(record._asdict()).replace("test_pairs", "")
@@ -84,7 +100,7 @@ def test_a_record_tells_all_and_no_folder_and_makes_the_tables_anywhere(tmp_path
     write_tables(tmp_path / "there", tmp_path / "there")
     for kind in ("models", "ablations"):
         assert (tmp_path / "there" / f"{kind}.md").read_text() == (tmp_path / "here" / f"{kind}.md").read_text()
-    assert "0.1 minutes of training each: `experiment=voc_mini" in (tmp_path / "there" / "models.md").read_text()
+    assert "The steps of 0.1 minutes each: `experiment=voc_mini" in (tmp_path / "there" / "models.md").read_text()
 
     (tmp_path / "there" / "models" / "siamese-0.json").write_text("{}")
     with pytest.raises(CosegError, match=r"siamese-0.json is no record of a comparison"):
@@ -103,7 +119,7 @@ def test_a_job_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
     assert [call.split()[0] for call in comparison.calls] == ["train", "test"]
 
 
-def test_times_can_be_taken_before_anything_runs(tmp_path: Path) -> None:
+def test_steps_can_be_counted_before_anything_runs(tmp_path: Path) -> None:
     Pretended(tmp_path).run(JOBS, time_only=True)
     comparison = Pretended(tmp_path)
     comparison.run(JOBS[:1])
@@ -119,17 +135,37 @@ def test_a_training_that_was_stopped_is_resumed(tmp_path: Path) -> None:
     comparison = Pretended(tmp_path, fail=["test"])
     with pytest.raises(CosegError):
         comparison.run([JOBS[1]])
-    assert comparison.calls[:2] == ["time siamese", f"train resume={run}"]
+    assert comparison.calls[:2] == ["count siamese", f"train resume='{run}'"]
     comparison = Pretended(tmp_path)
     comparison.run([JOBS[1]])
     assert [call.split()[0] for call in comparison.calls] == ["test"]
 
 
-def test_other_seeds_take_the_same_steps(tmp_path: Path) -> None:
-    known = {"step_seconds": 0.5, "steps": 99, "batch": 16, "parameters": 7}
-    (tmp_path / "models" / "siamese" / "0").mkdir(parents=True)
-    (tmp_path / "models" / "siamese" / "0" / "job.json").write_text(json.dumps(known | {"run": "x"}))
-    assert Comparison(tmp_path, 1, TRAIN, TEST)._time(Job("models", "siamese", 1)) == known
+def test_each_is_compared_with_the_control_and_the_paper_and_an_ablation_with_no_change(tmp_path: Path) -> None:
+    Pretended(tmp_path).run(JOBS)
+    gaps = {kind: read_records(tmp_path / "records" / "differences" / kind, Gap) for kind in ("models", "ablations")}
+    paper, addition = {"jaccard": [0.25] * 3, "jaccard_distractor": [0.25, None, None]}, [0.25] * 3
+    assert gaps["models"] == [Gap("cross_correlation", "siamese", 0, paper)]
+    assert [(gap.a, gap.b, gap.differences["jaccard"]) for gap in gaps["ablations"]] == [("use_add", "none", addition)]
+    assert "| cross_correlation - siamese | +25.0 (+25.0 to +25.0) | +25.0 |" in (tmp_path / "models.md").read_text()
+
+    (path,) = (tmp_path / "records" / "differences" / "ablations").glob("*.json")
+    path.unlink()  # as of an earlier version, which told none
+    os.utime(tmp_path / "records" / "models" / "siamese-0.json", (2e9, 2e9))  # as if it had been run anew
+    again = Pretended(tmp_path)
+    again.run(JOBS)
+    assert again.calls == [] and path.is_file()
+    (made,) = (tmp_path / "records" / "differences" / "models").glob("*.json")
+    assert made.stat().st_mtime > path.stat().st_mtime - 60
+
+
+@pytest.mark.parametrize("name", ["a [b], c=d", "it's {here}"])
+def test_hydra_reads_the_folder_as_it_is(tmp_path: Path, name: str) -> None:
+    comparison = Pretended(tmp_path / name)
+    comparison.run([JOBS[1]])
+    words = [word for call in comparison.raw for word in call if word.startswith(("runs=", "ckpt="))]
+    found = [override.value() for override in parse_overrides(words)]
+    assert found[0] == str(tmp_path / name) and found[1].startswith(str(tmp_path / name / "models"))
 
 
 def test_the_tables_of_the_results_are_those_of_the_records(tmp_path: Path) -> None:

@@ -33,14 +33,13 @@ time.sleep(30)
 """
 
 
-def test_output_code_environment_and_memory(commands: Path) -> None:
-    said = "print(sys.argv[1:], os.environ['X'], len(b'x' * 200_000_000))"
+def test_output_code_and_environment(commands: Path) -> None:
+    said = "print(sys.argv[1:], os.environ['X'])"
     (commands / "train.py").write_text(f"import os, sys; {said}; sys.exit(3)")
     output = commands / "deep" / "output.log"
     ended = run_child("train", ["a=1"], output, environment={"X": "here"})
     assert (ended.code, ended.received) == (3, None)
-    assert output.read_text() == "['a=1'] here 200000000\n"
-    assert ended.peak_gb > 0.2
+    assert output.read_text() == "['a=1'] here\n"
 
 
 def test_it_is_stopped_once_when_asked(commands: Path) -> None:
@@ -56,7 +55,7 @@ import sys
 from pathlib import Path
 from coseg.sweeps import child
 child.program = lambda command: [sys.executable, "waits.py"]
-print(tuple(child.run_child("train", ["stubborn"], Path("output.log")))[:2], flush=True)
+print(tuple(child.run_child("train", ["stubborn"], Path("output.log"))), flush=True)
 """
 
 

@@ -49,7 +49,7 @@ def _composed(ablation: str, training: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     from coseg.cli.app import compose_config
-    from coseg.sweeps.budget import BASELINE
+    from coseg.sweeps.tables import BASELINE
 
     config = compose_config("train", [*training, f"model={BASELINE}", f"ablation={ablation}"])
     config.ablation = None
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from coseg.sweeps.budget import Comparison, write_tables
+    from coseg.sweeps.budget import Comparison
+    from coseg.sweeps.tables import write_tables
 
     if options.tables is not None:
         write_tables(options.tables, options.out)

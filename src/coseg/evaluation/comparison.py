@@ -1,109 +1,78 @@
-"""Networks, or variants of one, trained with the same budget: the table that compares them."""
+"""Networks, or variants of one, trained with the same budget: the tables that compare them."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import TypeVar
 
-from coseg.errors import CosegError
 from coseg.evaluation.collect import SCORES
+from coseg.evaluation.records import Finished, Gap
 from coseg.evaluation.table import NONE, Table
-from coseg.files import write_text_atomically
+
+PAIRED = ("jaccard", "jaccard_distractor")
+"""The scores whose differences are told."""
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
-class Finished(NamedTuple):
-    """A job that was trained and tested.
-
-    Attributes:
-        name: of the network or of the variant.
-        seed: of its training.
-        parameters: numbers that are learned.
-        step_seconds: a step of training.
-        steps: of training.
-        peak_gb: memory of the training process at its peak, without its workers.
-        results: what ``results.json`` holds.
-        minutes: of training that the steps were counted for.
-        training: the overrides of `coseg-train`.
-        testing: those of `coseg-test`.
-        environment: the commit, the platform, the threads and the accelerator.
-    """
-
-    name: str
-    seed: int
-    parameters: int
-    step_seconds: float
-    steps: int
-    peak_gb: float
-    results: Mapping[str, Any]
-    minutes: float = math.nan
-    training: str = ""
-    testing: str = ""
-    environment: Mapping[str, Any] = {}
-
-    @property
-    def pair_seconds(self) -> float:
-        """A test pair: encoding, matching, decoding and scoring, of a test that encodes each image once."""
-        return float(self.results["seconds"]) / max(1, int(self.results["pairs"]))
-
-
-def write_record(path: Path, finished: Finished) -> None:
-    """Keep what came out of a job in a file of its own, which may travel."""
-    write_text_atomically(path, json.dumps(finished._asdict(), indent=1, ensure_ascii=False) + "\n")
-
-
-def read_records(folder: Path) -> list[Finished]:
-    """The records in a folder, by name and seed.
-
-    Raises:
-        CosegError: one is damaged.
-    """
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(Finished(**json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError) as error:
-            raise CosegError(
-                f"{path} is no record of a comparison ({error}): remove it, and run its job again."
-            ) from None
-    return sorted(found, key=lambda each: (each.name, each.seed))
-
-
-def comparison_table(jobs: Sequence[Finished], what: str, notes: Sequence[str] = ()) -> Table:
+def comparison_table(jobs: Sequence[Finished], what: str) -> Table:
     """A row for each name, the mean over its seeds, by ``jaccard``; the interval is that of the images.
 
     Args:
         jobs: in any order.
         what: the title of the first column.
-        notes: sentences below the table, before those that say how to read it.
     """
-    groups: dict[str, list[Finished]] = {}
-    for job in jobs:
-        groups.setdefault(job.name, []).append(job)
-    ordered = sorted(groups.items(), key=lambda group: -_mean(group[1], "jaccard"))
+    groups = _grouped(sorted(jobs, key=lambda job: job.seed), lambda job: job.name)
     rows = [
         [
             name,
-            *(_cell(each, score) for score in SCORES),
-            f"{each[0].parameters / 1e6:.2f}",
-            f"{mean(job.step_seconds for job in each):.3f}",
+            *(_score(each, score) for score in SCORES),
+            f"{each[0].cost.parameters / 1e6:.2f}",
+            f"{mean(job.cost.step_seconds for job in each):.3f}",
             str(round(mean(job.steps for job in each))),
-            f"{max(job.peak_gb for job in each):.2f}",
-            f"{1000 * mean(job.pair_seconds for job in each):.1f}",
+            f"{max(job.cost.peak_gb for job in each):.2f}",
+            f"{1000 * mean(job.cost.pair_seconds for job in each):.0f}",
         ]
-        for name, each in ordered
+        for name, each in sorted(groups.items(), key=lambda group: -_mean(group[1], "jaccard"))
     ]
-    head = [what, *SCORES, "M parameters", "s a step", "steps", "GB", "ms a test pair"]
+    head = [what, *SCORES, "M parameters", "s a step", "steps", "GB", "ms a pair"]
     told = [
         *_settings(jobs),
         "Scores in per cent, the mean over the seeds; in brackets the mean ends of their 95 % intervals by bootstrap "
         "over images, then the score of each seed.",
-        "Memory is that of the training process at its peak.",
+        "A step, memory at its peak and a pair of photographs at original size, both encoded, are those of the check "
+        "that counted the steps.",
     ]
-    return Table(head, [("", rows)], [*notes, *told], texts=1)
+    return Table(head, [("", rows)], told, texts=1)
+
+
+def differences_table(gaps: Iterable[Gap]) -> Table:
+    """A row for each two names, the mean over their seeds: by what is subtracted, then by ``jaccard``."""
+    groups = _grouped(sorted(gaps, key=lambda gap: gap.seed), lambda gap: (gap.b, gap.a))
+
+    def order(group: tuple[tuple[str, str], list[Gap]]) -> tuple[str, float]:
+        (b, _), each = group
+        return b, -mean(gap.differences["jaccard"][0] or 0.0 for gap in each)
+
+    rows = [
+        [f"{a} - {b}", *(_difference(each, score) for score in PAIRED)]
+        for (b, a), each in sorted(groups.items(), key=order)
+    ]
+    told = [
+        "Differences on the same masks in percentage points, the mean over the seeds; in brackets the mean ends of "
+        "their paired 95 % intervals by bootstrap over images, then the difference of each seed."
+    ]
+    return Table(["A - B", *PAIRED], [("", rows)], told, texts=1)
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def _settings(jobs: Sequence[Finished]) -> list[str]:
@@ -114,7 +83,7 @@ def _settings(jobs: Sequence[Finished]) -> list[str]:
     minutes = {each.minutes for each in jobs if not math.isnan(each.minutes)}
     if not shared or len(minutes) != 1:
         return []
-    return [f"{minutes.pop():g} minutes of training each: `{' '.join(shared)}`."]
+    return [f"The steps of {minutes.pop():g} minutes each: `{' '.join(shared)}`."]
 
 
 def _mean(jobs: Sequence[Finished], score: str) -> float:
@@ -122,13 +91,25 @@ def _mean(jobs: Sequence[Finished], score: str) -> float:
     return mean(values) if None not in values else -math.inf
 
 
-def _cell(jobs: Sequence[Finished], score: str) -> str:
+def _score(jobs: Sequence[Finished], score: str) -> str:
     values = [job.results[score] for job in jobs]
-    if None in values:
+    ends = [job.results["intervals"].get(score, [None]) for job in jobs]
+    return _cell(values, ends, "")
+
+
+def _difference(gaps: Sequence[Gap], score: str) -> str:
+    told = [gap.differences[score] for gap in gaps]
+    return _cell([value for value, *_ in told], [ends for _, *ends in told], "+")
+
+
+def _cell(values: Sequence[float | None], ends: Sequence[Sequence[float | None]], sign: str) -> str:
+    """The mean of values with that of their intervals, in per cent, then each of several."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
         return NONE
-    text = f"{100 * mean(values):.1f}"
-    ends = [pair for job in jobs if None not in (pair := job.results["intervals"].get(score, [None]))]
-    if len(ends) == len(jobs):
-        low, high = (100 * mean(pair[side] for pair in ends) for side in (0, 1))
-        text += f" ({low:.1f} to {high:.1f})"
-    return text + (f"; {', '.join(f'{100 * value:.1f}' for value in values)}" if len(values) > 1 else "")
+    text = f"{100 * mean(there):{sign}.1f}"
+    pairs = [[end for end in pair if end is not None] for pair in ends]
+    if all(len(pair) == 2 for pair in pairs):
+        low, high = (100 * mean(pair[side] for pair in pairs) for side in (0, 1))
+        text += f" ({low:{sign}.1f} to {high:{sign}.1f})"
+    return text + (f"; {', '.join(f'{100 * value:{sign}.1f}' for value in there)}" if len(there) > 1 else "")

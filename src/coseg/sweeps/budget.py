@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import re
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from coseg.errors import CosegError
-from coseg.evaluation.comparison import Finished, comparison_table, read_records, write_record
+from coseg.evaluation.compare import compare
+from coseg.evaluation.comparison import PAIRED
+from coseg.evaluation.records import Cost, Finished, Gap, write_record
 from coseg.evaluation.results import read_results
-from coseg.evaluation.table import as_markdown
 from coseg.files import write_text_atomically
-from coseg.sweeps.child import program, run_child
+from coseg.sweeps.child import quoted, run_child
 from coseg.sweeps.claims import alone, claim
+from coseg.sweeps.costs import cost
+from coseg.sweeps.tables import BASELINE, CONTROL, COSTS, DIFFERENCES, UNCHANGED, write_tables
 from coseg.training.errors import Stopped
 
 EPOCHS = 4
 """Stretches of a training, each of which ends with a validation."""
-
-BASELINE = "cross_correlation"
 
 _LOCK = ".lock"
 """In the folder of a job, and in that of all."""
@@ -77,9 +77,10 @@ class Comparison:
         """
         with alone(self.out / _LOCK):  # one after the other, or neither has the machine for itself
             for job in jobs:
-                self._count(job)
+                self._cost(job)
         if time_only:
             return
+        self._differences(jobs)  # of records that were there before
         for number, job in enumerate(jobs, 1):
             lock = claim(self._folder(job) / _LOCK)
             if lock is None:
@@ -89,16 +90,19 @@ class Comparison:
                     print(f"{number} of {len(jobs)}: {' '.join(job.overrides)}", flush=True)
                     self._run(job, lock)
                     self._record(job)
-                    write_tables(self.out / "records", self.out)
+                    self._differences(jobs)
+                    write_tables(self._records, self.out)
             finally:
                 os.close(lock)
-        write_tables(self.out / "records", self.out)
+        write_tables(self._records, self.out)
 
-    def _count(self, job: Job) -> None:
-        """Write down how many steps fit into the time, before anything else keeps the machine busy."""
-        state = self._state(job)
-        if "step_seconds" not in state:
-            self._keep(job, state | self._time(job))
+    def _cost(self, job: Job) -> Cost:
+        """Counted before anything else keeps the machine busy, and the same for all seeds."""
+        path = self._records / COSTS / job.kind / f"{job.name}.json"
+        return cost(path, [*self.training, *job.overrides])
+
+    def _steps(self, job: Job) -> int:
+        return max(EPOCHS, int(60 * self.minutes / self._cost(job).step_seconds))
 
     def _run(self, job: Job, lock: int) -> None:
         folder = self._folder(job)
@@ -107,43 +111,21 @@ class Comparison:
             last = max(folder.glob("*/checkpoints/last.ckpt"), default=None)
             began = time.monotonic()
             if last is not None:
-                peak = self._call("train", [f"resume={last.parent.parent}"], lock)
+                self._call("train", [f"resume={quoted(last.parent.parent)}"], lock)
             else:
-                pairs = max(1, round(state["steps"] / EPOCHS)) * state["batch"]
-                place = [f"runs={self.out}", f"name={job.kind}/{job.name}/{job.seed}"]
+                pairs = max(1, round(self._steps(job) / EPOCHS)) * self._cost(job).batch
+                place = [f"runs={quoted(self.out)}", f"name={job.kind}/{job.name}/{job.seed}"]
                 length = [f"trainer.max_epochs={EPOCHS}", f"data.pairs_per_epoch={pairs}"]
-                peak = self._call("train", [*self.training, *job.overrides, *place, *length, *self.shared], lock)
+                self._call("train", [*self.training, *job.overrides, *place, *length, *self.shared], lock)
             run = max(folder.glob("*/checkpoints/best.ckpt")).parent.parent
-            state |= {"run": run.name, "peak_gb": peak, "seconds": round(time.monotonic() - began, 1)}
+            state |= {"run": run.name, "seconds": round(time.monotonic() - began, 1)}
             self._keep(job, state)
         if not self._results(job):
             best = folder / state["run"] / "checkpoints" / "best.ckpt"
-            self._call("test", [*self.testing, *self.shared, f"ckpt={best}", "panels=0"], lock)
+            self._call("test", [*self.testing, *self.shared, f"ckpt={quoted(best)}", "panels=0"], lock)
 
-    def _time(self, job: Job) -> dict[str, Any]:
-        """Seconds of a step, and how many fit."""
-        known = sorted((self.out / job.kind / job.name).glob("*/job.json"))  # of another seed: the same steps
-        if known:
-            state = json.loads(known[0].read_text(encoding="utf-8"))
-            return {key: state[key] for key in ("step_seconds", "steps", "batch", "parameters")}
-        told = subprocess.run(
-            [*program("train"), *self.training, *job.overrides, "check=true"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        found = re.search(r"([\d.]+) M parameters.*?a step: ([\d.]+) s; ([\d.]+) pairs/s", told.stdout, re.DOTALL)
-        if told.returncode or found is None:
-            raise self._failed(job, told.returncode)
-        parameters, seconds, rate = map(float, found.groups())
-        return {
-            "step_seconds": seconds,
-            "steps": max(EPOCHS, int(60 * self.minutes / seconds)),
-            "batch": max(1, round(seconds * rate)),
-            "parameters": round(1e6 * parameters),
-        }
-
-    def _call(self, command: str, overrides: Sequence[str], lock: int) -> float:
-        """Run a command; its memory at the peak, in GB. A signal is passed on to it, and ends this, too."""
+    def _call(self, command: str, overrides: Sequence[str], lock: int) -> None:
+        """Run a command. A signal is passed on to it, and ends this, too."""
         ended = run_child(command, overrides, keep=(lock,))
         if ended.received is not None:
             raise Stopped(self.out, ended.received)
@@ -152,10 +134,6 @@ class Comparison:
                 f"coseg-{command} {' '.join(overrides)} failed with exit code {ended.code}: mend what it says "
                 "above, and run the comparison again; it goes on with this one."
             )
-        return ended.peak_gb
-
-    def _failed(self, job: Job, code: int) -> Exception:
-        return CosegError(f"A check of {' '.join(job.overrides)} failed with exit code {code}: see above.")
 
     def _folder(self, job: Job) -> Path:
         return self.out / job.kind / job.name / str(job.seed)
@@ -172,8 +150,12 @@ class Comparison:
         run = self._folder(job) / self._state(job).get("run", "-")
         return sorted((run / "test").glob("*/results.json"))
 
+    @property
+    def _records(self) -> Path:
+        return self.out / "records"
+
     def _record_path(self, job: Job) -> Path:
-        return self.out / "records" / job.kind / f"{job.name}-{job.seed}.json"
+        return self._records / job.kind / f"{job.name}-{job.seed}.json"
 
     def _record(self, job: Job) -> None:
         """Write down what came out of a job, without the folders of this machine."""
@@ -183,10 +165,8 @@ class Comparison:
         finished = Finished(
             name=job.name,
             seed=job.seed,
-            parameters=state["parameters"],
-            step_seconds=state["step_seconds"],
-            steps=state["steps"],
-            peak_gb=round(state["peak_gb"], 3),
+            cost=self._cost(job),
+            steps=self._steps(job),
             results={key: value for key, value in results.items() if key != "checkpoint"},
             minutes=self.minutes,
             training=" ".join([*self.training, *job.overrides]),
@@ -195,15 +175,35 @@ class Comparison:
         )
         write_record(self._record_path(job), finished)
 
+    def _differences(self, jobs: Sequence[Job]) -> None:
+        """Compare each job that is finished with what it is measured by, where that is finished, too."""
+        for job in jobs:
+            for rival in _rivals(job):
+                name = UNCHANGED if rival.kind != job.kind else rival.name
+                path = self._records / DIFFERENCES / job.kind / f"{job.name}-{name}-{job.seed}.json"
+                both = job, rival
+                if not all(self._record_path(each).is_file() and self._results(each) for each in both):
+                    continue
+                if _as_new(path, [self._record_path(each) for each in both]):
+                    continue
+                tests = [self._results(each)[0].parent for each in both]
+                found = compare(tests[0], tests[1])
+                differences = {score: _rounded(found[score]) for score in PAIRED}
+                write_record(path, Gap(job.name, name, job.seed, differences))
 
-def write_tables(records: Path, out: Path) -> None:
-    """Write ``models.md`` and ``ablations.md`` into `out`, of the records that there are."""
-    models = read_records(records / "models")
-    ablations = read_records(records / "ablations")
-    if models:
-        write_text_atomically(out / "models.md", as_markdown(comparison_table(models, "network")))
-    if ablations:
-        seeds = {each.seed for each in ablations}
-        unchanged = [each._replace(name="none") for each in models if each.name == BASELINE and each.seed in seeds]
-        table = comparison_table([*ablations, *unchanged], "variant")
-        write_text_atomically(out / "ablations.md", as_markdown(table))
+
+def _rivals(job: Job) -> list[Job]:
+    """The control and the paper's network; of an ablation what it is one of."""
+    if job.kind == "ablations":
+        return [Job("models", BASELINE, job.seed)]
+    names = [name for name in (CONTROL, BASELINE) if name != job.name]
+    return [Job("models", name, job.seed) for name in names if (job.name, name) != (CONTROL, BASELINE)]
+
+
+def _as_new(path: Path, sources: Sequence[Path]) -> bool:
+    """Whether `path` was written after all of these."""
+    return path.is_file() and path.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
+
+
+def _rounded(values: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(value) else round(value, 6) for value in values]

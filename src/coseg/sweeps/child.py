@@ -23,13 +23,10 @@ class Ended(NamedTuple):
     Attributes:
         code: its exit code; -n: killed by signal n.
         received: the signal that came here and was passed on; None: none did.
-        peak_gb: its memory at the peak, without the processes that it started, in GB; never less than what this one
-            held when it started it, which Linux counts in.
     """
 
     code: int
     received: int | None
-    peak_gb: float
 
 
 def run_child(
@@ -62,11 +59,11 @@ def run_child(
         )  # fmt: skip
         processes.append(process)
         try:
-            code, peak = _wait(process, stop if stop is not None else lambda: False, received)
+            code = _wait(process, stop if stop is not None else lambda: False, received)
         except BaseException:
             process.terminate()
             raise
-    return Ended(code, received[0] if received else None, peak)
+    return Ended(code, received[0] if received else None)
 
 
 def program(command: str) -> list[str]:
@@ -74,18 +71,21 @@ def program(command: str) -> list[str]:
     return [sys.executable, "-m", f"coseg.cli.{command}"]
 
 
-def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool], received: Sequence[int]) -> tuple[int, float]:
-    """The exit code of `process`, and its memory at the peak."""
+def quoted(path: Path) -> str:
+    """A path as Hydra reads it, whatever is in it."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool], received: Sequence[int]) -> int:
+    """The exit code of `process`."""
     asked = False
-    while True:
-        found, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if found:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    while (code := process.poll()) is None:
         if not asked and (received or stop()):
             process.send_signal(signal.SIGTERM)
             asked = True
         time.sleep(POLL)
+    return code
 
 
 @contextmanager

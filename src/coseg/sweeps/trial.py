@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from coseg.evaluation.curves import read_series
-from coseg.sweeps.child import run_child
+from coseg.sweeps.child import quoted, run_child
 from coseg.sweeps.failed import read_failure, write_failure
 from coseg.sweeps.study import LOCK
 from coseg.training.errors import Stopped
@@ -85,12 +85,6 @@ def run_trial(trial: optuna.Trial, folder: Path, fixed: Sequence[str], lock: int
         state, error = "complete", ""
     _tell(trial, state, max(found, default=float("nan")))
     return Outcome(state, max(found, default=float("nan")), error)
-
-
-def quoted(path: Path) -> str:
-    """A path as Hydra reads it, whatever is in it."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
 
 
 def _clear(run: Path) -> None:

@@ -27,6 +27,9 @@ from coseg.training.fit import describe, make_callbacks, make_datamodule, make_t
 STEPS = 4
 """Optimiser steps that are run at least; the first is not timed."""
 
+PAIRS = 16
+"""Validation pairs that are run at most; the first is not timed."""
+
 SECONDS = 15.0
 """Short steps go on for so long, if there are as many: the first few are no measure of the others."""
 
@@ -74,7 +77,7 @@ def check(config: DictConfig) -> None:
             max_epochs=1,
             max_steps=-1,
             limit_train_batches=batches,
-            limit_val_batches=min(pairs, STEPS),
+            limit_val_batches=min(pairs, PAIRS),
             enable_checkpointing=False,
         )
         with _no_log():

@@ -1,0 +1,107 @@
+"""What is kept of the jobs of a comparison: a file for each, which may travel, and from which tables are made anew."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from coseg.errors import CosegError
+from coseg.files import write_text_atomically
+
+
+class Cost(NamedTuple):
+    """What a training costs, counted on an idle machine before it runs.
+
+    Attributes:
+        parameters: numbers that are learned.
+        batch: pairs of a step.
+        step_seconds: a step of training.
+        pair_seconds: a pair of validation at original size, both images encoded.
+        peak_gb: memory of the process at its peak, without its workers.
+    """
+
+    parameters: int
+    batch: int
+    step_seconds: float
+    pair_seconds: float
+    peak_gb: float
+
+
+class Finished(NamedTuple):
+    """A job that was trained and tested.
+
+    Attributes:
+        name: of the network or of the variant.
+        seed: of its training.
+        cost: of its training.
+        steps: of training.
+        results: what ``results.json`` holds.
+        minutes: of training that the steps were counted for.
+        training: the overrides of `coseg-train`.
+        testing: those of `coseg-test`.
+        environment: of the training: the commit, the platform, the threads and the accelerator.
+    """
+
+    name: str
+    seed: int
+    cost: Cost
+    steps: int
+    results: Mapping[str, Any]
+    minutes: float = math.nan
+    training: str = ""
+    testing: str = ""
+    environment: Mapping[str, Any] = {}
+
+
+class Gap(NamedTuple):
+    """By how much job `a` is ahead of job `b` on the same masks.
+
+    Attributes:
+        a: its name.
+        b: likewise.
+        seed: of both.
+        differences: of each score its value and the ends of its 95 % interval; None where there is none.
+    """
+
+    a: str
+    b: str
+    seed: int
+    differences: Mapping[str, list[float | None]]
+
+
+Record = TypeVar("Record", Cost, Finished, Gap)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Keep a record in a file of its own."""
+    document = record._asdict()
+    if isinstance(record, Finished):
+        document["cost"] = record.cost._asdict()
+    write_text_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """What `write_record` wrote.
+
+    Raises:
+        CosegError: it is damaged.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if kind is Finished:
+            document["cost"] = Cost(**document["cost"])
+        return kind(**document)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CosegError(f"{path} is no record of a comparison ({error}): remove it, and run its job again.") from None
+
+
+def read_records(folder: Path, kind: type[Record]) -> list[Record]:
+    """The records of a kind in a folder, in the order of their files.
+
+    Raises:
+        CosegError: one is damaged.
+    """
+    return [read_record(path, kind) for path in sorted(folder.glob("*.json"))]
