@@ -48,7 +48,7 @@ class Comparison:
 
     Args:
         out: where everything is kept: ``<out>/<kind>/<name>/<seed>/`` with the run and ``job.json``, ``<out>/records``
-            with what came out of each (`coseg.evaluation.comparison`), and the tables.
+            with what came out of each (`coseg.evaluation.records`), and the tables.
         minutes: of training, without validation; steps are counted out from the time of a few, once for each name.
         training: Hydra overrides of every `coseg-train`.
         testing: of every `coseg-test`.
