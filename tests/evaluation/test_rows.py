@@ -1,4 +1,5 @@
 import csv
+import gzip
 import math
 from pathlib import Path
 
@@ -25,6 +26,27 @@ def test_pairs_survive_the_file(tmp_path: Path) -> None:
     assert first[0] == "i,j,id_a,id_b,classes,jaccard_a,jaccard_b,distractor_a,distractor_b,share_a,share_b"
     assert first[1] == "0,1,2007_a,2007_b,cat person,0.500000,0.333333,1,0,0.010000,0.500000"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
+
+
+def test_a_compressed_table_is_the_same_and_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    write_rows(tmp_path, ROWS * 50)
+    plain = (tmp_path / "pairs.csv").read_bytes()
+    wanted = read_rows(tmp_path)
+    write_rows(tmp_path, ROWS * 50, compressed=True)
+    (path,) = tmp_path.iterdir()
+    assert path.name == "pairs.csv.gz"
+    assert gzip.decompress(path.read_bytes()) == plain and len(path.read_bytes()) < len(plain) / 5
+    assert repr(read_rows(tmp_path)) == repr(wanted)
+    again = path.read_bytes()
+    write_rows(tmp_path, ROWS * 50, compressed=True)
+    assert path.read_bytes() == again
+
+    for damaged in (again[:-20], b"i,j", again[:30] + bytes(20) + again[50:]):
+        path.write_bytes(damaged)
+        with pytest.raises(CosegError, match=r"pairs\.csv\.gz, line \d+, is damaged .* Run the test again"):
+            read_rows(tmp_path)
+    write_rows(tmp_path, ROWS)
+    assert [left.name for left in tmp_path.iterdir()] == ["pairs.csv"]
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:

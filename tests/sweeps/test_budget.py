@@ -159,6 +159,18 @@ def test_each_is_compared_with_the_control_and_the_paper_and_an_ablation_with_no
     assert old.stat().st_mtime > 1
 
 
+def test_a_machine_that_has_only_the_records_goes_on_with_the_differences(tmp_path: Path) -> None:
+    """What others are compared with is neither trained nor tested again for that."""
+    Pretended(tmp_path / "here").run(JOBS[:2])
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here" / "records").rename(tmp_path / "there" / "records")
+    there = Pretended(tmp_path / "there")
+    there.run(JOBS)
+    assert [call.split()[0] for call in there.calls] == ["count", "train", "test"]
+    (gap,) = read_records(tmp_path / "there" / "records" / "differences" / "ablations", Gap)
+    assert (gap.a, gap.b, gap.differences["jaccard"]) == ("use_add", "none", [0.25] * 3)
+
+
 @pytest.mark.parametrize("name", ["a [b], c=d", "it's {here}"])
 def test_hydra_reads_the_folder_as_it_is(tmp_path: Path, name: str) -> None:
     comparison = Pretended(tmp_path / name)

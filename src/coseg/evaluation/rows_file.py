@@ -1,37 +1,46 @@
-"""The rows of a test on disk: ``pairs.csv`` or ``masks.csv``, beside ``results.json``."""
+"""The rows of a test on disk: ``pairs.csv`` or ``masks.csv`` beside ``results.json``, or one of them compressed."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from coseg.errors import CosegError
 from coseg.evaluation.rows import DIGITS, GroupRow, PairRow, Row
-from coseg.files import write_text_atomically
+from coseg.files import atomic_path
 
 FILES: dict[str, type[PairRow] | type[GroupRow]] = {"pairs.csv": PairRow, "masks.csv": GroupRow}
 """Where the rows of each kind are, beside ``results.json``."""
 
+_COMPRESSED = ".gz"
+"""At the end of the name of a file that is compressed."""
 
-def write_rows(folder: Path, rows: Sequence[Row]) -> None:
-    """Write ``pairs.csv`` or ``masks.csv`` (rows of one kind, at least one), and take the other kind's away.
 
-    A head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0.
+def write_rows(folder: Path, rows: Sequence[Row], compressed: bool = False) -> None:
+    """Write ``pairs.csv`` or ``masks.csv`` (rows of one kind, at least one), and take away what else of these there is.
+
+    A head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0. Compressed by gzip, which
+    leaves about a fifth, its name ends in ``.gz``; written without the time, it stays the same for the same rows.
     """
     kind = type(rows[0])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(kind._fields)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    for name, of in FILES.items():
-        if of is kind:
-            write_text_atomically(folder / name, text.getvalue())
-        else:
-            (folder / name).unlink(missing_ok=True)
+    content = text.getvalue().encode()
+    (name,) = (name for name, of in FILES.items() if of is kind)
+    path = folder / (name + _COMPRESSED * compressed)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
+    for other in _places(folder):
+        if other != path:
+            other.unlink(missing_ok=True)
 
 
 def _cell(value: Any) -> str:
@@ -44,8 +53,12 @@ def _cell(value: Any) -> str:
 
 def rows_file(folder: Path) -> Path:
     """The file of rows in a folder of results; where there is none, the place of ``pairs.csv``."""
-    paths = [folder / name for name in FILES]
+    paths = _places(folder)
     return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _places(folder: Path) -> list[Path]:
+    return [folder / (name + end) for end in ("", _COMPRESSED) for name in FILES]
 
 
 def read_rows(folder: str | Path) -> list[Row]:
@@ -57,10 +70,11 @@ def read_rows(folder: str | Path) -> list[Row]:
         CosegError: there is no such file, or it is no table of rows; the line is named.
     """
     path = rows_file(Path(folder))
-    kind = FILES[path.name]
+    kind = FILES[path.name.removesuffix(_COMPRESSED)]
     if not path.is_file():
         raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.")
-    with path.open(encoding="utf-8", newline="") as file:
+    opened = gzip.open if path.suffix == _COMPRESSED else open
+    with opened(path, "rt", encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
         try:
             head = next(lines, [])
@@ -69,7 +83,7 @@ def read_rows(folder: str | Path) -> list[Row]:
                 what = "pairs" if kind is PairRow else "masks"
                 raise CosegError(f"{path} is not a table of {what}: its first line lacks {', '.join(missing)}.")
             return [_parse(kind, dict(zip(head, cells, strict=True))) for cells in lines]
-        except (ValueError, csv.Error) as error:
+        except (ValueError, csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
 
 

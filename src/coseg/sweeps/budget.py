@@ -15,11 +15,12 @@ from coseg.evaluation.compare import compare
 from coseg.evaluation.comparison import PAIRED
 from coseg.evaluation.records import Cost, Finished, Gap, write_record
 from coseg.evaluation.results import read_results
+from coseg.evaluation.rows_file import read_rows, rows_file, write_rows
 from coseg.files import write_text_atomically
 from coseg.sweeps.child import quoted, run_child
 from coseg.sweeps.claims import alone, claim
 from coseg.sweeps.costs import cost
-from coseg.sweeps.tables import BASELINE, CONTROL, COSTS, DIFFERENCES, UNCHANGED, write_tables
+from coseg.sweeps.tables import BASELINE, CONTROL, COSTS, DIFFERENCES, TESTS, UNCHANGED, write_tables
 from coseg.training.errors import Stopped
 
 EPOCHS = 4
@@ -48,7 +49,8 @@ class Comparison:
 
     Args:
         out: where everything is kept: ``<out>/<kind>/<name>/<seed>/`` with the run and ``job.json``, ``<out>/records``
-            with what came out of each (`coseg.evaluation.records`), and the tables.
+            with what came out of each (`coseg.evaluation.records`) and the rows of the tests that others are compared
+            with, so that another machine can go on with them, and the tables.
         minutes: of training, without validation; steps are counted out from the time of a few, once for each name.
         training: Hydra overrides of every `coseg-train`.
         testing: of every `coseg-test`.
@@ -173,7 +175,17 @@ class Comparison:
             testing=" ".join(word for word in self.testing if not word.startswith("dataset.root=")),
             environment={key: environment[key] for key in ("commit", "platform", "threads", "accelerator")},
         )
+        if job.kind == "models" and job.name in (BASELINE, CONTROL):
+            write_rows(self._kept(job), read_rows(self._rows(job)), compressed=True)
         write_record(self._record_path(job), finished)
+
+    def _kept(self, job: Job) -> Path:
+        return self._records / TESTS / f"{job.name}-{job.seed}"
+
+    def _rows(self, job: Job) -> Path:
+        """The folder of the rows of a job's test: here, or as another machine kept them."""
+        results = self._results(job)
+        return results[0].parent if results else self._kept(job)
 
     def _differences(self, jobs: Sequence[Job]) -> None:
         """Compare each job that is finished with what it is measured by, where that is finished, too."""
@@ -181,13 +193,13 @@ class Comparison:
             for rival in _rivals(job):
                 name = UNCHANGED if rival.kind != job.kind else rival.name
                 path = self._records / DIFFERENCES / job.kind / f"{job.name}-{name}-{job.seed}.json"
-                both = job, rival
-                if not all(self._record_path(each).is_file() and self._results(each) for each in both):
+                records = [self._record_path(each) for each in (job, rival)]
+                rows, others = self._rows(job), self._rows(rival)
+                if not all(needed.is_file() for needed in (*records, rows_file(rows), rows_file(others))):
                     continue
-                if _as_new(path, [self._record_path(each) for each in both]):
+                if _as_new(path, records):
                     continue
-                tests = [self._results(each)[0].parent for each in both]
-                found = compare(tests[0], tests[1])
+                found = compare(rows, others)
                 differences = {score: _rounded(found[score]) for score in PAIRED}
                 write_record(path, Gap(job.name, name, job.seed, differences))
 

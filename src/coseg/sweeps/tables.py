@@ -23,6 +23,9 @@ COSTS = "costs"
 DIFFERENCES = "differences"
 """The folder among the records that holds the `Gap` of two."""
 
+TESTS = "tests"
+"""The folder among the records that holds the rows of the tests that others are compared with."""
+
 
 def write_tables(records: Path, out: Path) -> None:
     """Write ``models.md`` and ``ablations.md`` into `out`: all scores, then paired differences.
