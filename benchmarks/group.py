@@ -55,7 +55,7 @@ def main() -> None:
 
         def some_pairs() -> None:
             for k in range(PAIRS):
-                network.cosegment(features[k % 2], features[2 + k % 3], size, size)
+                network.cosegment(features[k % len(features)], features[(k + 1) % len(features)], size, size)
 
         pair = seconds(some_pairs, arguments.repeats) / PAIRS
         for n in arguments.images:
