@@ -26,7 +26,7 @@ def write_rows(folder: Path, rows: Sequence[Row], compressed: bool = False) -> N
     """Write ``pairs.csv`` or ``masks.csv`` (rows of one kind, at least one), and take away what else of these there is.
 
     A head line, then a line for each row; nan is an empty cell, a distractor is 1 or 0. Compressed by gzip, which
-    leaves about a fifth, its name ends in ``.gz``; written without the time, it stays the same for the same rows.
+    leaves about a quarter, its name ends in ``.gz``; written without the time, it stays the same for the same rows.
     """
     kind = type(rows[0])
     text = io.StringIO()
