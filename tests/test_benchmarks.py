@@ -30,6 +30,7 @@ SLOW = {"predict"}
 """Those that start processes, each of which loads torch anew."""
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")  # which a benchmark leaves out
 @pytest.mark.parametrize(
     "script", [pytest.param(script, marks=[pytest.mark.slow] * (script in SLOW)) for script in SCRIPTS]
 )
