@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from statistics import median
 from typing import Any
@@ -81,39 +80,30 @@ def bare_run(config: Any, batches: list[Any]) -> float:
     return step_seconds(ends)
 
 
-def prepared(overrides: list[str], steps: int) -> tuple[Any, list[Any]]:
-    """The configuration of both kinds of runs, and the batches of one."""
-    config = compose_config("train", [*overrides, "data.workers=0", "schedule=constant", "task.semantic=0"])
-    prepare_process(config.threads)
-    L.seed_everything(0, verbose=False)
-    datamodule = make_datamodule(config)
-    datamodule.setup("fit")
-    loader = iter(datamodule.train_dataloader())
-    return config, [next(loader) for _ in range(steps)]
-
-
-def ratio(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
-    """The median of ours / other, pair by pair, and its 95 % interval by bootstrap."""
-    ratios = np.array(ours) / np.array(other)
-    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
-    ends = np.quantile(np.median(draws, 1), (0.025, 0.975))
-    return {"ratio": round(float(np.median(ratios)), 4), "interval": [round(float(end), 4) for end in ends]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs")
     parser.add_argument("--steps", type=int, default=12, help="steps of a run")
     arguments, overrides = parser.parse_known_args()
-    config, batches = prepared(overrides, arguments.steps)
+    prepare_process(None)
+    config = compose_config("train", [*overrides, "data.workers=0", "schedule=constant", "task.semantic=0"])
+    L.seed_everything(0, verbose=False)
+    datamodule = make_datamodule(config)
+    datamodule.setup("fit")
+    loader = iter(datamodule.train_dataloader())
+    batches = [next(loader) for _ in range(arguments.steps)]
+
     runs = [(lightning_run(config, batches), bare_run(config, batches)) for _ in range(arguments.pairs + 1)][1:]
-    ours, bare = zip(*runs, strict=True)
+    ratios = np.array([ours / bare for ours, bare in runs])
+    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.quantile(np.median(draws, 1), (0.025, 0.975))
     result = {
-        **ratio(ours, bare),
-        "lightning_seconds": round(median(ours), 4),
-        "bare_seconds": round(median(bare), 4),
+        "ratio": round(float(np.median(ratios)), 4),
+        "interval": [round(float(low), 4), round(float(high), 4)],
+        "lightning_seconds": round(median(ours for ours, _ in runs), 4),
+        "bare_seconds": round(median(bare for _, bare in runs), 4),
         "pairs_of_runs": len(runs),
-        "batch_size": config.data.batch_size,
+        "batch_size": datamodule.batch_size,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }

@@ -44,7 +44,6 @@ def test_it_runs_and_prints_figures(
     path = FOLDER / f"{script}.py"
     overrides = tiny_overrides["train"] if script in TRAINING else ()
     monkeypatch.setattr(sys, "argv", [str(path), *overrides, *ARGUMENTS[script].split()])
-    monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path), run_name="__main__")
     lines: list[dict[str, Any]] = [
