@@ -6,8 +6,10 @@ palette, grey (its edges blurred by JPEG), 1-bit, RGB, or the alpha of a cut-out
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +18,66 @@ from PIL import ExifTags, Image, ImageOps
 from coseg.data.catalog import VOID
 from coseg.errors import CosegError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
+"""The formats, by Pillow's names, that are opened: those that cameras, scanners, browsers and data sets write.
+
+An MPO is opened as a JPEG. Left out are EPS (Pillow runs Ghostscript for it), WMF, formats without a signature (TGA,
+PCX), containers of icons and textures (ICO, ICNS, DDS, FTEX), layers (PSD) and what has gone out of use (SGI, FPX,
+XPM): each is one more decoder that a damaged or hostile file can reach.
+"""
+
+SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".avifs", ".tif", ".tiff", ".bmp",
+        ".dib", ".gif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
+    )
+)  # fmt: skip
+"""What files of `FORMATS` are called, in small letters: those of a folder that are taken for images."""
+
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What PIL raises for files that are damaged or are no images."""
 
 FOREGROUND_FROM = 128
 """Grey value, of 0 to 255, from which a mask's pixel is foreground: edges that JPEG blurred fall half to each side."""
 
+ALMOST_BLACK, ALMOST_WHITE = 24, 245
+"""Nothing can be seen in a picture whose brightest hundredth of pixels is below, or its darkest above."""
+
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_SIZE = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
 _VOC_VOID = (224, 224, 192)  # the colour of label 255 in VOC's palette
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """An image file of one of `FORMATS` with its header read; no other decoder of Pillow ever sees the file.
+
+    Raises:
+        OSError: it can't be read, is no regular file (a pipe would be waited for) or of no such format; a damaged file
+            raises what is in `UNREADABLE`.
+    """
+    if isinstance(file, str | os.PathLike) and os.path.exists(file) and not os.path.isfile(file):
+        raise OSError(f"{file} is not a regular file")
+    return Image.open(file, formats=FORMATS)
+
+
+def exposure_note(image: NDArray[np.uint8]) -> str | None:
+    """What is to be told about a picture in which nothing can be seen, to follow "<file> is"; None: nothing.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+    """
+    step = max(1, round((image.shape[0] * image.shape[1] / 100_000) ** 0.5))  # enough pixels to count hundredths
+    sample = image[::step, ::step]
+    if not sample.size:
+        return None
+    channels = (-1,) if sample.ndim == 3 else ()
+    bright = int(np.percentile(sample.max(channels), 99, method="lower"))
+    dark = int(np.percentile(sample.min(channels), 1, method="higher"))
+    if bright < ALMOST_BLACK:
+        return f"almost black: 99 of 100 pixels are at most {bright} of 255"
+    if dark > ALMOST_WHITE:
+        return f"almost white: 99 of 100 pixels are at least {dark} of 255"
+    return None
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
@@ -34,7 +87,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
         CosegError: the file is missing, damaged, no image, or holds no colours (a floating-point picture).
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             return np.array(as_rgb(path, ImageOps.exif_transpose(file)))
     except UNREADABLE as error:
         raise damaged(path, error) from error
@@ -47,7 +100,7 @@ def photograph_size(path: Path) -> tuple[int, int]:
         CosegError: the file is missing, damaged or no image.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             width, height = file.size
             if file.format == "TIFF":  # PIL turns it itself; whether the size is turned depends on PIL's version
                 width, height = (file.getexif()[tag] for tag in _TIFF_SIZE)
@@ -71,7 +124,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         CosegError: the file is missing, damaged or no image.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             return _mask(ImageOps.exif_transpose(file))
     except UNREADABLE as error:
         raise damaged(path, error) from error
