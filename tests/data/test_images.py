@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from coseg.data import images
-from coseg.data.images import FORMATS, SUFFIXES, exposure_note, open_image, photograph_size, read_mask, read_photograph
+from coseg.data.images import FORMATS, SUFFIXES, exposure_note, open_image, photograph_size, read_photograph
+from coseg.data.masks import read_mask
 from coseg.errors import CosegError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -147,72 +148,6 @@ def test_a_truncated_file_is_named(tmp_path):
     (tmp_path / "t.jpg").write_bytes(buffer.getvalue()[:-300])
     with pytest.raises(CosegError, match=r"t\.jpg cannot be decoded"):
         read_photograph(tmp_path / "t.jpg")
-
-
-def test_floating_point_pictures_are_refused(tmp_path):
-    path = saved(tmp_path, Image.fromarray(np.ones((3, 3), np.float32)), "f.tif")
-    with pytest.raises(CosegError, match=r"f\.tif holds floating-point"):
-        read_photograph(path)
-
-
-# masks
-
-MASK = np.zeros((40, 60), bool)
-MASK[10:30, 15:45] = True
-RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)
-
-
-def palette(indices, colours):
-    image = Image.fromarray(indices.astype(np.uint8))
-    image.putpalette([value for colour in colours for value in colour])
-    return image
-
-
-def cut_out():
-    return np.dstack((np.full((*MASK.shape, 3), 90, np.uint8), np.where(MASK, 255, 0).astype(np.uint8)))
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        pytest.param(Image.fromarray(MASK), id="1-bit"),
-        pytest.param(Image.fromarray(np.where(MASK, 255, 0).astype(np.uint8)), id="grey"),
-        pytest.param(Image.fromarray(MASK.astype(np.uint8)), id="labels 0 and 1"),
-        pytest.param(Image.fromarray(np.where(MASK, 65535, 0).astype(np.uint16)), id="16 bit"),
-        pytest.param(Image.fromarray(np.where(MASK[..., None], RED, BLACK).astype(np.uint8)), id="red on black"),
-        pytest.param(palette(MASK, [BLACK, (128, 0, 0)]), id="palette in colour"),
-        pytest.param(palette(~MASK, [WHITE, BLACK]), id="palette, white first"),
-        pytest.param(palette(MASK, [BLACK, (1, 1, 1)]), id="palette in grey, of labels 0 and 1"),
-        pytest.param(Image.fromarray(cut_out()), id="alpha"),
-        pytest.param(
-            Image.fromarray(
-                np.dstack((*[np.where(MASK, 255, 0).astype(np.uint8)] * 3, np.full(MASK.shape, 255, np.uint8)))
-            ),
-            id="alpha that is the same everywhere",
-        ),
-    ],
-)
-def test_masks_of_every_mode(tmp_path, image):
-    found = read_mask(saved(tmp_path, image, "m.png"))
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, MASK.astype(np.uint8))
-
-
-def test_edges_that_jpeg_blurred_fall_at_half(tmp_path):
-    path = saved(tmp_path, Image.fromarray(np.where(MASK, 255, 0).astype(np.uint8)), "m.jpg", quality=40)
-    with Image.open(path) as file:
-        values = np.array(file)
-    assert len(np.unique(values)) > 2
-    assert np.array_equal(read_mask(path), (values >= 128).astype(np.uint8))
-    assert (read_mask(path) != MASK).mean() < 0.02
-
-
-def test_the_void_of_voc_stays_void(tmp_path):
-    indices = MASK.astype(np.uint8)
-    indices[0] = 2
-    found = read_mask(saved(tmp_path, palette(indices, [BLACK, (128, 0, 0), (224, 224, 192)]), "m.png"))
-    assert (found[0] == 255).all()
-    assert np.array_equal(found[1:], MASK[1:])
 
 
 # what can't be seen

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from coseg.data.images import FORMATS
 from coseg.errors import CosegError
 from coseg.export import job
 from coseg.export.check import compare, require_close
-from coseg.data.images import FORMATS
 from coseg.export.describe import config_of, example, readme
 from coseg.export.folder import export_folder
 from coseg.export.graphs import graphs_of
