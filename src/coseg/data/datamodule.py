@@ -9,7 +9,7 @@ import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from coseg.data.cache import CachedCatalog
-from coseg.data.catalog import Catalog, Reader
+from coseg.data.catalog import Catalog, Reader, without_class
 from coseg.data.cliques import (
     CliqueBatch,
     CliqueCollate,
@@ -150,7 +150,8 @@ class PairDataModule(L.LightningDataModule):
         drawn = f"{count} pairs"
         if role == "train" and self.clique is not None:
             drawn = f"{count} cliques of {self.clique} images"
-        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}"
+        without = without_class(catalog)
+        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}{f' ({without})' if without else ''}"
 
     def _split(self, role: str) -> str:
         split = self.splits[role]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from coseg.data.depth import deepened, eight_bits, note_depth
-from coseg.errors import CosegError
+from coseg.errors import DamagedFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
 """The formats, by Pillow's names, that are opened: those that cameras, scanners, browsers and data sets write.
@@ -34,7 +34,10 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 """What files of `FORMATS` are called, in small letters: those of a folder that are taken for images."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 """What PIL raises for files that are damaged or are no images."""
 
 ALMOST_BLACK, ALMOST_WHITE = 24, 245
@@ -124,11 +127,16 @@ def as_rgb(name: str | Path, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def damaged(path: Path, error: Exception) -> CosegError:
+def damaged(path: Path, error: Exception) -> DamagedFile:
     """The sentence for a file that can't be decoded."""
+    if path.is_symlink() and not path.exists():
+        return DamagedFile(
+            f"{path} is a broken link (to {os.readlink(path)}): put back what it leads to, or take the image out of "
+            "the data set."
+        )
     if isinstance(error, FileNotFoundError):
-        return CosegError(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
-    return CosegError(
+        return DamagedFile(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
+    return DamagedFile(
         f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
         "or take the image out of the data set."
     )
