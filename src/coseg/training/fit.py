@@ -19,6 +19,7 @@ from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
+from coseg.files import write_text_atomically
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
@@ -32,6 +33,9 @@ from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
 
 log = logging.getLogger(__name__)
+
+SKIPPED = "skipped.txt"
+"""Lists, in the run folder, the images that can't be decoded and are left out: ``data.on_damaged=skip``."""
 
 
 def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
@@ -134,6 +138,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     with tracked(trainer, config, folder, best):
         if trainer.is_global_zero:
             describe_run(folder, config)
+            _list_skipped(folder, datamodule.skipped)
             for logger in loggers:
                 if isinstance(logger, CSVLogger):
                     continue_metrics(logger, rows)
@@ -151,6 +156,18 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
         finish_run(folder, score, trainer.global_step, time.monotonic() - began)
     return score
+
+
+def _list_skipped(folder: Path, skipped: list[str]) -> None:
+    """Log the images that are left out, and write them to ``skipped.txt``."""
+    path, text = folder / SKIPPED, "".join(f"{sentence}\n" for sentence in skipped)
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if skipped:
+        log.warning(f"{len(skipped)} images can't be decoded and are left out, all in {path}. The first: {skipped[0]}")
+    if before and before != text:
+        log.warning(f"{path} had other images before this run was resumed: its epochs have other pairs from here on")
+    if text != before:
+        write_text_atomically(path, text)
 
 
 def _without_weights(config: DictConfig) -> DictConfig:
