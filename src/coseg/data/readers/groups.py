@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coseg.data.catalog import VOID, Catalog, Reader
-from coseg.data.images import photograph_size, read_mask, read_photograph
+from coseg.data.images import photograph_size, read_photograph
+from coseg.data.masks import read_mask
 from coseg.errors import CosegError, unknown_choice
 
 FOREGROUND, OTHER_OBJECT = 1, 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.data.catalog import VOID, Catalog, Reader
-from coseg.data.images import UNREADABLE, damaged, photograph_size, read_photograph
+from coseg.data.images import UNREADABLE, damaged, open_image, photograph_size, read_photograph
 from coseg.data.readers.files import first_three
 from coseg.data.readers.voc_layout import check_files, find_folder, image_path, mask_path, missing_files, read_list
 from coseg.errors import CosegError
@@ -59,7 +59,7 @@ class VocCatalog(Catalog):
         """
         path = mask_path(self.folder, self.ids[i])
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 _check_mode(path, file)
                 return np.array(file)
         except UNREADABLE as error:
@@ -157,7 +157,7 @@ def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
     path, image = mask_path(folder, name), image_path(folder, name)
     height, width = photograph_size(image)
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             _check_mode(path, file)
             mask_size, pixels = file.size, np.array(file.histogram())
     except UNREADABLE as error:
