@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from coseg.inference.names import printable
 
 if TYPE_CHECKING:
     from coseg.inference.segment import Cosegmentation
@@ -44,7 +48,8 @@ class Talk:
             self._print(text, to_stderr=self._to_stderr)
 
     def problem(self, sentence: str) -> None:
-        """Tell what is wrong; the exit code will be 2."""
+        """Tell what is wrong, in one line; the exit code will be 2."""
+        sentence = printable(sentence)
         self.problems.append(sentence)
         self._print(sentence, to_stderr=True)
 
@@ -70,23 +75,34 @@ class Talk:
             self._bar.close()
         self._bar, self._what = None, ""
 
-    def images(self, found: Cosegmentation) -> None:
-        """List the images of a pair or a group."""
+    def images(self, found: Cosegmentation, numbers: Sequence[int | None]) -> None:
+        """List the images of a pair or a group.
+
+        Args:
+            found: what they have in common.
+            numbers: of each image, that under which it stands on the contact sheet, or None where its name does.
+        """
         self.done()
-        width = min(40, max(len(segment.name) for segment in found))
-        for segment in found.segments[:_LISTED]:
-            self.say(
-                f"  {segment.name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}"
-            )
-        if len(found) > _LISTED:
-            self.say(f"  and {len(found) - _LISTED} more: the contact sheet and --json have them all")
+        names = [printable(segment.name) for segment in found]
+        width = min(40, max(map(len, names)))
+        digits = max((len(str(number)) for number in numbers if number is not None), default=0)
+        for k, (segment, name, number) in enumerate(zip(found, names, numbers, strict=True)):
+            if k >= _LISTED and number is None:
+                continue
+            label = "" if not digits else f"{'' if number is None else number:>{digits}}  "
+            self.say(f"  {label}{name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}")
+        rest = sum(number is None for number in numbers[_LISTED:])
+        if rest:
+            self.say(f"  and {rest} more: the contact sheet and --json have them all")
+        if digits:
+            self.say("  No font here has the letters of the names with a number: the contact sheet has that.")
 
     def pair(self, found: Cosegmentation) -> None:
         """One line for one of many pairs."""
         self._pairs += 1
         self._sharing += bool(found.shares)
         if self._pairs <= _LISTED:
-            marked = ", ".join(f"{segment.name} {segment.foreground:.1%}" for segment in found)
+            marked = ", ".join(f"{printable(segment.name)} {segment.foreground:.1%}" for segment in found)
             verdict = {True: "an object in common", False: "nothing in common", None: ""}[found.shares]
             likely = f"; {verdict} ({found.common:.0%} likely to share)" if verdict else ""
             self.say(f"  {marked} marked{likely}")
@@ -101,6 +117,13 @@ class Talk:
         self.say(
             f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
         )
+
+    def numbered(self, paths: Sequence[Path], places: Collection[int]) -> None:
+        """List the images that stand on a sheet of pairs under their number."""
+        if places:
+            self.say("  No font here has the letters of these names: the contact sheet has their numbers.")
+        for place in sorted(places):
+            self.say(f"  {place + 1}  {printable(paths[place].name)}")
 
     def _print(self, text: str, to_stderr: bool) -> None:
         stream = sys.stderr if to_stderr else sys.stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from glob import has_magic
@@ -27,6 +29,17 @@ def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
 
 
+def home_expanded(word: str) -> Path:
+    """A path with ``~`` as the home folder, unless there is a file of that very name."""
+    path = Path(word)
+    if os.path.lexists(path):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody, whom the system does not know
+        return path
+
+
 def identity(path: Path) -> object:
     """Equal for two paths of one file or folder, whatever links lead to it."""
     try:
@@ -34,6 +47,21 @@ def identity(path: Path) -> object:
     except (OSError, ValueError):
         return os.path.abspath(path)
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
+
+
+def trouble(path: Path) -> str | None:
+    """Why `path` is no file that can be opened, after its name in a sentence; None: it is one."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            if isinstance(error, OSError) and error.errno == errno.ELOOP:
+                return "is a link that leads back to itself: leave it out."
+            return f"is a broken link, {os.readlink(path)} is missing: mend it, or leave it out."
+        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return f"cannot be read ({error.strerror}): check its name and permissions."
+        return "is missing: check its name."
+    return None if stat.S_ISREG(mode) else "is not a file but a pipe, a device or the like: give an image."
 
 
 def listing(folder: Path, problem: Problem) -> Listing:

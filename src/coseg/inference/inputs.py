@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from coseg.inference.folders import expand, identity, listing, natural_order, walk
+from coseg.data.images import SUFFIXES
+from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
 from coseg.inference.names import distinct_names
-
-_KINDS = (
-    "jpg jpeg jpe jfif mpo png apng webp avif heic heif tif tiff bmp dib gif jp2 j2k jpx ppm pgm pbm pnm tga psd ico "
-    "icns pcx qoi dds sgi"
-)
-SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
-"""What a folder's files are called that are taken for pictures; a file that is named itself may have any name."""
 
 _OTHER_FORMATS = (
     "3fr arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f "
-    "svg svgz eps ai cdr wmf emf psd psb xcf kra jxl jxr wdp hdp exr hdr pct pict heic heics heif hif avif"
+    "svg svgz eps ai cdr wmf emf psd psb xcf kra jxl jxr wdp hdp exr hdr pct pict heic heics heif hif avif tga ico "
+    "icns pcx dds qoi sgi xpm xbm fpx fits"
 )
 OTHER_SUFFIXES = frozenset(f".{name}" for name in _OTHER_FORMATS.split()) - SUFFIXES
 """Suffixes of pictures in formats that are not taken: those in a folder are named. What is no picture is not."""
@@ -64,8 +57,8 @@ def collect(
     search = _Search(recursive, leave_out)
     given = [path for word in words for path in search.meant(word)]
     problems = search.problems
-    paths: dict[object, Path] = {}  # each file under the path under which it came first
-    times: Counter[object] = Counter()
+    paths: dict[str, Path] = {}  # each file under the path under which it came first
+    times: Counter[str] = Counter()
     for path in given:
         real = os.path.realpath(path)
         times[real] += 1
@@ -97,7 +90,7 @@ class _Search:
         if not word or "\0" in word:
             self._problem("One of the names that are given is empty: give images, folders or patterns.")
             return
-        path = _expanded(word)
+        path = home_expanded(word)
         if os.path.isdir(path):
             yield from self._in_folder(path)
         elif os.path.lexists(path) or not has_magic(str(path)):
@@ -139,8 +132,8 @@ class _Search:
         pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
         files = self._files(pictures)
         rest = [path for path in paths if path.suffix.lower() not in SUFFIXES]
-        self._left_out(folder, rest, _is_other_format, "in formats that are not taken", "save as JPEG or PNG")
-        self._left_out(folder, rest, _is_nameless, "whose suffix is not that of a picture", "rename, or give by name")
+        self._left_out(folder, rest, _is_other_format, "of a format that is not taken")
+        self._left_out(folder, rest, _is_nameless, "whose name does not end as a picture's")
         if self.recursive:  # a link that leads nowhere may have been a folder of photographs
             self._files(path for path in rest if os.path.islink(path) and not os.path.exists(path))
         if not files and len(self.problems) == before:
@@ -148,45 +141,14 @@ class _Search:
             self._problem(f"{folder} is a folder without images{deeper}.")
         return files
 
-    def _left_out(
-        self, folder: Path, paths: Sequence[Path], belongs: Callable[[Path], bool], what: str, advice: str
-    ) -> None:
+    def _left_out(self, folder: Path, paths: Sequence[Path], belongs: Callable[[Path], bool], what: str) -> None:
         """Name the files of `paths` that `belongs` picks, and how many they are."""
         chosen = [str(path.relative_to(folder)) for path in paths if belongs(path)]
         if not chosen:
             return
         names = ", ".join(chosen[:_NAMED]) + (f" and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else "")
-        one = len(chosen) == 1
-        self._problem(
-            f"{folder} holds {len(chosen)} picture{'' if one else 's'} {what}, left out: {names}. To have "
-            f"{'it' if one else 'them'} in it, {advice}."
-        )
-
-
-def trouble(path: Path) -> str | None:
-    """Why `path` is no file that can be opened, after its name in a sentence; None: it is one."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        if os.path.islink(path):
-            if isinstance(error, OSError) and error.errno == errno.ELOOP:
-                return "is a link that leads back to itself: leave it out."
-            return f"is a broken link, {os.readlink(path)} is missing: mend it, or leave it out."
-        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            return f"cannot be read ({error.strerror}): check its name and permissions."
-        return "is missing: check its name."
-    return None if stat.S_ISREG(mode) else "is not a file but a pipe, a device or the like: give an image."
-
-
-def _expanded(word: str) -> Path:
-    """A path with ``~`` as the home folder, unless there is a file of that very name."""
-    path = Path(word)
-    if os.path.lexists(path):
-        return path
-    try:
-        return path.expanduser()
-    except RuntimeError:  # ~somebody, whom the system does not know
-        return path
+        count = "a picture" if len(chosen) == 1 else f"{len(chosen)} pictures"
+        self._problem(f"{folder} holds {count} {what}: {names}. Left out; save as JPEG or PNG to have all.")
 
 
 def _is_other_format(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What the results of a photograph are called: names that differ, that fit into a file name, and that can be printed."""
+"""What the results of a photograph are called: names that differ, that fit, and that can be printed."""
 
 from __future__ import annotations
 

@@ -113,7 +113,9 @@ class ContactSheet:
             try:
                 save_picture(path, draw_sheet(cards, self.form, self.title))
             except OSError as error:
-                raise CosegError(f"{path} cannot be written ({error.strerror or error}).") from error
+                raise CosegError(
+                    f"{path} cannot be written ({error.strerror or error}): see that there is room."
+                ) from error
             self.written.append(path)
 
 
