@@ -116,7 +116,6 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
     # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from coseg.inference.inputs import collect
-    from coseg.inference.memory import enough_memory
     from coseg.inference.targets import Targets, check_folder, longest_of_results
 
     check_folder(options.out)
@@ -145,8 +144,7 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
         talk.problem(f"{first}{more} {stay}. {replaces}, --out gives another folder.")
         if len(targets.kept) == targets.count and options.json != "-":
             return
-    with enough_memory("give a smaller --size, fewer images at once, or close other programs."):
-        _segment(options, talk, inputs, targets, scores_file)
+    _segment(options, talk, inputs, targets, scores_file)
 
 
 def _segment(
@@ -170,8 +168,7 @@ def _segment(
             if options.pairs:
                 talk.pair(found)
             else:
-                numbers = [image["number"] for image in result["images"]]
-                talk.images(found, [number if number - 1 in album.numbered else None for number in numbers])
+                talk.images(found, [image["number"] for image in result["images"]], album.numbered)
                 talk.say(common_sentence(found, segmenter.calibration))
     finally:
         talk.done()
@@ -215,9 +212,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give images: files, folders or patterns (see --help)")
     from coseg.cli.app import guard
     from coseg.cli.talk import Talk
+    from coseg.inference.memory import enough_memory
 
     talk = Talk(options.quiet, to_stderr=options.json == "-")
-    guard(lambda: _predict(options, talk, scores_file))
+
+    def job() -> None:
+        with enough_memory("give a smaller --size, fewer images at once, or close other programs."):
+            _predict(options, talk, scores_file)
+
+    guard(job)
     raise SystemExit(2 if talk.problems else 0)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LISTED = 20
 """Images or pairs that are listed one by one; the contact sheet and --json have them all."""
 
+_NO_FONT = "No font here has all letters of some names, so the contact sheet has their numbers"
+
 _SECONDS = 10.0
 """Between two lines of progress where there is no terminal for a bar."""
 
@@ -75,27 +77,29 @@ class Talk:
             self._bar.close()
         self._bar, self._what = None, ""
 
-    def images(self, found: Cosegmentation, numbers: Sequence[int | None]) -> None:
+    def images(self, found: Cosegmentation, numbers: Sequence[int], on_sheet: Collection[int]) -> None:
         """List the images of a pair or a group.
 
         Args:
             found: what they have in common.
-            numbers: of each image, that under which it stands on the contact sheet, or None where its name does.
+            numbers: of each image among those given, from 1 on.
+            on_sheet: the numbers that stand on the contact sheet in place of a name; where there are any, the list
+                gives the numbers as well.
         """
         self.done()
         names = [printable(segment.name) for segment in found]
         width = min(40, max(map(len, names)))
-        digits = max((len(str(number)) for number in numbers if number is not None), default=0)
+        left_out = 0
         for k, (segment, name, number) in enumerate(zip(found, names, numbers, strict=True)):
-            if k >= _LISTED and number is None:
+            if k >= _LISTED and number not in on_sheet:
+                left_out += 1
                 continue
-            label = "" if not digits else f"{'' if number is None else number:>{digits}}  "
+            label = f"{number:>{len(str(max(numbers)))}}  " if on_sheet else ""
             self.say(f"  {label}{name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}")
-        rest = sum(number is None for number in numbers[_LISTED:])
-        if rest:
-            self.say(f"  and {rest} more: the contact sheet and --json have them all")
-        if digits:
-            self.say("  No font here has the letters of the names with a number: the contact sheet has that.")
+        if left_out:
+            self.say(f"  and {left_out} more: the contact sheet and --json have them all")
+        if on_sheet:
+            self.say(f"{_NO_FONT}: No. {', '.join(map(str, sorted(on_sheet)))}.")
 
     def pair(self, found: Cosegmentation) -> None:
         """One line for one of many pairs."""
@@ -118,12 +122,12 @@ class Talk:
             f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
         )
 
-    def numbered(self, paths: Sequence[Path], places: Collection[int]) -> None:
-        """List the images that stand on a sheet of pairs under their number."""
-        if places:
-            self.say("  No font here has the letters of these names: the contact sheet has their numbers.")
-        for place in sorted(places):
-            self.say(f"  {place + 1}  {printable(paths[place].name)}")
+    def numbered(self, paths: Sequence[Path], on_sheet: Collection[int]) -> None:
+        """List the images of all pairs that stand on the contact sheet under their number."""
+        if on_sheet:
+            self.say(f"{_NO_FONT}:")
+        for number in sorted(on_sheet):
+            self.say(f"  {number}  {printable(paths[number - 1].name)}")
 
     def _print(self, text: str, to_stderr: bool) -> None:
         stream = sys.stderr if to_stderr else sys.stdout

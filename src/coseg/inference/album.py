@@ -47,8 +47,8 @@ class Album:
         model: the model's name, for the sheet.
 
     Attributes:
-        numbered: the places of images that stand on a contact sheet under their number (their place from 1 on), since
-            no font here has the letters of their names.
+        numbered: the numbers, from 1 on, of images that stand on a contact sheet as "No. 3", say, since no font here
+            has the letters of their names.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Album:
             self._tell_notes(places, found)
             if sheet is not None:
                 sheet.title = self._title(found)
-                self.numbered.update(place for place in places if not drawable(self.paths[place].name))
+                self.numbered.update(place + 1 for place in places if not drawable(self.paths[place].name))
             yield found, {**common_scores(found), "images": self._write_all(places, found, sheet)}
         if sheet is not None:
             self._told(sheet.close)
