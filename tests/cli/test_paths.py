@@ -14,7 +14,7 @@ Compose = Callable[..., Any]
 
 NAMES = (
     "My Photos (2020)",
-    "a [x], b = {c: d} ~e #f \"g\" h! %i &j ",
+    'a [x], b = {c: d} ~e #f "g" h! %i &j ',
     "D:\\ünï 猫",
 )
 
