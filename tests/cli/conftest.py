@@ -37,3 +37,23 @@ def invoke(
         return Outcome(int(leaving.value.code or 0), *capsys.readouterr())
 
     return called
+
+
+@pytest.fixture
+def predict(invoke: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """``predict(*arguments)`` in an empty folder, with `RedNetwork` as the model in the box."""
+    from red_network import RedNetwork
+
+    from coseg.cli.predict import main
+    from coseg.inference import pretrained
+    from coseg.inference.pretrained import Pretrained
+
+    network = RedNetwork()
+    settings = {"size": 64, "threshold": 0.5, "commonness": None, "network": {"_target_": "red"}}
+    load = pretrained.load_pretrained
+
+    def loaded(source: str | None = None) -> Pretrained:
+        return Pretrained(network, settings, "the model in the box") if source is None else load(source)
+
+    monkeypatch.setattr(pretrained, "load_pretrained", loaded)
+    return lambda *arguments: invoke(main, *arguments)

@@ -14,57 +14,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from red_network import picture, written
 
-from coseg.cli.predict import main
 from coseg.inference import album, pretrained
-from coseg.inference.pretrained import Pretrained
-from coseg.models.network import CosegNetwork
 
 Predict = Callable[..., Any]
-
-
-class RedNetwork(CosegNetwork):
-    """Marks the pixels that have more red than blue; two images share something if there is red in both."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        if images.shape[-1] == 66:
-            raise KeyboardInterrupt
-        return images.float()
-
-    def cosegment(
-        self, features_a: Tensor, features_b: Tensor, size_a: tuple[int, int], size_b: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        a, b = (torch.stack((each[:, 2], each[:, 0]), 1) / 20 for each in (features_a, features_b))
-        return a, b
-
-
-@pytest.fixture
-def predict(invoke: Predict, monkeypatch: pytest.MonkeyPatch) -> Predict:
-    """``predict(*arguments)`` in an empty folder, with the network above as the model in the box."""
-    network = RedNetwork()
-    settings = {"size": 64, "threshold": 0.5, "commonness": None, "network": {"_target_": "red"}}
-    load = pretrained.load_pretrained
-
-    def loaded(source: str | None = None) -> Pretrained:
-        return Pretrained(network, settings, "the model in the box") if source is None else load(source)
-
-    monkeypatch.setattr(pretrained, "load_pretrained", loaded)
-    return lambda *arguments: invoke(main, *arguments)
-
-
-def picture(path: str, red: int = 20, size: tuple[int, int] = (64, 40)) -> Path:
-    """A photograph of blue whose left `red` columns are red."""
-    pixels = np.full((size[1], size[0], 3), (0, 0, 255), np.uint8)
-    pixels[:, :red] = (255, 0, 0)
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file)
-    return file
-
-
-def written(folder: str = "coseg-output") -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
 
 
 def test_a_pair(predict: Predict) -> None:

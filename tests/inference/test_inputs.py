@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from coseg.inference.inputs import collect, distinct_names
+from coseg.data.images import SUFFIXES
+from coseg.inference.inputs import OTHER_SUFFIXES, collect
 
 
 @pytest.fixture
@@ -71,22 +73,6 @@ def test_results_are_no_inputs(album: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["x.jpg", "y.jpg"], ["x", "y"]),
-        (["x.jpg", "x.png"], ["x-jpg", "x-png"]),
-        (["x.jpg", "X.JPEG"], ["x-jpg", "X-JPEG"]),
-        (["a/x.jpg", "b/x.jpg"], ["a-x", "b-x"]),
-        (["p/a/x.jpg", "q/a/x.jpg"], ["p-a-x", "q-a-x"]),
-        (["a/x.jpg", "b/x.jpg", "b/x.png"], ["a-x-jpg", "b-x-jpg", "b-x-png"]),
-        (["a/x.jpg", "b/x.jpg", "a-x.jpg"], ["a-x", "b-x", "a-x-2"]),
-    ],
-)
-def test_names_of_results(paths: list[str], names: list[str]) -> None:
-    assert list(distinct_names([Path(path) for path in paths])) == names
-
-
 def test_another_name_is_told(album: Path) -> None:
     inputs = collect(["album/b.webp", "album/deep/x.png"])
     assert inputs.names == ("b", "x")
@@ -94,3 +80,123 @@ def test_another_name_is_told(album: Path) -> None:
     inputs = collect(["album/x.png", "album/deep/x.png"])
     assert inputs.names == ("album-x", "deep-x")
     assert inputs.problems[1] == "album/deep/x.png has the name of another image: its results are called deep-x."
+
+
+# what is not as it seems
+
+
+def test_a_broken_link_is_told_wherever_it_is(album: Path) -> None:
+    (album / "a.jpg").symlink_to("/nowhere/a.jpg")
+    (album / "notes-link.txt").symlink_to("/nowhere/notes.txt")
+    for words in (("album",), ("album/*.jpg",), ("album/a.jpg", "album/10.jpg")):
+        paths, problems = found(*words)
+        assert "album/10.jpg" in paths and "album/a.jpg" not in paths
+        assert [problem for problem in problems if problem.startswith("album/a.jpg is a broken link, /nowhere/a.jpg")]
+        assert len(problems) == 1
+    (album / "2020").symlink_to("/nowhere/2020")
+    assert len(found("album")[1]) == 1
+    assert len(found("album", recursive=True)[1]) == 3  # each might have been a folder
+
+
+def test_a_link_to_itself(album: Path) -> None:
+    (album / "a.jpg").symlink_to("a.jpg")
+    assert found("album")[1] == ("album/a.jpg is a link that leads back to itself: leave it out.",)
+
+
+def test_pipes_and_devices_are_told(album: Path) -> None:
+    os.mkfifo(album / "pipe.jpg")
+    assert [problem.split(" is not a file")[0] for problem in found("album", "/dev/null")[1]] == [
+        "album/pipe.jpg",
+        "/dev/null",
+    ]
+
+
+def test_pictures_of_other_formats_are_named_and_counted_and_other_files_not(album: Path) -> None:
+    for name in ("1.CR2", "2.svg", "3.eps", "10.psd", "film.mov", "edit.aae"):
+        (album / name).touch()
+    paths, (problem,) = found("album")
+    assert len(paths) == 3
+    assert "4 pictures" in problem and "1.CR2, 2.svg, 3.eps and 1 more" in problem
+    (album / "deep" / "one.heic").touch()
+    (problem,) = found("album/deep")[1]
+    assert problem.startswith("album/deep holds a picture") and "one.heic" in problem
+
+
+@pytest.mark.parametrize(
+    "begin", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0"]
+)
+def test_a_picture_whose_name_is_that_of_none_is_told(album: Path, begin: bytes) -> None:
+    (album / "IMG_0001").write_bytes(begin + b"more")
+    (album / "10.jpg.1").write_bytes(begin)
+    (problem,) = found("album")[1]
+    assert "2 pictures" in problem and "10.jpg.1, IMG_0001" in problem
+
+
+def test_no_suffix_is_of_both_kinds() -> None:
+    assert not SUFFIXES & OTHER_SUFFIXES
+    assert {".cr2", ".svg", ".eps", ".heic", ".jxl"} <= OTHER_SUFFIXES
+
+
+def test_the_documentation_has_the_suffixes() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
+    listed = next(line for line in text.splitlines() if line.startswith("| a folder | its pictures"))
+    assert {f".{word}" for word in listed.split("`")[1].split()} == SUFFIXES
+
+
+def test_recursive_follows_linked_folders_and_loops_end(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.jpg").touch()
+    (tmp_path / "elsewhere" / "back").symlink_to(album)
+    (album / "2020").symlink_to("../elsewhere")
+    (album / "deep" / "up").symlink_to("..")
+    expected = ["album/2.JPG", "album/10.jpg", "album/2020/c.jpg", "album/b.webp", "album/deep/x.png"]
+    assert found("album", recursive=True) == (expected, ())
+    assert sorted(found("album/**/*.jpg")[0]) == ["album/10.jpg", "album/2020/c.jpg"]
+
+
+def test_the_results_are_left_out_by_any_way_to_them(album: Path) -> None:
+    (album / "out").mkdir()
+    (album / "out" / "b_mask.png").touch()
+    (album / "link").symlink_to("out")
+    assert found("album", recursive=True, leave_out="album/out")[0][-1] == "album/deep/x.png"
+    assert found("album/**/*.png", leave_out="album/out")[0] == ["album/deep/x.png"]
+    assert found("album/*/*.png", leave_out="album/out")[0] == ["album/deep/x.png"]
+    assert found("album/out/*.png", leave_out="album/out")[0] == ["album/out/b_mask.png"]  # meant
+
+
+def test_an_unreadable_folder_is_told(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listdir = os.listdir
+
+    def refused(folder: Path) -> list[str]:
+        if Path(folder).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    for words, recursive in ((("album", "album/deep"), False), (("album/*/*.png", "album"), False), (("album",), True)):
+        problems = found(*words, recursive=recursive)[1]
+        assert problems[0] == "album/deep cannot be read (Permission denied): check its permissions."
+
+
+@pytest.mark.parametrize("word", ["", "a\0b.jpg"])
+def test_an_empty_name_is_no_folder(album: Path, word: str) -> None:
+    """As of a variable that is not set: the working directory is not meant."""
+    paths, (problem,) = found(word, "album/10.jpg")
+    assert paths == ["album/10.jpg"] and "empty" in problem
+
+
+def test_the_home_folder(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(album))
+    assert found("~/10.jpg")[0] == [f"{album.as_posix()}/10.jpg"]
+    assert found("~/*.jpg")[0] == [f"{album.as_posix()}/10.jpg"]
+    assert "~nobody-of-this-name/a.jpg is missing" in found("~nobody-of-this-name/a.jpg")[1][0]
+    Path("~here.jpg").touch()
+    assert found("~here.jpg")[0] == ["~here.jpg"]
+
+
+def test_a_long_name_is_shortened_and_told(album: Path) -> None:
+    (album / f"{'é' * 120}.jpg").touch()
+    inputs = collect(["album/é*"], longest=100)
+    (name,), (problem,) = inputs.names, inputs.problems
+    assert len(os.fsencode(name)) <= 100 and name.startswith("é" * 40)
+    assert "too long" in problem and problem.endswith(f"{name}.")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from coseg.errors import CosegError
+from coseg.inference.folders import home_expanded
+from coseg.inference.names import printable
 
 if TYPE_CHECKING:
     from coseg.cli.talk import Talk
+    from coseg.inference.inputs import Inputs
+    from coseg.inference.targets import Targets
 
 EXAMPLES = """\
 examples:
@@ -25,6 +30,7 @@ examples:
 
 The results of <name>.jpg are <name>_mask.png (0 and 255) and <name>_cutout.png (transparent around the object), both
 at the size of the photograph, and <name>_overlay.jpg, at most 1600 pixels wide or high. sheet.png shows all of them.
+Put -- before names that begin with a dash. What exists as it is written is no pattern: 'album [2020]/*.jpg' works.
 Exit code 0; 2 if anything was not as it should be: it is told, and the rest is done; 130 after Ctrl-C.
 """
 
@@ -54,8 +60,25 @@ def _share(text: str) -> float:
     return value
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _place(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the folder's name is empty")
+    return home_expanded(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a file whose name was taken for an option."""
+
+    words: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        dashed = [word for word in self.words if word.startswith("-") and os.path.lexists(word)]
+        hint = f" (for the image {dashed[0]}: -- {dashed[0]}, after all options)" if dashed else ""
+        super().error(message + hint)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="coseg-predict",
         description="Cut the object that photographs have in common out of each of them.",
         epilog=EXAMPLES,
@@ -63,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE", help="image files, folders of them, or patterns such as 'album/*.jpg'")
-    add("--out", type=Path, default=Path("coseg-output"), metavar="FOLDER", help="for the results (coseg-output)")
+    add("--out", type=_place, default=Path("coseg-output"), metavar="FOLDER", help="for the results (coseg-output)")
     add("--pairs", action="store_true", help="each pair of images by itself, rather than all as one group")
-    add("--recursive", action="store_true", help="look into the folders in folders too")
+    add("--recursive", action="store_true", help="look into the folders in folders too, linked ones as well")
     add("--only", type=_kinds, default=KINDS, metavar="KINDS", help=f"write only these: {','.join(KINDS)} is all")
     add("--overwrite", action="store_true", help="replace files that exist; otherwise they are kept")
     add("--json", nargs="?", const="-", metavar="FILE", help="write scores to FILE.json, or print them")
@@ -86,7 +109,7 @@ def _json_target(options: argparse.Namespace) -> Path | None:
         options.images.insert(0, options.json)
         options.json = "-"
         return None
-    return Path(options.json)
+    return home_expanded(options.json)
 
 
 def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) -> None:
@@ -94,27 +117,40 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
     # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from coseg.inference.inputs import collect
-    from coseg.inference.targets import Targets, check_folder
+    from coseg.inference.targets import Targets, check_folder, longest_of_results
 
-    inputs = collect(options.images, options.recursive, options.out)
+    check_folder(options.out)
+    inputs = collect(options.images, options.recursive, options.out, longest_of_results(options.out))
     for problem in inputs.problems:
         talk.problem(problem)
     if len(inputs.paths) < 2:
-        what = f"{inputs.paths[0]} is the only image" if inputs.paths else "There are no images"
+        what = f"{printable(str(inputs.paths[0]))} is the only image" if inputs.paths else "There are no images"
         raise CosegError(f"{what}, but to have something in common there must be at least two: give more.")
-    check_folder(options.out)
     if scores_file is not None:
         check_folder(scores_file.parent)
     others = [] if scores_file is None else [scores_file]
-    targets = Targets(options.out, inputs.names, options.only, options.pairs, options.overwrite, others)
+    targets = Targets(
+        options.out, inputs.names, options.only, options.pairs, options.overwrite, others, sources=inputs.paths
+    )
+    if targets.shortened:
+        talk.problem(
+            f"The names of {targets.shortened} folders of pairs are too long and were shortened: --json lists the "
+            "files of each pair."
+        )
     if targets.kept:
         first = ", ".join(map(str, targets.kept[:3]))
         more = f" and {len(targets.kept) - 3} more" if len(targets.kept) > 3 else ""
         stay = "exists: it is kept" if len(targets.kept) == 1 else "exist: they are kept"
-        talk.problem(f"{first}{more} {stay}. --overwrite replaces, --out gives another folder.")
+        replaces = "They are given as images" if options.overwrite else "--overwrite replaces"
+        talk.problem(f"{first}{more} {stay}. {replaces}, --out gives another folder.")
         if len(targets.kept) == targets.count and options.json != "-":
             return
+    _segment(options, talk, inputs, targets, scores_file)
 
+
+def _segment(
+    options: argparse.Namespace, talk: Talk, inputs: Inputs, targets: Targets, scores_file: Path | None
+) -> None:
     talk.say("Loading the model …")
     from coseg.inference.album import Album
     from coseg.inference.pretrained import load_pretrained
@@ -122,7 +158,7 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
     from coseg.inference.segmenter import CoSegmenter
 
     network, settings, source = load_pretrained(options.checkpoint, options.trust)
-    segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold)
+    segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold, source)
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     talk.say(f"Segmenting with {source}{size} on {segmenter.device}.")
     album = Album(segmenter, inputs.paths, targets, talk.problem, talk.progress, source)
@@ -133,12 +169,13 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
             if options.pairs:
                 talk.pair(found)
             else:
-                talk.images(found)
+                talk.images(found, [image["number"] for image in result["images"]], album.numbered)
                 talk.say(common_sentence(found, segmenter.calibration))
     finally:
         talk.done()
     if options.pairs:
         talk.pairs(trust_sentence(segmenter.calibration))
+        talk.numbered(inputs.paths, album.numbered)
     count = 2 if options.pairs else len(results[0]["images"])
     scores = {
         **model_scores(segmenter, source, count),
@@ -151,27 +188,40 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
 
 
 def _write_scores(scores: dict[str, Any], file: Path | None, talk: Talk, kept: bool) -> None:
+    from coseg.cli.app import told_output
     from coseg.files import write_text_atomically
+    from coseg.inference.scores import for_json
 
-    text = json.dumps(scores, indent=2, allow_nan=False)
+    text = json.dumps(for_json(scores), indent=2, allow_nan=False)
     if file is None:
         print(text)
     elif not kept:
-        write_text_atomically(file, text + "\n")
+        with told_output(file):
+            write_text_atomically(file, text + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
     parser = _parser()
-    options = parser.parse_intermixed_args(arguments)  # images may stand between options
+    parser.words = words[:end]
+    options = parser.parse_intermixed_args(words[:end])  # images may stand between options
+    options.images += words[end + 1 :]
     scores_file = _json_target(options)
     if not options.images:
         parser.error("give images: files, folders or patterns (see --help)")
     from coseg.cli.app import guard
     from coseg.cli.talk import Talk
+    from coseg.inference.memory import enough_memory
 
     talk = Talk(options.quiet, to_stderr=options.json == "-")
-    guard(lambda: _predict(options, talk, scores_file))
+
+    def job() -> None:
+        with enough_memory("give a smaller --size, fewer images at once, or close other programs."):
+            _predict(options, talk, scores_file)
+
+    guard(job)
     raise SystemExit(2 if talk.problems else 0)
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from coseg.inference.names import printable
 
 if TYPE_CHECKING:
     from coseg.inference.segment import Cosegmentation
 
 _LISTED = 20
 """Images or pairs that are listed one by one; the contact sheet and --json have them all."""
+
+_NO_FONT = "No font here has all letters of some names, so the contact sheet has their numbers"
 
 _SECONDS = 10.0
 """Between two lines of progress where there is no terminal for a bar."""
@@ -44,7 +50,8 @@ class Talk:
             self._print(text, to_stderr=self._to_stderr)
 
     def problem(self, sentence: str) -> None:
-        """Tell what is wrong; the exit code will be 2."""
+        """Tell what is wrong, in one line; the exit code will be 2."""
+        sentence = printable(sentence)
         self.problems.append(sentence)
         self._print(sentence, to_stderr=True)
 
@@ -70,23 +77,36 @@ class Talk:
             self._bar.close()
         self._bar, self._what = None, ""
 
-    def images(self, found: Cosegmentation) -> None:
-        """List the images of a pair or a group."""
+    def images(self, found: Cosegmentation, numbers: Sequence[int], on_sheet: Collection[int]) -> None:
+        """List the images of a pair or a group.
+
+        Args:
+            found: what they have in common.
+            numbers: of each image among those given, from 1 on.
+            on_sheet: the numbers that stand on the contact sheet in place of a name; where there are any, the list
+                gives the numbers as well.
+        """
         self.done()
-        width = min(40, max(len(segment.name) for segment in found))
-        for segment in found.segments[:_LISTED]:
-            self.say(
-                f"  {segment.name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}"
-            )
-        if len(found) > _LISTED:
-            self.say(f"  and {len(found) - _LISTED} more: the contact sheet and --json have them all")
+        names = [printable(segment.name) for segment in found]
+        width = min(40, max(map(len, names)))
+        left_out = 0
+        for k, (segment, name, number) in enumerate(zip(found, names, numbers, strict=True)):
+            if k >= _LISTED and number not in on_sheet:
+                left_out += 1
+                continue
+            label = f"{number:>{len(str(max(numbers)))}}  " if on_sheet else ""
+            self.say(f"  {label}{name:<{width}}  {segment.foreground:6.1%} marked, confidence {segment.confidence:.2f}")
+        if left_out:
+            self.say(f"  and {left_out} more: the contact sheet and --json have them all")
+        if on_sheet:
+            self.say(f"{_NO_FONT}: No. {', '.join(map(str, sorted(on_sheet)))}.")
 
     def pair(self, found: Cosegmentation) -> None:
         """One line for one of many pairs."""
         self._pairs += 1
         self._sharing += bool(found.shares)
         if self._pairs <= _LISTED:
-            marked = ", ".join(f"{segment.name} {segment.foreground:.1%}" for segment in found)
+            marked = ", ".join(f"{printable(segment.name)} {segment.foreground:.1%}" for segment in found)
             verdict = {True: "an object in common", False: "nothing in common", None: ""}[found.shares]
             likely = f"; {verdict} ({found.common:.0%} likely to share)" if verdict else ""
             self.say(f"  {marked} marked{likely}")
@@ -101,6 +121,13 @@ class Talk:
         self.say(
             f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
         )
+
+    def numbered(self, paths: Sequence[Path], on_sheet: Collection[int]) -> None:
+        """List the images of all pairs that stand on the contact sheet under their number."""
+        if on_sheet:
+            self.say(f"{_NO_FONT}:")
+        for number in sorted(on_sheet):
+            self.say(f"  {number}  {printable(paths[number - 1].name)}")
 
     def _print(self, text: str, to_stderr: bool) -> None:
         stream = sys.stderr if to_stderr else sys.stdout

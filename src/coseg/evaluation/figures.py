@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw
 
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.collect import Result, names, titles
+from coseg.evaluation.fonts import BASELINE, caption, draw_line
 from coseg.evaluation.panels import PanelRow, PanelSide, in_twos
-from coseg.evaluation.pictures import INK, PAPER, PREDICTION, caption_font, fitted, letterboxed, shortened, tinted
+from coseg.evaluation.pictures import INK, PAPER, PREDICTION, caption_size, fitted, letterboxed, tinted
 from coseg.evaluation.published import published_scores
 from coseg.evaluation.report import is_comparable
 from coseg.evaluation.rows import Row
@@ -84,10 +85,9 @@ def draw_sheet(
     size = (across * (wide + BETWEEN) + BETWEEN, lines * (high + BETWEEN) + BETWEEN)
     picture = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(picture)
-    font = caption_font(tile)
-    for k, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+    for k, (row, text) in enumerate(zip(rows, captions, strict=True)):
         left, top = (BETWEEN + at * (length + BETWEEN) for at, length in ((k % across, wide), (k // across, high)))
-        draw.text((left, top), shortened(draw, caption, wide, font), INK, font)
+        draw_line(draw, left, top + BASELINE, caption(draw, text, caption_size(tile), wide), INK)
         for line, side in enumerate(row):
             for column, pixels in enumerate(_tiles(side, tile)):
                 place = (left + column * (tile + GAP), top + LINE + line * (tile + GAP))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.data.dataset import COMMON, OTHER, PairBatch, target_table
+from coseg.evaluation.fonts import BASELINE, caption, draw_line
 from coseg.evaluation.pictures import (
     FAINT,
     INK,
@@ -21,11 +22,10 @@ from coseg.evaluation.pictures import (
     PAPER,
     PREDICTION,
     TRUTH,
-    caption_font,
+    caption_size,
     fitted,
     letterboxed,
     outlined,
-    shortened,
     tinted,
 )
 from coseg.evaluation.scores import mask_score, predicted_mask
@@ -136,15 +136,15 @@ def draw_panel(rows: Sequence[PanelRow], tile: int = 160) -> NDArray[np.uint8]:
     half = tiles * tile + (tiles - 1) * GAP
     picture = Image.new("RGB", (2 * half + MIDDLE + 2 * GAP, GAP + LINE + len(rows) * (LINE + tile + 2 * GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
-    font = caption_font(tile)
+    size = caption_size(tile)
     lefts = (GAP, GAP + half + MIDDLE)
     for left in lefts:
         for column, head in enumerate(HEADS[:tiles]):
-            draw.text((left + column * (tile + GAP), GAP), shortened(draw, head, tile, font), FAINT, font)
+            draw_line(draw, left + column * (tile + GAP), GAP + BASELINE, caption(draw, head, size, tile), FAINT)
     top = GAP + LINE
     for row in rows:
         for left, side in zip(lefts, row, strict=False):
-            draw.text((left, top), shortened(draw, side.caption, half, font), INK, font)
+            draw_line(draw, left, top + BASELINE, caption(draw, side.caption, size, half), INK)
             for column, pixels in enumerate(_tiles(side, tile)):
                 picture.paste(Image.fromarray(pixels), (left + column * (tile + GAP), top + LINE))
         top += LINE + tile + 2 * GAP

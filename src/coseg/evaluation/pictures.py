@@ -1,4 +1,4 @@
-"""What pictures of masks are made of: colours, tints, outlines, tiles and lines of text."""
+"""What pictures of masks are made of: colours, tints, outlines and tiles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from coseg.files import atomic_path
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 TRUTH, PREDICTION, OTHER_OBJECT = (46, 204, 64), (255, 110, 20), (205, 205, 205)
@@ -49,18 +47,9 @@ def letterboxed(picture: NDArray[np.uint8], tile: int, fill: int = 236) -> NDArr
     return np.pad(picture, margins[: picture.ndim], constant_values=fill)
 
 
-def caption_font(tile: int) -> Font:
-    """The font beside tiles of this size."""
-    return ImageFont.load_default(size=12 if tile >= 120 else 10)
-
-
-def shortened(draw: ImageDraw.ImageDraw, text: str, width: int, font: Font) -> str:
-    """`text`, cut at its end so that it is at most `width` pixels wide."""
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"
+def caption_size(tile: int) -> int:
+    """Of the letters beside tiles of this size, in pixels."""
+    return 12 if tile >= 120 else 10
 
 
 def save_picture(path: str | Path, picture: NDArray[np.uint8]) -> None:

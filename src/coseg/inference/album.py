@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from coseg.errors import CosegError
+from coseg.evaluation.fonts import drawable
 from coseg.inference.held import HeldFeatures
 from coseg.inference.outputs import write_pictures
 from coseg.inference.scores import common_scores, image_scores, percent
@@ -43,6 +45,10 @@ class Album:
         tell: called with a sentence for each thing that goes wrong; the rest is done.
         progress: see `Progress`.
         model: the model's name, for the sheet.
+
+    Attributes:
+        numbered: the numbers, from 1 on, of images that stand on a contact sheet as "No. 3", say, since no font here
+            has the letters of their names.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class Album:
         self.tell = tell
         self.progress = progress
         self.model = model
+        self.numbered: set[int] = set()
+        self._noted: set[int] = set()
 
     def run(self) -> Iterator[tuple[Cosegmentation, dict[str, Any]]]:
         """Segment and write all: the answer and the scores of the pair or the group, or of one pair after the other.
 
         Raises:
-            CosegError: fewer than two images can be read, or a contact sheet can't be written.
+            CosegError: fewer than two images can be read, or the model gives numbers that are not finite.
         """
         pairs = self.targets.pairs
         count = len(self.paths)
@@ -75,11 +83,30 @@ class Album:
             for i, j in found.repeated:
                 both = " and ".join(str(self.paths[places[k]]) for k in (i, j))
                 self.tell(f"{both} show the same picture: all of it is common, so what is marked in them means little.")
+            self._tell_notes(places, found)
             if sheet is not None:
                 sheet.title = self._title(found)
+                self.numbered.update(place + 1 for place in places if not drawable(self.paths[place].name))
             yield found, {**common_scores(found), "images": self._write_all(places, found, sheet)}
         if sheet is not None:
-            sheet.close()
+            self._told(sheet.close)
+
+    def _tell_notes(self, places: Sequence[int], found: Cosegmentation) -> None:
+        """Tell of each photograph, once, what is wrong with it."""
+        for place, segment in zip(places, found, strict=True):
+            if segment.note is not None and place not in self._noted:
+                self._noted.add(place)
+                self.tell(
+                    f"{self.paths[place]} is {segment.note}: what is marked in it means little. Mend its brightness, "
+                    "or leave it out."
+                )
+
+    def _told(self, job: Callable[[], None]) -> None:
+        """Do `job`, and tell what goes wrong in it: the rest is done."""
+        try:
+            job()
+        except CosegError as error:
+            self.tell(str(error))
 
     def _write_all(
         self, places: Sequence[int], found: Cosegmentation, sheet: ContactSheet | None
@@ -101,10 +128,10 @@ class Album:
                         written = {kind: file for kind, file in written.items() if file.is_file()}
                     else:
                         if sheet is not None and tiles is not None:
-                            sheet.add(Card(tiles, segment.name, self._figure(segment, found)))
-                    scores.append(
-                        {**image_scores(path, segment), **{kind: str(file) for kind, file in written.items()}}
-                    )
+                            card = Card(tiles, segment.name, self._figure(segment, found), places[k] + 1)
+                            self._told(partial(sheet.add, card))
+                    files_written = {kind: str(file) for kind, file in written.items()}
+                    scores.append({"number": places[k] + 1, **image_scores(path, segment), **files_written})
                     if not self.targets.pairs:
                         self.progress("Writing", len(scores), len(places))
         return scores

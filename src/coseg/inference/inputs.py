@@ -1,25 +1,35 @@
-"""Which files a person means: names, folders and patterns become a list of photographs, each with a name of its own."""
+"""Which files a person means: paths, folders and patterns become a list of photographs, each with a name of its own."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from glob import glob, has_magic
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-_KINDS = (
-    "jpg jpeg jpe jfif mpo png apng webp avif heic heif tif tiff bmp dib gif jp2 j2k jpx ppm pgm pbm pnm tga psd ico "
-    "icns pcx qoi dds sgi"
+from coseg.data.images import SUFFIXES
+from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
+from coseg.inference.names import distinct_names
+
+_OTHER_FORMATS = (
+    "3fr arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f "
+    "svg svgz eps ai cdr wmf emf psd psb xcf kra jxl jxr wdp hdp exr hdr pct pict heic heics heif hif avif tga ico "
+    "icns pcx dds qoi sgi xpm xbm fpx fits"
 )
-SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
-"""What a folder's files are called that are taken for pictures; a file that is named itself may have any name."""
+OTHER_SUFFIXES = frozenset(f".{name}" for name in _OTHER_FORMATS.split()) - SUFFIXES
+"""Suffixes of pictures in formats that are not taken: those in a folder are named. What is no picture is not."""
+
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""How common formats begin: a file whose suffix says nothing may still be a picture."""
+
+_NAMED = 3
+"""Files that a sentence about several of them names."""
 
 
 class Inputs(NamedTuple):
-    """What was found.
+    """The photographs that are meant.
 
     Attributes:
         paths: of the files, each once, in the order in which they were given; those of a folder by name.
@@ -32,114 +42,126 @@ class Inputs(NamedTuple):
     problems: tuple[str, ...]
 
 
-def collect(words: Sequence[str], recursive: bool = False, leave_out: Path | None = None) -> Inputs:
+def collect(
+    words: Sequence[str], recursive: bool = False, leave_out: Path | None = None, longest: int | None = None
+) -> Inputs:
     """The files that `words` mean.
 
     Args:
-        words: names of files and folders, and patterns as a shell has them (``album/*.jpg``, ``**/*.png``).
-        recursive: take the folders in folders too.
+        words: paths of files and folders, and patterns as a shell has them (``album/*.jpg``, ``**/*.png``). What exists
+            as it is written is no pattern.
+        recursive: take the folders in folders too, linked ones as well.
         leave_out: a folder whose files are results, never inputs.
+        longest: bytes of a result's name at most.
     """
-    problems: list[str] = []
-    given = [path for word in words for path in _meant(word, recursive, leave_out, problems)]
-    paths: dict[Path, Path] = {}  # each file under the name under which it came first
-    times = Counter(path.resolve() for path in given)
+    search = _Search(recursive, leave_out)
+    given = [path for word in words for path in search.meant(word)]
+    problems = search.problems
+    paths: dict[str, Path] = {}  # each file under the path under which it came first
+    times: Counter[str] = Counter()
     for path in given:
-        paths.setdefault(path.resolve(), path)
-    for resolved, path in paths.items():
-        if times[resolved] > 1:
-            how = "twice" if times[resolved] == 2 else f"{times[resolved]} times"
+        real = os.path.realpath(path)
+        times[real] += 1
+        paths.setdefault(real, path)
+    for real, path in paths.items():
+        if times[real] > 1:
+            how = "twice" if times[real] == 2 else f"{times[real]} times"
             problems.append(f"{path} is given {how}: it is taken once.")
     files = tuple(paths.values())
-    names = distinct_names(files)
+    names = distinct_names(files, longest)
     for path, name in zip(files, names, strict=True):
         if name != path.stem:
-            problems.append(f"{path} has the name of another image: its results are called {name}.")
+            short = longest is not None and len(os.fsencode(path.stem)) > longest
+            why = "a name too long for that of its results" if short else "the name of another image"
+            problems.append(f"{path} has {why}: its results are called {name}.")
     return Inputs(files, names, tuple(problems))
 
 
-def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """A name for each file that no other has, letters alike whether capital or small.
+class _Search:
+    """What `collect` looks for, and what it meets that is not as it should be."""
 
-    The file's name without its suffix where that is enough; otherwise with the suffix (``x-jpg`` and ``x-png``), or
-    with its folder (``a-x`` and ``b-x``), as many of them as needed; at last with a number.
-    """
-    alike: dict[str, list[int]] = {}
-    for k, path in enumerate(paths):
-        alike.setdefault(path.stem.casefold(), []).append(k)
-    names = [path.stem for path in paths]
-    for group in alike.values():
-        if len(group) > 1:
-            for k, name in zip(group, _told_apart([paths[k] for k in group]), strict=True):
-                names[k] = name
-    taken: set[str] = set()
-    for k, name in enumerate(names):
-        number = 2
-        while names[k].casefold() in taken:
-            names[k] = f"{name}-{number}"
-            number += 1
-        taken.add(names[k].casefold())
-    return tuple(names)
+    def __init__(self, recursive: bool, leave_out: Path | None) -> None:
+        self.recursive = recursive
+        self.leave_out = leave_out
+        self.problems: list[str] = []
+
+    def meant(self, word: str) -> Iterator[Path]:
+        """The files that one word means."""
+        if not word or "\0" in word:
+            self._problem("One of the names that are given is empty: give images, folders or patterns.")
+            return
+        path = home_expanded(word)
+        if os.path.isdir(path):
+            yield from self._in_folder(path)
+        elif os.path.lexists(path) or not has_magic(str(path)):
+            yield from self._files([path])
+        else:
+            matches = expand(path, self._problem, self.leave_out)
+            if not matches:
+                self._problem(f"{path} matches no file: check its folder and its letters.")
+            for match in matches:
+                if not os.path.isdir(match):
+                    yield from self._files([match])
+                elif "**" not in path.parts:  # which lists what is in the folder by itself
+                    yield from self._in_folder(match)
+
+    def _problem(self, sentence: str) -> None:
+        self.problems.append(sentence)
+
+    def _files(self, paths: Iterable[Path]) -> list[Path]:
+        """Those that are files; a sentence for each of the rest."""
+        files = []
+        for path in paths:
+            wrong = trouble(path)
+            if wrong is None:
+                files.append(path)
+            else:
+                self._problem(f"{path} {wrong}")
+        return files
+
+    def _in_folder(self, folder: Path) -> list[Path]:
+        if self.leave_out is not None and identity(folder) == identity(self.leave_out):
+            self._problem(f"{folder} is left out: it is the folder of the results.")
+            return []
+        before = len(self.problems)
+        if self.recursive:
+            paths = [path for listed in walk(folder, self._problem, self.leave_out) for path in listed.paths]
+        else:
+            paths = listing(folder, self._problem).paths
+        paths = sorted((path for path in paths if not os.path.isdir(path)), key=natural_order)
+        pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        files = self._files(pictures)
+        rest = [path for path in paths if path.suffix.lower() not in SUFFIXES]
+        self._left_out(folder, rest, _is_other_format, "of a format that is not taken")
+        self._left_out(folder, rest, _is_nameless, "whose name does not end as a picture's")
+        if self.recursive:  # a link that leads nowhere may have been a folder of photographs
+            self._files(path for path in rest if os.path.islink(path) and not os.path.exists(path))
+        if not files and len(self.problems) == before:
+            deeper = "" if self.recursive else "; --recursive looks into the folders in it as well"
+            self._problem(f"{folder} is a folder without images{deeper}.")
+        return files
+
+    def _left_out(self, folder: Path, paths: Sequence[Path], belongs: Callable[[Path], bool], what: str) -> None:
+        """Name the files of `paths` that `belongs` picks, and how many they are."""
+        chosen = [str(path.relative_to(folder)) for path in paths if belongs(path)]
+        if not chosen:
+            return
+        names = ", ".join(chosen[:_NAMED]) + (f" and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else "")
+        count = "a picture" if len(chosen) == 1 else f"{len(chosen)} pictures"
+        self._problem(f"{folder} holds {count} {what}: {names}. Left out; save as JPEG or PNG to have all.")
 
 
-def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """A key to sort by as people count: ``2.jpg`` before ``10.jpg``."""
-    parts = re.split(r"(\d+)", str(path).casefold())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
+def _is_other_format(path: Path) -> bool:
+    return path.suffix.lower() in OTHER_SUFFIXES
 
 
-def _meant(word: str, recursive: bool, leave_out: Path | None, problems: list[str]) -> Iterator[Path]:
-    path = Path(word).expanduser()
-    if os.path.isdir(path):
-        yield from _in_folder(path, recursive, leave_out, problems)
-    elif os.path.exists(path):
-        yield path
-    elif has_magic(word):
-        found = sorted(map(Path, glob(str(path), recursive=True)), key=natural_order)
-        if not found:
-            problems.append(f"{word} matches no file: check its folder and its letters.")
-        for match in found:
-            if not match.is_dir():
-                yield match
-            elif "**" not in word:  # which lists what is in the folder by itself
-                yield from _in_folder(match, recursive, leave_out, problems)
-    else:
-        problems.append(f"{path} is missing: check its name.")
-
-
-def _in_folder(folder: Path, recursive: bool, leave_out: Path | None, problems: list[str]) -> Iterator[Path]:
-    results = None if leave_out is None else leave_out.resolve()
-    if folder.resolve() == results:
-        problems.append(f"{folder} is left out: it is the folder of the results.")
-        return
-    files = folder.rglob("*") if recursive else folder.iterdir()
+def _is_nameless(path: Path) -> bool:
+    """Whether a file is a picture although neither list of suffixes has its own."""
+    if _is_other_format(path) or trouble(path) is not None:
+        return False
     try:
-        found = [path for path in files if path.suffix.lower() in SUFFIXES and not _is_hidden(path, folder)]
-    except OSError as error:
-        problems.append(f"{folder} cannot be read ({error.strerror}): check its permissions.")
-        return
-    found = [path for path in found if path.is_file() and results not in path.resolve().parents]
-    if not found:
-        deeper = "" if recursive else "; --recursive looks into the folders in it as well"
-        problems.append(f"{folder} is a folder without images{deeper}.")
-    yield from sorted(found, key=natural_order)
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _told_apart(paths: Sequence[Path]) -> list[str]:
-    """Names of files of one stem, with the suffix or with the folders that it takes to tell them apart."""
-    for depth in range(max(len(path.resolve().parts) for path in paths)):
-        for suffix in (False, True):
-            names = [_longer(path, depth, suffix) for path in paths]
-            if len({name.casefold() for name in names}) == len(names):
-                return names
-    return [path.stem for path in paths]
-
-
-def _longer(path: Path, depth: int, suffix: bool) -> str:
-    folders = path.resolve().parent.parts[1:]
-    name = "-".join([*folders[max(0, len(folders) - depth) :], path.stem])
-    return name + path.suffix.replace(".", "-") if suffix else name
+        with path.open("rb") as file:
+            begin = file.read(12)
+    except OSError:
+        return False
+    return begin.startswith(_SIGNATURES) or (begin[:4] == b"RIFF" and begin[8:] == b"WEBP")

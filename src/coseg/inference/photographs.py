@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from contextlib import closing
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from coseg.data.depth import deepened
 from coseg.data.images import UNREADABLE, as_rgb, open_image
 from coseg.errors import CosegError
+from coseg.inference.folders import home_expanded, trouble
 
 MAX_PIXELS = 200_000_000
 """More are refused before decoding: a small file can unpack to an image that fills the memory."""
@@ -37,6 +40,8 @@ _UPRIGHT = {
 
 _DRAFT = 2
 """A JPEG is decoded at least this many times larger than wanted, so that the rest of the way is filtered well."""
+
+_MAX_PROFILE = 4_000_000  # bytes; a JPEG carries 16 MB at most
 
 _opening = threading.Lock()
 
@@ -81,8 +86,8 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
     if isinstance(source, Photograph):
         image = _shrunk(Image.fromarray(source.pixels), longest)
         return source._replace(pixels=np.asarray(image))
-    if isinstance(source, str | Path):
-        return _from_file(Path(source).expanduser(), longest)
+    if isinstance(source, str | os.PathLike):
+        return _from_file(home_expanded(os.fspath(source)), longest)
     if isinstance(source, Image.Image):
         called = Path(str(getattr(source, "filename", "") or name)).name
         return _decoded(source, called, called, longest)
@@ -102,10 +107,11 @@ def _opened(path: Path) -> Image.Image:
 
     PIL warns of large images and refuses larger ones by a limit of its own; ours is checked right after.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CosegError(f"{path} is a folder: give an image.")
-    if path.exists() and not path.is_file():  # a pipe, which would be waited for
-        raise CosegError(f"{path} is not a file: give an image.")
+    wrong = trouble(path)
+    if wrong is not None:
+        raise CosegError(f"{path} {wrong}")
     try:
         with _opening:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -137,6 +143,7 @@ def _decoded(image: Image.Image, where: str, name: str, longest: int | None, dra
         if draft is not None:  # JPEG has smaller sizes at hand; for all others it does nothing
             image.draft(None, (draft, draft))
         image.load()
+        image = deepened(image, lambda name: _opened(Path(name)))
         if image.format == "TIFF":  # PIL has turned it, and took its orientation away
             width, height = image.size
         orientation = _orientation(image)
@@ -187,9 +194,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _profile(image: Image.Image) -> bytes | None:
-    """The ICC profile, where it is one of RGB: that of another space does not fit what `as_rgb` makes."""
+    """The ICC profile, where it is one of RGB: that of another space does not fit what `as_rgb` makes.
+
+    One that is damaged (its length or its signature is wrong) or larger than a file can carry is left out.
+    """
     profile = image.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
+    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE:
+        return None
+    whole = int.from_bytes(profile[:4], "big") == len(profile) and profile[36:40] == b"acsp"
+    return profile if whole and profile[16:20] == b"RGB " else None
 
 
 def _shrunk(image: Image.Image, longest: int | None) -> Image.Image:
@@ -205,8 +218,12 @@ def _values(source: Any, name: str) -> NDArray[Any]:
     """An array or a tensor as (H, W), (H, W, 3) or (H, W, 4)."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
-        tensor = source.detach().cpu()
-        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        try:
+            tensor = source.detach().cpu()
+            values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantized, or without values
+            first = str(error).partition("\n")[0].rstrip(".")
+            raise CosegError(f"{name} is a tensor that is no array ({first}): give a dense one.") from error
         if values.ndim != 3 or values.shape[0] not in (1, 3, 4):
             raise CosegError(f"{name} is a tensor of shape {values.shape}, but must be (3, height, width), one image.")
         values = np.moveaxis(values, 0, -1)
@@ -224,6 +241,8 @@ def _in_bytes(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return np.ascontiguousarray(values)
     if not np.issubdtype(values.dtype, np.floating):
         raise CosegError(f"{name} holds {values.dtype}, but must be uint8 in 0..255 or floating point in 0..1.")
-    if values.size and not (values.min() >= 0 and values.max() <= 1):  # not a number fails as well
+    if not np.isfinite(values).all():
+        raise CosegError(f"{name} holds numbers that are not finite (NaN or infinity): replace them.")
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise CosegError(f"{name} holds floating-point numbers outside of 0..1: divide them by 255.")
     return np.ascontiguousarray(values * np.float32(255) + 0.5).astype(np.uint8)

@@ -30,6 +30,15 @@ def model_scores(segmenter: CoSegmenter, source: str, count: int = 2) -> dict[st
     }
 
 
+def for_json(value: Any) -> Any:
+    """`value` with null in place of numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: for_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_json(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def image_scores(path: Path, segment: Segment) -> dict[str, Any]:
     """Of one image: its file, its size, the share that is marked, and how sure the network is of its pixels."""
     height, width = segment.size

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from coseg.errors import CosegError
 
+NUMBERS = (int, float, np.integer, np.floating)
 _STRIP = 16  # rows of a large mask that are made at once: few enough for the processor's cache
 
 
@@ -23,6 +24,7 @@ class Segment:
         size: (H, W) of the original, in pixels.
         probability: float16 (h, w), 0..1, at working size: how likely each pixel is one of the common object.
         threshold: of `mask`, where it is given no other.
+        note: what is wrong with the photograph, to follow "<name> is": almost black, say; None: nothing.
 
     >>> segment = Segment("a.jpg", (4, 4), np.array([[0.9, 0.1], [0.1, 0.1]], np.float16), 0.5)
     >>> segment.mask().astype(int)
@@ -38,6 +40,7 @@ class Segment:
     size: tuple[int, int]
     probability: NDArray[np.float16]
     threshold: float = 0.5
+    note: str | None = None
 
     def mask(self, threshold: float | None = None) -> NDArray[np.bool_]:
         """The pixels above `threshold` at the original size, bool (H, W); made anew each time.
@@ -111,8 +114,8 @@ def checked_threshold(threshold: float, what: str = "The threshold") -> float:
     Raises:
         CosegError: it is not in 0..1.
     """
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise CosegError(f"{what} is {threshold}, but must be a probability, from 0 to 1: 0.5, say.")
+    if isinstance(threshold, bool) or not isinstance(threshold, NUMBERS) or not 0 <= threshold <= 1:
+        raise CosegError(f"{what} is {threshold!r}, but must be a probability, from 0 to 1: 0.5, say.")
     return float(threshold)
 
 

@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coseg.data.images import exposure_note
 from coseg.errors import CosegError
 from coseg.inference.commonness import calibration_of
 from coseg.inference.devices import chosen_device
-from coseg.inference.encoded import Encoded, digest_of, repeated, require_two
+from coseg.inference.encoded import Encoded, digest_of, repeated, require_encoded, require_two, several
 from coseg.inference.grouped import evidence_of_neighbours
 from coseg.inference.held import HeldFeatures
 from coseg.inference.photographs import Source, load_photograph
 from coseg.inference.pretrained import load_pretrained
-from coseg.inference.segment import Cosegmentation, Segment, checked_threshold
+from coseg.inference.segment import NUMBERS, Cosegmentation, Segment, checked_threshold
 from coseg.inference.sharing import SharedModel
 from coseg.models.network import CosegNetwork, checked_input_size
 
@@ -48,6 +49,7 @@ class CoSegmenter(SharedModel):
         size: the side to which a network with an input size resizes images, in place of that; for a network that takes
             images of any size, their longest side. None: as the settings say.
         threshold: probability from which a pixel is marked, 0..1. None: as the settings say.
+        source: what to call the model in sentences.
 
     Raises:
         CosegError: a value is none of these, or there is no such device.
@@ -65,7 +67,14 @@ class CoSegmenter(SharedModel):
         device: str = "auto",
         size: int | None = None,
         threshold: float | None = None,
+        source: str = "this model",
     ) -> None:
+        if not isinstance(network, CosegNetwork):
+            raise CosegError(
+                f"The network is a {type(network).__name__}, but must be a CosegNetwork: CoSegmenter.from_pretrained "
+                "loads one from a folder, a file or a run."
+            )
+        self.source = source
         self.device = chosen_device(device)
         self.settings = settings
         self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
@@ -94,14 +103,14 @@ class CoSegmenter(SharedModel):
         Raises:
             CosegError: `source` holds no model that can be used, or a value is none.
         """
-        network, settings, _ = load_pretrained(source, trust)
-        return cls(network, settings, device, size, threshold)
+        network, settings, name = load_pretrained(source, trust)
+        return cls(network, settings, device, size, threshold, name)
 
     def pair(self, a: Source, b: Source) -> Cosegmentation:
         """What two images have in common: the network's own answer to the pair.
 
         Raises:
-            CosegError: one of them is no image.
+            CosegError: one of them is no image, or the model gives numbers that are not finite.
         """
         encoded = self.encode(a, "image 1"), self.encode(b, "image 2")
         return self.cosegment(encoded)
@@ -125,9 +134,10 @@ class CoSegmenter(SharedModel):
                 rest is the group. None: the sentence is raised.
 
         Raises:
-            CosegError: there are fewer than two, or one is no image.
+            CosegError: `images` are not several, there are fewer than two, one is no image, or the model gives numbers
+                that are not finite.
         """
-        sources = list(images)
+        sources = several(images)
         require_two(len(sources))
         held = HeldFeatures(self.device)
         encoded = []
@@ -161,15 +171,18 @@ class CoSegmenter(SharedModel):
         pixels = torch.from_numpy(np.ascontiguousarray(photograph.pixels.transpose(2, 0, 1)))[None]
         features = self.network.encode(pixels.to(self.device))
         height, width = photograph.pixels.shape[:2]
-        return Encoded(photograph.name, photograph.size, (height, width), features, digest_of(photograph.pixels))
+        digest, note = digest_of(photograph.pixels), exposure_note(photograph.pixels)
+        return Encoded(photograph.name, photograph.size, (height, width), features, digest, note)
 
     @torch.inference_mode()
     def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
         """What images that `encode` returned have in common; two are a pair, more a group.
 
         Raises:
-            CosegError: there are fewer than two.
+            CosegError: there are fewer than two, one is not of `encode`, or the model gives numbers that are not
+                finite.
         """
+        require_encoded(encoded)
         require_two(len(encoded))
         if len(encoded) > 2:
             return self._group(encoded, [each.features for each in encoded])
@@ -191,7 +204,8 @@ class CoSegmenter(SharedModel):
         Raises:
             CosegError: the point is not in the image.
         """
-        if not (0 <= y <= 1 and 0 <= x <= 1):
+        require_encoded((a, b))
+        if not all(isinstance(value, NUMBERS) and 0 <= value <= 1 for value in (y, x)):
             raise CosegError(f"The point ({y}, {x}) is outside of the image: both numbers must be from 0 to 1.")
         map_a, map_b = (self.network.feature_map(each.features)[0].float() for each in (a, b))
         height, width = map_a.shape[-2:]
@@ -208,11 +222,11 @@ class CoSegmenter(SharedModel):
 
     def _pair(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
         logits = self.network.cosegment(a.features, b.features, a.working, b.working)
-        return [_probability(each) for each in logits]
+        return [self._probability(each) for each in logits]
 
     def _marked(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
         for logits in self.network.cosegment_group(features, [each.working for each in encoded]):
-            yield _probability(logits)
+            yield self._probability(logits)
 
     @torch.inference_mode()
     def _group(
@@ -232,17 +246,26 @@ class CoSegmenter(SharedModel):
         self, encoded: Sequence[Encoded], features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]
     ) -> Cosegmentation:
         segments = tuple(
-            Segment(each.name, each.size, probability, self.threshold)
+            Segment(each.name, each.size, probability, self.threshold, each.note)
             for each, probability in zip(encoded, probabilities, strict=True)
         )
         common = math.nan
         if self.calibration is not None:
             evidence = evidence_of_neighbours(self.network, features, probabilities, self.device)
             common = self.calibration.common(evidence, len(features))
+            if not math.isfinite(common):
+                raise CosegError(
+                    f"The calibration of {self.source} gives a probability that is no number: fit it again "
+                    "(coseg-calibrate), or set 'commonness' in its config.json to null."
+                )
         return Cosegmentation(segments, common, repeated(encoded))
 
-
-def _probability(logits: Tensor) -> NDArray[np.float16]:
-    """Of the common object, from logits (1, 2, h, w)."""
-    probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
-    return probability
+    def _probability(self, logits: Tensor) -> NDArray[np.float16]:
+        """Of the common object, from logits (1, 2, h, w)."""
+        if not logits.isfinite().all():
+            raise CosegError(
+                f"The network of {self.source} gives numbers that are not finite (NaN or infinity), so it can't mark "
+                "anything: its weights are damaged, or its training diverged. Use another model or checkpoint."
+            )
+        probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
+        return probability

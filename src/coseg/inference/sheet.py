@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from coseg.errors import CosegError
-from coseg.evaluation.pictures import FAINT, INK, PAPER, caption_font, save_picture, shortened
+from coseg.evaluation.fonts import BASELINE, caption, cut, draw_line, line_width, pieces
+from coseg.evaluation.pictures import FAINT, INK, PAPER, caption_size, save_picture
 from coseg.inference.outputs import Tiles
 
 PAGE = 240
@@ -64,11 +65,13 @@ class Card(NamedTuple):
         tiles: the photograph and its overlay, no side longer than the layout's tile.
         caption: one line, cut to the card's width at the end of its first part.
         figure: what stands after the caption and is never cut.
+        number: of the image in the list that is printed; it stands for a caption that no font here can draw.
     """
 
     tiles: Tiles
     caption: str
     figure: str
+    number: int = 1
 
 
 class ContactSheet:
@@ -110,7 +113,9 @@ class ContactSheet:
             try:
                 save_picture(path, draw_sheet(cards, self.form, self.title))
             except OSError as error:
-                raise CosegError(f"{path} cannot be written ({error.strerror or error}).") from error
+                raise CosegError(
+                    f"{path} cannot be written ({error.strerror or error}): see that there is room."
+                ) from error
             self.written.append(path)
 
 
@@ -122,8 +127,7 @@ def draw_sheet(cards: Sequence[Card], form: Layout, title: str) -> NDArray[np.ui
     height = _MARGIN + _TITLE + sum(heights) + len(rows) * (_LINE + _BETWEEN)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=16)
-    draw.text((_MARGIN, _MARGIN - 4), shortened(draw, _printable(title), width - 2 * _MARGIN, font), INK, font)
+    draw_line(draw, _MARGIN, _MARGIN + BASELINE, caption(draw, title, 16, width - 2 * _MARGIN), INK)
     top = _MARGIN + _TITLE
     for row, high in zip(rows, heights, strict=True):
         for column, card in enumerate(row):
@@ -141,17 +145,17 @@ def _draw_card(
         height, width = picture.shape[:2]
         start = left + tile - width if k == 0 else left + tile + _GAP
         sheet.paste(Image.fromarray(picture), (start, top + high - height))
-    font = caption_font(tile)
     first = left + tile - card.tiles[0].shape[1]
     last = left + tile + _GAP + card.tiles[1].shape[1]
     if last - first < tile:  # narrow pictures: the line has the field's width
         first, last = left, left + 2 * tile + _GAP
-    figure = draw.textlength(card.figure, font)
-    line = top + high + 3
-    draw.text((first, line), shortened(draw, _printable(card.caption), int(last - first - figure - 8), font), INK, font)
-    draw.text((last - figure, line), card.figure, FAINT, font)
-
-
-def _printable(text: str) -> str:
-    """`text` in one line, without what no font can draw: a file's name may hold any bytes."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    size = caption_size(tile)
+    figure = pieces(card.figure, size) or []
+    room = last - first - line_width(draw, figure) - 8
+    baseline = top + high + 3 + BASELINE
+    # Letters beyond ASCII carry more strokes, or marks above and below: they are drawn a little larger.
+    name = cut(draw, card.caption, size if card.caption.isascii() else size + 2, room)
+    if name is None:
+        name = caption(draw, f"No. {card.number}", size, room)
+    draw_line(draw, first, baseline, name, INK)
+    draw_line(draw, last - line_width(draw, figure), baseline, figure, FAINT)

@@ -10,12 +10,16 @@ from itertools import combinations
 from pathlib import Path
 
 from coseg.errors import CosegError
+from coseg.inference.names import different, longest_name
 from coseg.inference.outputs import PICTURES
 from coseg.inference.sheet import sheet_paths
 
 SHEET = "sheet"
 KINDS = (*PICTURES, SHEET)
 """What can be written."""
+
+_TEMPORARY = 24
+_ATTEMPTS = 3
 
 
 class Targets:
@@ -31,9 +35,11 @@ class Targets:
         pairs: all pairs rather than one group.
         overwrite: replace what exists.
         others: further files that will be written.
+        sources: files that are never replaced, the photographs themselves.
 
     Attributes:
         kept: what exists and will not be replaced.
+        shortened: how many folders of pairs have a name that was too long.
         pairs: as given.
         sheets: the file of each contact sheet, None for one that is kept; empty where none is asked for.
     """
@@ -46,12 +52,13 @@ class Targets:
         pairs: bool = False,
         overwrite: bool = False,
         others: Collection[Path] = (),
+        sources: Collection[Path] = (),
     ) -> None:
         self.folder = folder
         self.pairs = pairs
         self._names = names
         self._kinds = [kind for kind in PICTURES if kind in kinds]
-        self._folders = _pair_folders(folder, names) if pairs else {}
+        self._folders, self.shortened = _pair_folders(folder, names) if pairs else ({}, 0)
         self._kept: set[Path] = set()
         cards = 2 * len(self._folders) if pairs else len(names)
         sheets = sheet_paths(folder, cards) if SHEET in kinds else []
@@ -59,7 +66,9 @@ class Targets:
         pictures = [path for group in groups for place in group for path in self._all(place, group).values()]
         everything = [*pictures, *sheets, *others]
         self.count = len(everything)
-        self.kept = [] if overwrite else [path for path in everything if os.path.lexists(path)]
+        taken = {os.path.realpath(path) for path in sources}
+        existing = [path for path in everything if os.path.lexists(path)]
+        self.kept = [path for path in existing if not overwrite or os.path.realpath(path) in taken]
         self._kept = set(self.kept)
         self.sheets = [None if path in self._kept else path for path in sheets]
 
@@ -76,34 +85,47 @@ class Targets:
         return {kind: folder / f"{self._names[place]}{PICTURES[kind]}" for kind in self._kinds}
 
 
+def longest_of_results(folder: Path) -> int:
+    """Bytes that the name of a result may have before its ending, and while it is written, before that of its process.
+
+    `coseg.files.atomic_path` adds up to `_TEMPORARY` bytes to it.
+    """
+    return longest_name(folder) - max(map(len, PICTURES.values())) - _TEMPORARY
+
+
 def check_folder(folder: Path) -> None:
     """See that files can be written into `folder`, which need not be there yet, and leave it as it was.
 
     Raises:
         CosegError: they can't.
     """
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise CosegError(f"Nothing can be written to {folder} ({error.strerror}): choose another folder.") from None
-    finally:
-        for path in new:
-            with suppress(OSError):
-                path.rmdir()
+    for attempt in range(_ATTEMPTS):
+        new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return
+        except FileNotFoundError as error:  # another process that checks it as well has just removed it
+            if attempt == _ATTEMPTS - 1:
+                raise _not_written(folder, error) from None
+        except (OSError, ValueError) as error:
+            raise _not_written(folder, error) from None
+        finally:
+            for path in new:
+                with suppress(OSError):
+                    path.rmdir()
 
 
-def _pair_folders(folder: Path, names: Sequence[str]) -> dict[tuple[int, int], Path]:
-    folders: dict[tuple[int, int], Path] = {}
-    taken: set[str] = set()
-    for i, j in combinations(range(len(names)), 2):
-        name = first = f"{names[i]}+{names[j]}"
-        number = 2
-        while name.casefold() in taken:  # a+b and c, a and b+c
-            name = f"{first}-{number}"
-            number += 1
-        taken.add(name.casefold())
-        folders[i, j] = folder / name
-    return folders
+def _not_written(folder: Path, error: OSError | ValueError) -> CosegError:
+    reason = getattr(error, "strerror", None) or error
+    return CosegError(f"Nothing can be written to {folder} ({reason}): choose another folder.")
+
+
+def _pair_folders(folder: Path, names: Sequence[str]) -> tuple[dict[tuple[int, int], Path], int]:
+    """The folder of each pair, and how many of them have a shortened name."""
+    pairs = list(combinations(range(len(names)), 2))
+    wanted = [f"{names[i]}+{names[j]}" for i, j in pairs]
+    limit = longest_name(folder)
+    chosen = different(wanted, limit)  # a+b and c, a and b+c
+    shortened = sum(len(os.fsencode(name)) > limit for name in wanted)
+    return {pair: folder / name for pair, name in zip(pairs, chosen, strict=True)}, shortened

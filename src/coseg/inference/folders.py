@@ -1,0 +1,137 @@
+"""What folders and patterns hold: every folder below one, linked ones too, and the files that a pattern matches."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from glob import has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+Problem = Callable[[str], None]
+"""Called with a sentence for what can't be read."""
+
+
+class Listing(NamedTuple):
+    """A folder and the paths in it that are not hidden, in `natural_order`."""
+
+    folder: Path
+    paths: list[Path]
+
+
+def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """A key to sort by as people count: ``2.jpg`` before ``10.jpg``."""
+    parts = re.split(r"(\d+)", str(path).casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
+
+
+def home_expanded(word: str) -> Path:
+    """A path with ``~`` as the home folder, unless there is a file of that very name."""
+    path = Path(word)
+    if os.path.lexists(path):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody, whom the system does not know
+        return path
+
+
+def identity(path: Path) -> object:
+    """Equal for two paths of one file or folder, whatever links lead to it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
+
+
+def trouble(path: Path) -> str | None:
+    """Why `path` is no file that can be opened, after its name in a sentence; None: it is one."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            if isinstance(error, OSError) and error.errno == errno.ELOOP:
+                return "is a link that leads back to itself: leave it out."
+            return f"is a broken link, {os.readlink(path)} is missing: mend it, or leave it out."
+        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return f"cannot be read ({error.strerror}): check its name and permissions."
+        return "is missing: check its name."
+    return None if stat.S_ISREG(mode) else "is not a file but a pipe, a device or the like: give an image."
+
+
+def listing(folder: Path, problem: Problem) -> Listing:
+    """`folder` with what is in it; one that can't be read is empty."""
+    try:
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError as error:
+        problem(f"{folder} cannot be read ({error.strerror}): check its permissions.")
+        names = []
+    return Listing(folder, sorted((folder / name for name in names), key=natural_order))
+
+
+def walk(folder: Path, problem: Problem, leave_out: Path | None = None) -> Iterator[Listing]:
+    """`folder` and all folders below it, linked ones too, each once: a link that leads back ends there.
+
+    A folder that can be reached both as itself and by a link is mostly listed as itself.
+
+    Args:
+        folder: where to start.
+        problem: see `Problem`.
+        leave_out: a folder that is not entered.
+    """
+    visited = set() if leave_out is None else {identity(leave_out)}
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        if identity(here) in visited:
+            continue
+        visited.add(identity(here))
+        listed = listing(here, problem)
+        yield listed
+        inner = [path for path in listed.paths if os.path.isdir(path)]
+        waiting += sorted(reversed(inner), key=os.path.islink, reverse=True)  # taken from the end: links come last
+
+
+def expand(pattern: Path, problem: Problem, leave_out: Path | None = None) -> list[Path]:
+    """What a shell's pattern matches (``*``, ``?``, ``[…]``, ``**`` for folders at any depth), in order.
+
+    A part of the path that exists as it is written is taken literally: ``album [2020]/*.jpg`` looks into the folder of
+    that name. Hidden names match only a part that begins with a dot.
+
+    Args:
+        pattern: of files or folders.
+        problem: see `Problem`.
+        leave_out: a folder that no wildcard matches.
+    """
+    left_out = None if leave_out is None else identity(leave_out)
+    parts = list(pattern.parts)
+    if parts[-1] == "**":
+        parts.append("*")
+    paths = [Path()]
+    for part in parts:
+        matched: dict[Path, None] = {}
+        for base in paths:
+            if os.path.lexists(base / part):
+                matched[base / part] = None
+            elif part == "**" and os.path.isdir(base):
+                matched.update(dict.fromkeys(listed.folder for listed in walk(base, problem, leave_out)))
+            elif has_magic(part) and os.path.isdir(base):
+                inside = [path for path in _all(base, part, problem) if fnmatch(path.name, part)]
+                matched.update((path, None) for path in inside if left_out is None or identity(path) != left_out)
+        paths = list(matched)
+    return paths
+
+
+def _all(folder: Path, part: str, problem: Problem) -> list[Path]:
+    if not part.startswith("."):
+        return listing(folder, problem).paths
+    try:
+        return sorted((folder / name for name in os.listdir(folder)), key=natural_order)
+    except OSError as error:
+        problem(f"{folder} cannot be read ({error.strerror}): check its permissions.")
+        return []
