@@ -11,6 +11,7 @@ import torch
 
 from coseg.errors import CosegError
 from coseg.models.network import CosegNetwork
+from coseg.sealed import Changed, check_seal
 from coseg.training.shared import CONFIG, WEIGHTS, box, read_shared
 from coseg.training.task import CosegTask
 
@@ -24,7 +25,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CosegError(f"There is no checkpoint {path}.")
     try:
+        check_seal(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Changed as error:
+        raise CosegError(f"{path} can't be read as a checkpoint: it is damaged, or another file ({error}).") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
         raise CosegError(
             f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file."

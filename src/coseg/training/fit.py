@@ -6,14 +6,17 @@ import logging
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -23,9 +26,13 @@ from coseg.models.deciding import DecidingNetwork
 from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
-from coseg.training.metrics_log import continue_metrics, read_metrics
+from coseg.training.checkpoint_io import SealedCheckpointIO
+from coseg.training.finite import FiniteTraining
+from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.precision import chosen_precision
+from coseg.training.resume import check_fits, read_run
 from coseg.training.run import describe_run, finish_run
+from coseg.training.run_checkpoints import LAST, RunCheckpoint, run_checkpoints
 from coseg.training.stop import StopOnSignal, pass_signals_on
 from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
@@ -66,6 +73,9 @@ def make_trainer(
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
+    with suppress(NotImplementedError):  # of strategies that have a way of their own
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # nobody has chosen another
+            trainer.strategy.checkpoint_io = SealedCheckpointIO()
     if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
@@ -95,6 +105,11 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         Stopped: a signal came; ``last.ckpt`` was written.
     """
     began = time.monotonic()
+    earlier = read_run(folder, config) if resume else None  # before data are read, which may take long
+    if earlier is not None and earlier.finished is not None:
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(earlier.finished)
+        return earlier.jaccard
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
@@ -102,26 +117,16 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     catalog = datamodule.catalog("train")
     task = make_task(_without_weights(config) if resume else config, catalog.class_names)
     checkpoints = folder / "checkpoints"
-    last = checkpoints / "last.ckpt"
-    step = read_checkpoint(last)["global_step"] if resume else 0
-
-    best = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="best",
-        monitor="val/jaccard",
-        mode="max",
-        enable_version_counter=False,
-    )
-    # Not `save_last` of the above: that writes only where the score improves. After it, so that it holds its state.
-    newest = ModelCheckpoint(
-        dirpath=checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    last = checkpoints / LAST
+    if earlier is not None:
+        check_fits(earlier, task)
+    best, newest = run_checkpoints(checkpoints)
     callbacks = make_callbacks(config)
-    callbacks += [best, newest, StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0), Curves()]
+    stop = StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0)
+    callbacks += [FiniteTraining(last), best, newest, stop, MetricsWithCheckpoints(), Curves()]
     if config.panels:
         callbacks.append(ValidationPanels(folder / "panels", config.panels))
 
-    rows = read_metrics(folder, step)
     loggers = make_loggers(config, folder)
     trainer = make_trainer(config, callbacks, loggers)
     with tracked(trainer, config, folder, best):
@@ -129,7 +134,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
             describe_run(folder, config)
             for logger in loggers:
                 if isinstance(logger, CSVLogger):
-                    continue_metrics(logger, rows)
+                    continue_metrics(logger, earlier.rows if earlier is not None else [])
         log.info(describe(datamodule, task))
         if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
             log.warning(
@@ -153,7 +158,7 @@ def _without_weights(config: DictConfig) -> DictConfig:
     return config
 
 
-def _best_score(best: ModelCheckpoint) -> float:
+def _best_score(best: RunCheckpoint) -> float:
     """From the checkpoint itself: spawned processes hand back where it lies, but not its score."""
     if not best.best_model_path:
         return float("nan")
