@@ -41,11 +41,19 @@ class FiniteTraining(Callback):
 
     Args:
         last: the checkpoint that the run goes on from, to name it.
+
+    Attributes:
+        begun: whether training has begun: what Lightning does before, such as reading a checkpoint, is over.
     """
 
     def __init__(self, last: Path | None = None) -> None:
         self.last = last
+        self.begun = False
         self._pending: _Step | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note it."""
+        self.begun = True
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
         """Look at the loss of this step."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +125,8 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     best, newest = run_checkpoints(checkpoints)
     callbacks = make_callbacks(config)
     stop = StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0)
-    callbacks += [FiniteTraining(last), best, newest, stop, MetricsWithCheckpoints(), Curves()]
+    finite = FiniteTraining(last)
+    callbacks += [finite, best, newest, stop, MetricsWithCheckpoints(), Curves()]
     if config.panels:
         callbacks.append(ValidationPanels(folder / "panels", config.panels))
 
@@ -142,13 +145,42 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 "set data.negatives=0.3, say"
             )
         log.info(f"run directory: {folder}; precision {trainer.precision}")
-        with pass_signals_on(trainer):
+        with pass_signals_on(trainer), _room(folder), _resumable(last if resume else None, finite):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     score = _best_score(best)
     if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
         finish_run(folder, score, trainer.global_step, time.monotonic() - began)
     return score
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Turn what a full disk makes of the logs and pictures of a run into a sentence, as that of its checkpoints is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        raise CosegError(
+            f"{error.filename or folder} can't be written ({error.strerror}): training stops. The checkpoints of "
+            f"{folder} are whole: make room, and go on with resume= and this directory."
+        ) from error
+
+
+@contextmanager
+def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
+    """Turn an error of Lightning's while it takes over the state in `last` into a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        if last is None or training.begun:
+            raise
+        reason = " ".join(str(error).split())
+        raise CosegError(
+            f"{last} can't be gone on with ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
+            "Put that in its place."
+        ) from error
 
 
 def _without_weights(config: DictConfig) -> DictConfig:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
@@ -110,14 +112,19 @@ def resumed_config(folder: Path) -> DictConfig:
     """The configuration of the run in `folder`.
 
     Raises:
-        CosegError: `folder` is no run directory, or the run left no ``last.ckpt``.
+        CosegError: `folder` is no run directory, its configuration is damaged, or the run left no ``last.ckpt``.
     """
     if not (folder / "config.yaml").is_file():
         raise CosegError(f"{folder} is not a run directory: it has no config.yaml. Give the directory that a run made.")
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CosegError(f"{folder} has no checkpoints/last.ckpt: the run stopped before it left one. Start it anew.")
-    config = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CosegError(f"{folder / 'config.yaml'} is damaged ({reason}): put a copy in its place.") from None
+    if not isinstance(config, DictConfig):
+        raise CosegError(f"{folder / 'config.yaml'} is damaged (it holds no settings): put a copy in its place.")
     return config
 
 
