@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from coseg.errors import CosegError
-
-LONGEST = 8
-"""Images that a sentence names at most."""
-
-REMEDIES = (
-    "lower optimizer.lr, clip the gradients (trainer.gradient_clip_val=1), or train in full precision "
-    "(trainer.precision=32-true)"
-)
+from coseg.models.finite import REMEDIES, refusal
 
 
 class _Step(NamedTuple):
@@ -119,27 +112,6 @@ def _agreed(finite: Tensor) -> Tensor:
         finite = finite.int()
         torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
     return finite
-
-
-def all_finite(*tensors: Tensor | None) -> bool:
-    """Whether all numbers are finite; None counts as none."""
-    return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor is not None)
-
-
-def refusal(what: str, images: Iterable[str]) -> CosegError:
-    """The sentence for logits that are not finite.
-
-    Args:
-        what: the network, or the checkpoint that it is from.
-        images: the ids of those that gave them.
-    """
-    names = list(dict.fromkeys(images))
-    more = f" and {len(names) - LONGEST} more images" if len(names) > LONGEST else ""
-    return CosegError(
-        f"{what} gives logits that are not finite numbers for {', '.join(names[:LONGEST])}{more}: its weights are "
-        f"broken, or the precision is too low for it. Take another checkpoint or trainer.precision=32-true; in "
-        f"training, {REMEDIES}."
-    )
 
 
 class StrangePairs:

@@ -18,10 +18,11 @@ from coseg.evaluation.decision import DecisionScores, marked_share
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES, predicted_mask
 from coseg.models.deciding import DecidingNetwork
+from coseg.models.finite import all_finite
 from coseg.models.network import CosegNetwork
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.encoded import encode_batch
-from coseg.training.finite import StrangePairs, all_finite
+from coseg.training.finite import StrangePairs
 from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
 

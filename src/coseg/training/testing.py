@@ -24,9 +24,9 @@ from coseg.evaluation.counts import KEY, counts_table
 from coseg.evaluation.journal import Journal, Key, Part
 from coseg.evaluation.references import ReferenceScores, mask_references
 from coseg.evaluation.scores import MaskScore, mask_score, predicted_mask
+from coseg.models.finite import refusal
 from coseg.models.network import CosegNetwork
 from coseg.training.errors import Stopped
-from coseg.training.finite import refusal
 from coseg.training.progress import ScoreProgress
 from coseg.training.stop import SIGNALS
 
