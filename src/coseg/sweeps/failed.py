@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coseg.files import write_text_atomically
+from coseg.json_text import json_text
 
 FILE = "failed.json"
 """In the job's folder."""
@@ -30,7 +31,7 @@ class Failure(NamedTuple):
 def write_failure(folder: Path, code: int, error: str, overrides: Sequence[str]) -> None:
     """Leave `FILE` in the job's `folder`."""
     failure = Failure(code, error, list(overrides))
-    write_text_atomically(folder / FILE, json.dumps(failure._asdict(), indent=2, ensure_ascii=False) + "\n")
+    write_text_atomically(folder / FILE, json_text(failure._asdict()))
 
 
 def read_failure(folder: Path) -> Failure | None:
