@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
+from coseg.errors import CosegError
 from coseg.training import fit as fit_module
+from coseg.training.tracking import make_loggers
 
 GARBAGE = bytes(range(256)) * 20
 
@@ -211,3 +214,12 @@ def test_what_a_kill_leaves_of_the_table_is_no_damage(
     code, _, err = command("train", f"resume={run}")
     assert code == 0, err
     assert table.read_text() == whole and not (run / ".metrics-before.csv").exists()
+
+
+@pytest.mark.parametrize("content", [b"", GARBAGE, b"[1]", b"3", b'{"id": 3}', b'{"id": {}}', b"{"])
+def test_a_damaged_file_of_wandb(content: bytes, tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    (tmp_path / "wandb.json").write_bytes(content)
+    with pytest.raises(CosegError, match=r"wandb\.json.*remove it"):
+        make_loggers(tiny("logger=wandb"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["wandb.json"]
+    assert (tmp_path / "wandb.json").read_bytes() == content

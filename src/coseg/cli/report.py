@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+_TRUST = "results and model may name classes outside of coseg, which are imported: they are yours"
+
 
 def _table(options: argparse.Namespace) -> int:
     from coseg.cli.app import told_output
@@ -55,7 +57,7 @@ def _figures(options: argparse.Namespace) -> int:
         chosen = choose_rows(read_rows(result.folder), options.pairs, options.choose)
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
-        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen), captions)
+        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen, options.trust), captions)
     with told_output(options.out):
         for path, sheet in sheets.items():
             save_picture(path, sheet)
@@ -121,7 +123,7 @@ def _nearest(options: argparse.Namespace) -> int:
     from coseg.evaluation.table import FORMATS
     from coseg.training.nearest import nearest_training_classes
 
-    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results))), end="")
+    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results, options.trust))), end="")
     return 0
 
 
@@ -138,7 +140,7 @@ def _sweep(options: argparse.Namespace) -> int:
     out: Path = options.out or sweep.folder / "report"
     print("\n".join(FORMATS[options.format](table) for table in (jobs_table(sweep), values_table(sweep))), end="")
     best = next(iter(sweep.ranked()), None)
-    text = None if best is None else experiment_text(sweep, best, _composed(best.overrides))
+    text = None if best is None else experiment_text(sweep, best, _composed(best.overrides), options.trust)
     with told_output(out):
         if draw_parameters(sweep, out / "parameters.png"):
             print(f"\n{out / 'parameters.png'}")
@@ -154,7 +156,10 @@ def _composed(overrides: Sequence[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     from coseg.cli.app import compose_config
+    from coseg.plain_data import has_interpolation
 
+    if has_interpolation(overrides) or any(word.startswith("hydra") for word in overrides):
+        return None  # a file's words: nothing in them is resolved, nor found elsewhere
     try:
         return compose_config("train", list(overrides))
     except (HydraException, OmegaConfBaseException):
@@ -182,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
     figures.add_argument("--pairs", type=_count(1), default=8, metavar="N", help="pairs on a sheet (8)")
+    figures.add_argument("--trust", action="store_true", help=_TRUST)
     figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
     text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
@@ -198,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     nearest = commands.add_parser("nearest", help=text, description=f"{text[0].upper()}{text[1:]}.")
     nearest.set_defaults(job=_nearest)
     nearest.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
+    nearest.add_argument("--trust", action="store_true", help=_TRUST)
     nearest.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
 
     text = "the jobs of a sweep, what each value came to, and the best configuration as an experiment"
@@ -205,6 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(job=_sweep)
     sweep.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of coseg-train -m, or of a study")
     sweep.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how tables are written (markdown)")
+    sweep.add_argument(
+        "--trust", action="store_true", help="its runs may name classes outside of coseg: they are yours"
+    )
     sweep.add_argument("--out", type=Path, metavar="FOLDER", help="where picture and experiment go (SWEEP/report)")
     return parser
 

@@ -126,7 +126,7 @@ class StrangePairs:
         Raises:
             CosegError: this process is the only one.
         """
-        datamodule = getattr(task.trainer, "datamodule", None)
+        datamodule: Any = getattr(task.trainer, "datamodule", None)
         numbers = [number for pair in pairs.tolist() for number in pair]
         ids = datamodule.catalog("val").ids if hasattr(datamodule, "catalog") else None
         self.images += [str(number) if ids is None else ids[number] for number in numbers]

@@ -25,6 +25,7 @@ from torch import Tensor
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
 from coseg.models.deciding import DecidingNetwork
+from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
@@ -32,7 +33,7 @@ from coseg.training.checkpoint_io import SealedCheckpointIO
 from coseg.training.finite import FiniteTraining
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.precision import chosen_precision
-from coseg.training.resume import check_fits, read_run
+from coseg.training.resume import check_fits, read_run, require_sizes
 from coseg.training.run import describe_run, finish_run
 from coseg.training.run_checkpoints import LAST, RunCheckpoint, run_checkpoints
 from coseg.training.stop import StopOnSignal, pass_signals_on
@@ -50,6 +51,7 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
         schedule=plain(config.get("schedule")) or None,
         class_names=list(class_names),
         score_void=config.protocol.void,
+        trust=True,  # the user composed it, or was asked; see coseg.training.run.resumed_config
         **plain(config.task),
     )
 
@@ -117,9 +119,13 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
     datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
-    task = make_task(_without_weights(config) if resume else config, catalog.class_names)
     checkpoints = folder / "checkpoints"
     last = checkpoints / LAST
+    if earlier is not None:
+        config = _without_weights(config)
+        if known_network(plain(config.model)):  # a class of one's own may look at its numbers when it is made
+            require_sizes(earlier, lambda: make_task(config, catalog.class_names))
+    task = make_task(config, catalog.class_names)
     if earlier is not None:
         check_fits(earlier, task)
     best, newest = run_checkpoints(checkpoints)

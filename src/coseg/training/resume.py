@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.plain_data import read_json
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.metrics_log import Rows, read_metrics
 from coseg.training.run import FINISHED
 from coseg.training.run_checkpoints import BEST, LAST, run_checkpoints
+from coseg.training.shared import require_fit
 from coseg.training.task import CosegTask
 
 NEEDED = ("data", "logger", "model", "optimizer", "panels", "protocol", "seed", "task", "threads", "trainer")
@@ -95,10 +96,28 @@ def check_fits(earlier: EarlierRun, task: CosegTask) -> None:
         strange = [name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name)]
         if strange or earlier.network[path] != network:
             what = f"the sizes of {strange[0]} differ" if strange else "its settings differ"
-            raise CosegError(
-                f"{path} is of another network than the config.yaml of its run ({what}): put the checkpoint of this "
-                "run in its place."
-            )
+            raise _other_network(path, what)
+
+
+def require_sizes(earlier: EarlierRun, make: Callable[[], CosegTask]) -> None:
+    """Compare the checkpoints with the task that `make` makes, before that takes memory.
+
+    Raises:
+        CosegError: one is of a network of other sizes.
+    """
+    for path, shapes in earlier.shapes.items():
+        try:
+            require_fit(make, shapes)
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).strip().splitlines()]
+            raise _other_network(path, lines[min(1, len(lines) - 1)][:200]) from None
+
+
+def _other_network(path: Path, what: str) -> CosegError:
+    return CosegError(
+        f"{path} holds the weights of another network than the config.yaml of its run describes ({what}): put the "
+        "checkpoint of this run in its place."
+    )
 
 
 def _check_places(folder: Path) -> None:
@@ -153,11 +172,9 @@ def _read_finished(path: Path) -> dict[str, Any] | None:
 def _json(path: Path, then: str) -> Any:
     """What a file holds; None where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, f"put a copy in its place, or remove it; {then}", nan=True, verbatim=True)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CosegError(f"{path} is damaged ({error}): put a copy in its place, or remove it; {then}.") from None
 
 
 def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:

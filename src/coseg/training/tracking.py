@@ -27,6 +27,7 @@ from coseg.errors import CosegError
 from coseg.evaluation.panels import PanelRow, PanelSide
 from coseg.evaluation.pictures import fitted, letterboxed
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 from coseg.training.build import make, plain
 from coseg.training.errors import Stopped
 from coseg.training.run import STUDY
@@ -107,15 +108,14 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    advice = "remove it, and the run goes on as a new one in W&B"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, advice)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise CosegError(
-            f"{path} can't be read ({error}): remove it, and the run goes on as a new one in W&B."
-        ) from None
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str | None) for key in KEPT):
+        raise CosegError(f"{path} is damaged (it does not hold {', '.join(KEPT)}): {advice}.")
+    return found
 
 
 def _sweep_folder() -> str | None:
