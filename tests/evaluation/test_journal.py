@@ -1,6 +1,7 @@
 """Finished pairs on disk: read back as they were, and never those of another test."""
 
 import errno
+import random
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,25 @@ def test_other_parts_are_thrown_away(tmp_path: Path) -> None:
     assert Journal(tmp_path, "b").read() == []
     journal.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_changed_part_is_tested_anew_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Any bit of it: of the counts, or of the headers."""
+    Journal(tmp_path, "a").write(part((0, 1), (0, 2)))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    rng = random.Random(0)
+    for place in rng.sample(range(len(whole)), 100):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(data)
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            assert Journal(tmp_path, "a").read() == []
+        assert "1 damaged parts" in caplog.text and str(tmp_path) in caplog.text
+        assert not file.exists()
+    file.write_bytes(whole)
+    assert keys_of(Journal(tmp_path, "a").read()) == [(0, 1), (0, 2)]
 
 
 def test_a_full_disk_is_told_and_parts_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

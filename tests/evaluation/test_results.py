@@ -60,6 +60,7 @@ def test_results_are_rounded_and_nan_is_null(tmp_path: Path) -> None:
     built = results()
     write_results(tmp_path / "results.json", built)
     found = json.loads((tmp_path / "results.json").read_text())
+    assert len(found.pop("checksum")) == 64
     assert found == built == read_results(tmp_path / "results.json")
     assert " ".join(found) == (
         "dataset split protocol void images pairs complete jaccard jaccard_class_mean jaccard_global "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -35,6 +34,7 @@ def demo(overrides: list[str]) -> None:
     from coseg.cli.app import compose_config
     from coseg.evaluation.results import read_results
     from coseg.files import write_text_atomically
+    from coseg.json_text import json_text
     from coseg.training.fit import fit, prepare_process
     from coseg.training.score import score
 
@@ -58,8 +58,8 @@ def demo(overrides: list[str]) -> None:
         "all_objects": max(seen["references"]["all_objects"], unseen["references"]["all_objects"]),
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_text_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    print(json.dumps(summary, indent=2))
+    write_text_atomically(folder / "summary.json", json_text(summary))
+    print(json_text(summary), end="")
 
 
 def main() -> None:

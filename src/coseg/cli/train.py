@@ -27,7 +27,7 @@ def job(config: DictConfig) -> float | None:
             )
         folder = Path(config.resume).resolve()
         resumed = resumed_config(folder, bool(config.trust))
-        prepare_process(resumed.threads)  # another number of threads sums in another order
+        prepare_process(resumed.get("threads"))  # another number of threads sums in another order
         return fit(resumed, folder, resume=True)
     prepare_process(config.threads)
     if config.check:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from coseg.errors import CosegError
 from coseg.evaluation.counts import KEY
 from coseg.files import atomic_path
+from coseg.sealed import Changed, check_seal, seal
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,9 @@ class Part(NamedTuple):
 class Journal:
     """The finished parts of one test, a file each, in a folder that is removed when the test is whole.
 
-    Several processes may write into one folder. Each part names its test: parts of another one, of another checkpoint
-    say, are thrown away when the journal is read, and so are damaged ones and those with rows of an earlier part.
+    Several processes may write into one folder. Each part names its test and has a checksum: parts of another test, of
+    another checkpoint say, are thrown away when the journal is read, and so are damaged ones and those with rows of an
+    earlier part; what was in them is tested anew.
 
     Args:
         folder: where the parts lie.
@@ -61,10 +63,15 @@ class Journal:
     def read(self) -> list[Part]:
         """The finished parts of this test; each row is in one of them."""
         parts = []
-        thrown = 0
+        thrown = damaged = 0
         seen: set[Key] = set()
         for path in sorted(self.folder.glob("[!.]*.npz")):
-            part = self._read(path)
+            try:
+                part = self._read(path)
+            except Changed:
+                path.unlink(missing_ok=True)
+                damaged += 1
+                continue
             keys = set(keys_of([part])) if part is not None else set()
             if part is None or keys & seen:
                 path.unlink(missing_ok=True)
@@ -72,6 +79,8 @@ class Journal:
                 continue
             seen |= keys
             parts.append(part)
+        if damaged:
+            log.warning(f"{self.folder}: {damaged} damaged parts are thrown away; what was in them is tested anew")
         if thrown:
             log.info(
                 f"{self.folder}: {thrown} parts of another test (other weights, images or settings) are thrown away"
@@ -79,7 +88,13 @@ class Journal:
         return parts
 
     def _read(self, path: Path) -> Part | None:
+        """The part in a file; None if it is of another test.
+
+        Raises:
+            Changed: it is damaged.
+        """
         try:
+            check_seal(path, needed=True)
             with np.load(path, allow_pickle=False) as file:
                 table, decisions = file["table"], file["decisions"]
                 if str(file["test"]) != self.test or table.ndim != 2 or decisions.shape != table.shape[:1]:
@@ -87,8 +102,8 @@ class Journal:
                 names = [name for name in file.files if name.startswith(_REFERENCE)]
                 references = {name.removeprefix(_REFERENCE): file[name] for name in names}
                 return Part(table, decisions, references, float(file["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise Changed(str(error)) from error
 
     def write(self, part: Part) -> None:
         """Add a part: after this, its rows are never tested again.
@@ -102,6 +117,7 @@ class Journal:
         np.savez(data, test=np.array(self.test), **arrays)  # type: ignore[arg-type]
         with told_what_stays(self.folder), atomic_path(self.folder / f"{time.time_ns()}-{os.getpid()}.npz") as path:
             path.write_bytes(data.getvalue())
+            seal(path)
 
     def remove(self) -> None:
         """Take the folder away: the results are written."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.json_text import json_text
 from coseg.plain_data import read_json
 
 
@@ -81,7 +81,7 @@ def write_record(path: Path, record: Record) -> None:
     document = record._asdict()
     if isinstance(record, Finished):
         document["cost"] = record.cost._asdict()
-    write_text_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text_atomically(path, json_text(document, indent=1))
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:
@@ -93,10 +93,21 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     try:
         document = read_json(path, "remove it, and run its job again", nan=True)
         if kind is Finished:
-            document["cost"] = Cost(**document["cost"])
+            document["cost"] = Cost(**_numbers(document["cost"], Cost))
+            document = _numbers(document, Finished)
         return kind(**document)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CosegError(f"{path} is no record of a comparison ({error}): remove it, and run its job again.") from None
+
+
+def _numbers(document: Mapping[str, Any], kind: type[Cost] | type[Finished]) -> dict[str, Any]:
+    """`document` with not-a-number again where `write_record` had to leave a number out."""
+    numbers = {name for name, annotation in kind.__annotations__.items() if _is_float(annotation)}
+    return {name: math.nan if value is None and name in numbers else value for name, value in document.items()}
+
+
+def _is_float(annotation: Any) -> bool:
+    return getattr(annotation, "__forward_arg__", annotation) in ("float", float)
 
 
 def read_records(folder: Path, kind: type[Record]) -> list[Record]:

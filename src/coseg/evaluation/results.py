@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat
 
 from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
+from coseg.evaluation.checksums import with_checksums, without_checksums
 from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded
 from coseg.files import write_text_atomically
 from coseg.plain_data import read_json
@@ -96,15 +97,16 @@ def tested_words(results: Mapping[str, Any]) -> str:
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
-    """Write ``results.json``."""
-    write_text_atomically(path, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write ``results.json``, with checksums of it and of the tables beside it, which are there already."""
+    complete = with_checksums(results, Path(path).parent)
+    write_text_atomically(path, json.dumps(complete, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
     """Read what `write_results` wrote.
 
     Raises:
-        CosegError: there is no such file, or it is not a JSON object.
+        CosegError: there is no such file, or it is not a JSON object; it or a table beside it has changed.
     """
     path = Path(path)
     try:
@@ -113,7 +115,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
         raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.") from error
     if not isinstance(results, dict):
         raise CosegError(f"{path} is damaged (it holds no object of scores). Run the test again.")
-    return results
+    return without_checksums(results, path)
 
 
 def format_table(results: Mapping[str, Any]) -> str:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from coseg.errors import CosegError
+from coseg.evaluation.checksums import COMPRESSED
+from coseg.evaluation.results import read_results
 from coseg.evaluation.rows import DIGITS, GroupRow, PairRow, Row
 from coseg.files import atomic_path
 
 FILES: dict[str, type[PairRow] | type[GroupRow]] = {"pairs.csv": PairRow, "masks.csv": GroupRow}
 """Where the rows of each kind are, beside ``results.json``."""
-
-_COMPRESSED = ".gz"
-"""At the end of the name of a file that is compressed."""
 
 
 def write_rows(folder: Path, rows: Sequence[Row], compressed: bool = False) -> None:
@@ -35,7 +34,7 @@ def write_rows(folder: Path, rows: Sequence[Row], compressed: bool = False) -> N
     writer.writerows([_cell(value) for value in row] for row in rows)
     content = text.getvalue().encode()
     (name,) = (name for name, of in FILES.items() if of is kind)
-    path = folder / (name + _COMPRESSED * compressed)
+    path = folder / (name + COMPRESSED * compressed)
     with atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
     for other in _places(folder):
@@ -58,7 +57,7 @@ def rows_file(folder: Path) -> Path:
 
 
 def _places(folder: Path) -> list[Path]:
-    return [folder / (name + end) for end in ("", _COMPRESSED) for name in FILES]
+    return [folder / (name + end) for end in ("", COMPRESSED) for name in FILES]
 
 
 def read_rows(folder: str | Path) -> list[Row]:
@@ -67,24 +66,39 @@ def read_rows(folder: str | Path) -> list[Row]:
     Columns are found by their names: those of other names are left alone, and the shares may be missing.
 
     Raises:
-        CosegError: there is no such file, or it is no table of rows; the line is named.
+        CosegError: there is no such file, or it is no table of rows; the line is named. ``results.json`` beside it
+            says that it has changed.
     """
     path = rows_file(Path(folder))
-    kind = FILES[path.name.removesuffix(_COMPRESSED)]
+    kind = FILES[path.name.removesuffix(COMPRESSED)]
     if not path.is_file():
         raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.")
-    opened = gzip.open if path.suffix == _COMPRESSED else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        try:
-            head = next(lines, [])
-            missing = [name for name in kind._fields if name not in (*head, *kind._field_defaults)]
-            if missing:
-                what = "pairs" if kind is PairRow else "masks"
-                raise CosegError(f"{path} is not a table of {what}: its first line lacks {', '.join(missing)}.")
-            return [_parse(kind, dict(zip(head, cells, strict=True))) for cells in lines]
-        except (ValueError, csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == COMPRESSED else content).decode()
+    except (OSError, UnicodeError, zlib.error, EOFError) as error:
+        raise CosegError(f"{path} is damaged ({error}). Run the test again.") from error
+    _check_beside(path.parent)
+    lines = csv.reader(io.StringIO(text, newline=""))
+    try:
+        head = next(lines, [])
+        missing = [name for name in kind._fields if name not in (*head, *kind._field_defaults)]
+        if missing:
+            what = "pairs" if kind is PairRow else "masks"
+            raise CosegError(f"{path} is not a table of {what}: its first line lacks {', '.join(missing)}.")
+        rows = [_parse(kind, dict(zip(head, cells, strict=True))) for cells in lines]
+        if not text.endswith("\n"):
+            raise ValueError("it is cut")
+        return rows
+    except (ValueError, csv.Error) as error:
+        raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
+
+
+def _check_beside(folder: Path) -> None:
+    """Compare the tables with the checksums in ``results.json``, where that is still there."""
+    path = folder / "results.json"
+    if path.is_file():
+        read_results(path)
 
 
 _PARSERS: dict[str, Any] = {

@@ -21,6 +21,7 @@ from coseg.export.measure import measure, table
 from coseg.export.quantise import quantise
 from coseg.export.runtime import load_graphs
 from coseg.inference.pretrained import CARD, Pretrained, load_pretrained, save_pretrained
+from coseg.json_text import json_text
 from coseg.models.network import CosegNetwork
 from coseg.models.registry import known_network
 from coseg.training.shared import CONFIG
@@ -87,7 +88,7 @@ def export_model(
                 config["graphs"]["int8"] = {"calibration_images": len(images)}
                 tell(f"int8: calibrated with {len(images)} images; --measure tells what it costs")
             texts.append(readme(config, model.source))
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(json_text(config), encoding="utf-8")
         (folder / CARD).write_text("\n".join(texts), encoding="utf-8")
     return graphs
 

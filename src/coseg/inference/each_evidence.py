@@ -10,6 +10,7 @@ from torch import Tensor
 from coseg.data.catalog import Catalog
 from coseg.inference.held import HeldFeatures
 from coseg.inference.segmenter import CoSegmenter, Encoded
+from coseg.models.finite import all_finite, refusal
 
 Progress = Callable[[int, int], None]
 """Called with the steps that are done and their number."""
@@ -21,6 +22,9 @@ def each_evidence(
     """Of each group of two images or more, given by their numbers, what `CoSegmenter.evidence` tells.
 
     `progress` counts the images that are encoded first, and then the groups.
+
+    Raises:
+        CosegError: the network gives something that is not finite; its images are named.
     """
     images = sorted({i for group in groups for i in group})
     steps = len(images) + len(groups)
@@ -34,6 +38,9 @@ def each_evidence(
             progress(k + 1, steps)
     places = {i: k for k, i in enumerate(images)}
     for done, group in enumerate(groups):
-        yield model.evidence(*(replace(encoded[places[i]], features=held[places[i]]) for i in group))
+        found = model.evidence(*(replace(encoded[places[i]], features=held[places[i]]) for i in group))
+        if not all_finite(found):
+            raise refusal(f"The network {model.network.name}", [catalog.ids[i] for i in group])
+        yield found
         if progress is not None:
             progress(len(images) + done + 1, steps)

@@ -17,6 +17,7 @@ from coseg.evaluation.records import Cost, Finished, Gap, write_record
 from coseg.evaluation.results import read_results
 from coseg.evaluation.rows_file import read_rows, rows_file, write_rows
 from coseg.files import write_text_atomically
+from coseg.json_text import json_text
 from coseg.sweeps.child import quoted, run_child
 from coseg.sweeps.claims import alone, claim
 from coseg.sweeps.costs import cost
@@ -146,7 +147,7 @@ class Comparison:
         return state
 
     def _keep(self, job: Job, state: Mapping[str, Any]) -> None:
-        write_text_atomically(self._folder(job) / "job.json", json.dumps(state, indent=2) + "\n")
+        write_text_atomically(self._folder(job) / "job.json", json_text(state))
 
     def _results(self, job: Job) -> list[Path]:
         run = self._folder(job) / self._state(job).get("run", "-")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.json_text import json_text
 from coseg.plain_data import read_json
 
 FILE = "failed.json"
@@ -32,7 +32,7 @@ class Failure(NamedTuple):
 def write_failure(folder: Path, code: int, error: str, overrides: Sequence[str]) -> None:
     """Leave `FILE` in the job's `folder`."""
     failure = Failure(code, error, list(overrides))
-    write_text_atomically(folder / FILE, json.dumps(failure._asdict(), indent=2, ensure_ascii=False) + "\n")
+    write_text_atomically(folder / FILE, json_text(failure._asdict()))
 
 
 def read_failure(folder: Path) -> Failure | None:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from coseg.data.cliques import pairs_of
 from coseg.training.callbacks import ValidationPanels
+from coseg.training.finite import FiniteTraining
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
 
 STEPS = 4
@@ -70,7 +71,7 @@ def check(config: DictConfig) -> None:
         panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels))
         timed = make_trainer(
             config,
-            [*make_callbacks(config), panels, clock],
+            [*make_callbacks(config), FiniteTraining(), panels, clock],
             False,
             devices=1,
             strategy="auto",  # processes of their own could not tell their times

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from coseg.errors import CosegError
 from coseg.evaluation.scores import VOID_RULES
 from coseg.models.network import CosegNetwork
 from coseg.plain_data import require_plain
+from coseg.sealed import Changed, check_seal
 from coseg.torch_file import read_torch_file
 from coseg.training.build import without_weights
 from coseg.training.shared import CONFIG, WEIGHTS, box, read_shared, require_fit
@@ -33,6 +34,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         checkpoint = read_torch_file(path, f"{path} can't be read as a checkpoint: {_DAMAGED}.")
+        check_seal(path)
+    except Changed as error:
+        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED} ({error}).") from None
     except FileNotFoundError:
         raise CosegError(f"There is no checkpoint {path}.") from None
     except OSError as error:
@@ -127,27 +131,6 @@ def load_task(path: str | Path, trust: bool = False, kind: type[Task] = CosegTas
         first = next(iter(str(error).strip().splitlines()), "")
         raise CosegError(f"{path} does not fit the network that it names: {first}") from None
     return task
-
-
-def require_weights_of(checkpoint: Mapping[str, Any], make: Callable[[], CosegTask], path: Path) -> None:
-    """Compare a checkpoint with the task that `make` makes, before that takes memory.
-
-    Args:
-        checkpoint: what `read_checkpoint` gives.
-        make: of the task, from a configuration.
-        path: of the checkpoint.
-
-    Raises:
-        CosegError: its weights are of another network.
-    """
-    try:
-        require_fit(make, {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()})
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).strip().splitlines()]
-        raise CosegError(
-            f"{path} holds the weights of another network than the configuration describes "
-            f"({lines[min(1, len(lines) - 1)][:200]}): take both from one run."
-        ) from None
 
 
 def _arguments(found: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -24,10 +29,14 @@ from coseg.models.deciding import DecidingNetwork
 from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
-from coseg.training.checkpoint import read_checkpoint, require_weights_of
-from coseg.training.metrics_log import continue_metrics, read_metrics
+from coseg.training.checkpoint import read_checkpoint
+from coseg.training.checkpoint_io import SealedCheckpointIO
+from coseg.training.finite import FiniteTraining
+from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.precision import chosen_precision
+from coseg.training.resume import check_fits, read_run, require_sizes
 from coseg.training.run import describe_run, finish_run
+from coseg.training.run_checkpoints import LAST, RunCheckpoint, run_checkpoints
 from coseg.training.stop import StopOnSignal, pass_signals_on
 from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
@@ -72,6 +81,9 @@ def make_trainer(
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
+    with suppress(NotImplementedError):  # of strategies that have a way of their own
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # nobody has chosen another
+            trainer.strategy.checkpoint_io = SealedCheckpointIO()
     if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
@@ -101,38 +113,33 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         Stopped: a signal came; ``last.ckpt`` was written.
     """
     began = time.monotonic()
+    earlier = read_run(folder, config) if resume else None  # before data are read, which may take long
+    if earlier is not None and earlier.finished is not None:
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(earlier.finished)
+        return earlier.jaccard
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
     datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
     checkpoints = folder / "checkpoints"
-    last = checkpoints / "last.ckpt"
-    step = 0
-    if resume:
-        checkpoint = read_checkpoint(last)
-        config, step = _without_weights(config), checkpoint["global_step"]
+    last = checkpoints / LAST
+    if earlier is not None:
+        config = _without_weights(config)
         if known_network(plain(config.model)):  # a class of one's own may look at its numbers when it is made
-            require_weights_of(checkpoint, lambda: make_task(config, catalog.class_names), last)
+            require_sizes(earlier, lambda: make_task(config, catalog.class_names))
     task = make_task(config, catalog.class_names)
-
-    best = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="best",
-        monitor="val/jaccard",
-        mode="max",
-        enable_version_counter=False,
-    )
-    # Not `save_last` of the above: that writes only where the score improves. After it, so that it holds its state.
-    newest = ModelCheckpoint(
-        dirpath=checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    if earlier is not None:
+        check_fits(earlier, task)
+    best, newest = run_checkpoints(checkpoints)
     callbacks = make_callbacks(config)
-    callbacks += [best, newest, StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0), Curves()]
+    stop = StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0)
+    finite = FiniteTraining(last)
+    callbacks += [finite, best, newest, stop, MetricsWithCheckpoints(), Curves()]
     if config.panels:
         callbacks.append(ValidationPanels(folder / "panels", config.panels))
 
-    rows = read_metrics(folder, step)
     loggers = make_loggers(config, folder)
     trainer = make_trainer(config, callbacks, loggers)
     with tracked(trainer, config, folder, best):
@@ -141,7 +148,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
             _list_skipped(folder, datamodule.skipped)
             for logger in loggers:
                 if isinstance(logger, CSVLogger):
-                    continue_metrics(logger, rows)
+                    continue_metrics(logger, earlier.rows if earlier is not None else [])
         log.info(describe(datamodule, task))
         if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
             log.warning(
@@ -149,7 +156,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 "set data.negatives=0.3, say"
             )
         log.info(f"run directory: {folder}; precision {trainer.precision}")
-        with pass_signals_on(trainer):
+        with pass_signals_on(trainer), _room(folder), _resumable(last if resume else None, finite):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     score = _best_score(best)
@@ -170,6 +177,35 @@ def _list_skipped(folder: Path, skipped: list[str]) -> None:
         write_text_atomically(path, text)
 
 
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Turn what a full disk makes of the logs and pictures of a run into a sentence, as that of its checkpoints is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        raise CosegError(
+            f"{error.filename or folder} can't be written ({error.strerror}): training stops. The checkpoints of "
+            f"{folder} are whole: make room, and go on with resume= and this directory."
+        ) from error
+
+
+@contextmanager
+def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
+    """Turn an error of Lightning's while it takes over the state in `last` into a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        if last is None or training.begun:
+            raise
+        reason = " ".join(str(error).split())
+        raise CosegError(
+            f"{last} can't be gone on with ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
+            "Put that in its place."
+        ) from error
+
+
 def _without_weights(config: DictConfig) -> DictConfig:
     """Of a resumed run: its checkpoint holds all weights, and those that it began with need not be there any more."""
     config = config.copy()
@@ -177,7 +213,7 @@ def _without_weights(config: DictConfig) -> DictConfig:
     return config
 
 
-def _best_score(best: ModelCheckpoint) -> float:
+def _best_score(best: RunCheckpoint) -> float:
     """From the checkpoint itself: spawned processes hand back where it lies, but not its score."""
     if not best.best_model_path:
         return float("nan")

@@ -3,28 +3,112 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from pathlib import Path
+from typing import Any
 
+import lightning as L
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+
+from coseg.errors import CosegError
+from coseg.files import write_text_atomically
 
 Rows = list[dict[str, str]]
 
+NAME = "metrics.csv"
+_BEFORE = ".metrics-before.csv"
+"""The earlier file, while a new one is made of it."""
+
 
 def read_metrics(folder: Path, before_step: int) -> Rows:
-    """The rows of `folder`'s ``metrics.csv`` that were logged before step `before_step`; later ones come anew."""
-    path = folder / "metrics.csv"
-    if not path.is_file():
+    """The rows of `folder`'s ``metrics.csv`` that were logged before step `before_step`; later ones come anew.
+
+    A last line without its end is of a process that was killed while it wrote, and is left out.
+
+    Raises:
+        CosegError: the file is damaged.
+    """
+    path = next((folder / name for name in (_BEFORE, NAME) if (folder / name).is_file()), None)
+    if path is None:
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row.get("step") and int(row["step"]) < before_step]
+    try:
+        return _rows(path, before_step)
+    except (OSError, ValueError, csv.Error) as error:
+        raise CosegError(
+            f"{path} is damaged ({error}): put a copy in its place, or remove it, and the table of losses and scores "
+            "begins at the step that is resumed."
+        ) from None
+
+
+def _rows(path: Path, before_step: int) -> Rows:
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    lines = csv.DictReader(io.StringIO(whole, newline=""))
+    if "step" not in (lines.fieldnames or ()):
+        raise ValueError("its first line names no step" if whole else "it is empty")
+    rows = []
+    for row in lines:
+        if None in row or None in row.values():
+            raise ValueError(f"line {lines.line_num} has another number of cells")
+        for name, cell in row.items():
+            if cell and (not cell.isdecimal() if name == "step" else not _is_number(cell)):
+                raise ValueError(f"line {lines.line_num}: {name} is '{cell[:40]}'")
+        if row["step"] and int(row["step"]) < before_step:
+            rows.append(row)
+    return rows
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def continue_metrics(logger: CSVLogger, rows: Rows) -> None:
-    """Put `rows` back at the head of the logger's file."""
+    """Put `rows` back at the head of the logger's file; a process that is killed here leaves them in one file."""
+    folder = Path(logger.log_dir)
+    if rows and (folder / NAME).is_file() and not (folder / _BEFORE).exists():
+        os.replace(folder / NAME, folder / _BEFORE)
     writer = logger.experiment  # made here: making it deletes the file
     if rows:
         writer.metrics_keys = sorted(rows[0])
-        with Path(writer.metrics_file_path).open("w", newline="") as file:
-            table = csv.DictWriter(file, fieldnames=writer.metrics_keys)
-            table.writeheader()
-            table.writerows(rows)
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, fieldnames=writer.metrics_keys)
+        table.writeheader()
+        table.writerows(rows)
+        write_text_atomically(writer.metrics_file_path, text.getvalue())
+    (folder / _BEFORE).unlink(missing_ok=True)
+
+
+class MetricsWithCheckpoints(Callback):
+    """Whenever a checkpoint is written, ``metrics.csv`` is too.
+
+    Lightning's logger writes every hundred steps: a process that is killed would lose rows before the step of its
+    last checkpoint, which a resumed run does not make anew.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write what was logged so far; the row of this step comes after its checkpoint."""
+        _save(trainer)
+        self._due = True
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the row of that step."""
+        if self._due:
+            _save(trainer)
+            self._due = False
+
+
+def _save(trainer: L.Trainer) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger) and trainer.is_global_zero:
+            logger.save()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.json_text import json_text
 from coseg.plain_data import read_json, read_yaml
 from coseg.training.classes import require_known_classes
 
@@ -58,9 +58,12 @@ def describe_run(folder: Path, config: DictConfig) -> None:
 
 
 def finish_run(folder: Path, jaccard: float, step: int, seconds: float) -> None:
-    """Leave `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed."""
-    values = {"jaccard": None if math.isnan(jaccard) else jaccard, "step": step, "seconds": round(seconds, 1)}
-    write_text_atomically(folder / FINISHED, json.dumps(values, indent=2) + "\n")
+    """Leave `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed.
+
+    A Jaccard that is not finite, where nothing was validated, is null.
+    """
+    values = {"jaccard": jaccard, "step": step, "seconds": round(seconds, 1)}
+    write_text_atomically(folder / FINISHED, json_text(values))
 
 
 def environment() -> Mapping[str, Any]:

@@ -19,11 +19,13 @@ from coseg.evaluation.decision import DecisionScores, marked_share
 from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES, predicted_mask
 from coseg.models.deciding import DecidingNetwork
+from coseg.models.finite import all_finite
 from coseg.models.network import CosegNetwork
 from coseg.plain_data import require_plain
 from coseg.training.build import build, build_network, without_weights
 from coseg.training.classes import require_known_classes
 from coseg.training.encoded import encode_batch
+from coseg.training.finite import StrangePairs
 from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
 
@@ -88,6 +90,7 @@ class CosegTask(L.LightningModule):
         self.void = void
         self.val_scores = PairScores(self.classes, score_void)
         self.val_decisions = DecisionScores()
+        self.strange = StrangePairs()
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -146,8 +149,10 @@ class CosegTask(L.LightningModule):
         """Score one pair at original size; see Lightning. A negative pair counts for the decision alone."""
         pairs = encode_batch(self.network, batch)
         logits = self.network.cosegment(*pairs.features, *pairs.sizes)
-        predicted_a, predicted_b = (predicted_mask(each) for each in logits)
         decision = self.network.decide(*pairs.features) if isinstance(self.network, DecidingNetwork) else None
+        if not all_finite(*logits, decision):
+            self.strange.add(self, batch["pair"])
+        predicted_a, predicted_b = (predicted_mask(each) for each in logits)
         self.val_decisions.update(pairs.positive, marked_share(predicted_a, predicted_b), decision)
         if pairs.positive.all():
             self.log("val/loss", self.loss(logits, pairs.targets), on_epoch=True, sync_dist=True, batch_size=1)
@@ -160,7 +165,12 @@ class CosegTask(L.LightningModule):
         self.val_decisions.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of all validation pairs, of all processes."""
+        """Log the scores of all validation pairs, of all processes.
+
+        Raises:
+            CosegError: there were logits that are not finite.
+        """
+        self.strange.refuse(self)
         scores = self.val_scores.compute()
         decisions = self.val_decisions.compute()
         scores |= {name: value for name, value in decisions.items() if not value.isnan()}  # there are negative pairs

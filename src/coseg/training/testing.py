@@ -20,10 +20,11 @@ from torch import Tensor
 from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import pair_targets
 from coseg.errors import CosegError
-from coseg.evaluation.counts import counts_table
+from coseg.evaluation.counts import KEY, counts_table
 from coseg.evaluation.journal import Journal, Key, Part
 from coseg.evaluation.references import ReferenceScores, mask_references
 from coseg.evaluation.scores import MaskScore, mask_score, predicted_mask
+from coseg.models.finite import refusal
 from coseg.models.network import CosegNetwork
 from coseg.training.errors import Stopped
 from coseg.training.progress import ScoreProgress
@@ -85,6 +86,7 @@ class NetworkTest(L.LightningModule, ABC):
         self.tables: list[Tensor] = []
         self.decisions: list[Tensor] = []
         self.rows: list[Tensor] = []
+        self.finite: list[Tensor] = []
         self._known: dict[tuple[int, bytes], Tensor] = {}
         self.written = 0.0
         self.received: int | None = None
@@ -92,6 +94,10 @@ class NetworkTest(L.LightningModule, ABC):
     @abstractmethod
     def share(self, rank: int, world: int) -> Sequence[Key]:
         """Which of the keys the process `rank` of `world` scores."""
+
+    @abstractmethod
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """The ids of the images of these keys, int64 (N, 2)."""
 
     @abstractmethod
     def score_all(self, keys: Sequence[Key], progress: ScoreProgress) -> None:
@@ -142,11 +148,16 @@ class NetworkTest(L.LightningModule, ABC):
             decision: of a `DecidingNetwork`, (B,).
         """
         scores: list[MaskScore] = []
+        finite = torch.ones(len(keys), dtype=torch.bool, device=sides[0][1].device)
+        if decision is not None:
+            finite = decision.isfinite()
         for images, logits, labels in sides:
+            finite = finite & logits.flatten(1).isfinite().all(1)
             target = pair_targets(labels, torch.from_numpy(common))
             scores.append(mask_score(predicted_mask(logits), target, self.void))
             self.rows += [self._reference(*each) for each in zip(images, common, target, strict=True)]
         self.tables.append(counts_table(torch.from_numpy(keys), *scores))
+        self.finite.append(finite)
         nothing = torch.full((len(keys),), torch.nan)
         self.decisions.append((nothing if decision is None else decision).double())
 
@@ -170,11 +181,18 @@ class NetworkTest(L.LightningModule, ABC):
             raise Stopped(self.journal.folder, self.received)
 
     def _write(self) -> None:
-        """Everything scored since the last time goes to disk."""
+        """Everything scored since the last time goes to disk.
+
+        Raises:
+            CosegError: the network gave logits that are not finite.
+        """
         tables, self.tables = self.tables, []
         if not tables:
             return
         table = torch.cat(tables).cpu().numpy()
+        finite, self.finite = torch.cat(self.finite).cpu().numpy(), []
+        if not finite.all():
+            raise refusal(f"The network {self.network.name}", self.images_of(table[~finite, :KEY]))
         decisions = torch.cat(self.decisions).cpu().numpy()
         self.decisions = []
         self.references.add(torch.cat(self.rows))

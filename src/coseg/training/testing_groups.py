@@ -32,6 +32,11 @@ class GroupTest(NetworkTest):
         mine = set(np.argsort(-sizes, kind="stable")[rank::world].tolist())
         return [key for key in self.keys if key[0] in mine]
 
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """See `NetworkTest.images_of`."""
+        ids = self.datamodule.catalog("test").ids
+        return [ids[image] for image in keys[:, 1].tolist()]
+
     def score_all(self, keys: Sequence[Key], progress: ScoreProgress) -> None:
         """See `NetworkTest.score_all`."""
         wanted = set(keys)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coseg.evaluation.journal import Key
 from coseg.evaluation.visits import PairGroup, PairVisits
@@ -29,6 +30,11 @@ class PairTest(NetworkTest):
         """
         count = len(self.keys)
         return self.keys[rank * count // world : (rank + 1) * count // world]
+
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """See `NetworkTest.images_of`."""
+        ids = self.datamodule.catalog("test").ids
+        return [ids[image] for image in keys.flatten().tolist()]
 
     def score_all(self, keys: Sequence[Key], progress: ScoreProgress) -> None:
         """See `NetworkTest.score_all`."""

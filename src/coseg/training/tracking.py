@@ -108,11 +108,14 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    advice = "remove it, and the run goes on as a new one in W&B"
     try:
-        found = read_json(path, "remove it, and the run goes on as a new one in W&B")
+        found = read_json(path, advice)
     except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str | None) for key in KEPT):
+        raise CosegError(f"{path} is damaged (it does not hold {', '.join(KEPT)}): {advice}.")
+    return found
 
 
 def _sweep_folder() -> str | None:

@@ -1,0 +1,223 @@
+"""What a run left, looked at before it is resumed: a part that is damaged gives a sentence, and nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.plain_data import read_json
+from coseg.training.checkpoint import read_checkpoint
+from coseg.training.metrics_log import Rows, read_metrics
+from coseg.training.run import FINISHED
+from coseg.training.run_checkpoints import BEST, LAST, run_checkpoints
+from coseg.training.shared import require_fit
+from coseg.training.task import CosegTask
+
+NEEDED = ("data", "logger", "model", "optimizer", "panels", "protocol", "seed", "task", "threads", "trainer")
+"""Keys that a run's configuration has."""
+
+FILES = ("config.yaml", "environment.json", "metrics.csv", "hparams.yaml", "curves.png", FINISHED, "wandb.json")
+FOLDERS = ("checkpoints", "panels", "tensorboard", "wandb", "test")
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class EarlierRun(NamedTuple):
+    """What a run left.
+
+    Attributes:
+        step: optimiser steps that its last checkpoint has.
+        rows: of its ``metrics.csv``, those before that step.
+        shapes: of the tensors of each checkpoint, by its file and their names.
+        network: the configuration of the network that each checkpoint is of, by its file.
+        finished: what to tell if it came to its end; None otherwise.
+        jaccard: the best of a finished run; nan where there is none.
+    """
+
+    step: int
+    rows: Rows
+    shapes: Mapping[Path, Shapes]
+    network: Mapping[Path, Mapping[str, Any]]
+    finished: str | None
+    jaccard: float
+
+
+def read_run(folder: Path, config: DictConfig) -> EarlierRun:
+    """Look at each part of the run in `folder`, whose configuration is `config`.
+
+    Raises:
+        CosegError: a part is damaged, or of another kind.
+    """
+    _check_places(folder)
+    _check_config(folder / "config.yaml", config)
+    _check_environments(folder / "environment.json")
+    finished = _read_finished(folder / FINISHED)
+    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
+    checkpoint = read_checkpoint(last)
+    _check_state(last, checkpoint)
+    contents = {last: checkpoint}
+    if best.exists():
+        try:
+            contents[best] = read_checkpoint(best)
+            _best_score(contents[best], folder)
+        except (CosegError, KeyError, TypeError, AttributeError) as error:
+            reason = f" ({error})" if isinstance(error, CosegError) else ""
+            raise CosegError(
+                f"{best} is damaged or another file{reason}. Put a copy in its place, or remove it: the best "
+                "checkpoint will then be the best from here on."
+            ) from None
+    step = checkpoint["global_step"]
+    jaccard = float("nan") if finished is None or finished["jaccard"] is None else float(finished["jaccard"])
+    return EarlierRun(
+        step,
+        read_metrics(folder, step),
+        {path: _shapes(values["state_dict"]) for path, values in contents.items()},
+        {path: values["hyper_parameters"].get("network", {}) for path, values in contents.items()},
+        _finished_words(folder, config, checkpoint, jaccard) if finished is not None else None,
+        jaccard,
+    )
+
+
+def check_fits(earlier: EarlierRun, task: CosegTask) -> None:
+    """See that the checkpoints are of `task`, which is made from the run's configuration.
+
+    Raises:
+        CosegError: one is of another network, or of other classes.
+    """
+    wanted = _shapes(task.state_dict())
+    network = task.hparams["network"]
+    for path, shapes in earlier.shapes.items():
+        strange = [name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name)]
+        if strange or earlier.network[path] != network:
+            what = f"the sizes of {strange[0]} differ" if strange else "its settings differ"
+            raise _other_network(path, what)
+
+
+def require_sizes(earlier: EarlierRun, make: Callable[[], CosegTask]) -> None:
+    """Compare the checkpoints with the task that `make` makes, before that takes memory.
+
+    Raises:
+        CosegError: one is of a network of other sizes.
+    """
+    for path, shapes in earlier.shapes.items():
+        try:
+            require_fit(make, shapes)
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).strip().splitlines()]
+            raise _other_network(path, lines[min(1, len(lines) - 1)][:200]) from None
+
+
+def _other_network(path: Path, what: str) -> CosegError:
+    return CosegError(
+        f"{path} holds the weights of another network than the config.yaml of its run describes ({what}): put the "
+        "checkpoint of this run in its place."
+    )
+
+
+def _check_places(folder: Path) -> None:
+    for names, right, word in ((FILES, Path.is_file, "a file"), (FOLDERS, Path.is_dir, "a folder")):
+        for path in (folder / name for name in names):
+            if (path.exists() or path.is_symlink()) and not right(path):
+                raise CosegError(f"{path} should be {word}, but is something else: move it away, and resume again.")
+
+
+def _check_config(path: Path, config: DictConfig) -> None:
+    missing = [key for key in NEEDED if not isinstance(config, DictConfig) or key not in config]
+    if missing:
+        raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): put a copy in its place.")
+    values = OmegaConf.to_container(config)
+    assert isinstance(values, dict)
+    groups = ("data", "logger", "model", "optimizer", "protocol", "task", "trainer")
+    wrong = [key for key in groups if not isinstance(values[key], dict)]
+    if wrong:
+        raise CosegError(f"{path} is damaged ({', '.join(wrong)} holds no settings): put a copy in its place.")
+    for key, part in (("protocol", "void"), ("data", "_target_"), ("model", "_target_"), ("trainer", "_target_")):
+        if not isinstance(values[key].get(part), str):
+            raise CosegError(f"{path} is damaged (it lacks {key}.{part}): put a copy in its place.")
+
+
+def _check_environments(path: Path) -> None:
+    values = _json(path, "the earlier commands and versions will be lost")
+    if values is not None and not (isinstance(values, list) and all(isinstance(value, dict) for value in values)):
+        raise CosegError(
+            f"{path} is damaged (it holds no list of environments): remove it, and it begins anew; the earlier "
+            "commands and versions will be lost."
+        )
+
+
+def _read_finished(path: Path) -> dict[str, Any] | None:
+    values = _json(path, "the run goes on from its last checkpoint")
+    if values is None:
+        return None
+    right = (
+        isinstance(values, dict)
+        and {"jaccard", "step"} <= values.keys()
+        and isinstance(values["jaccard"], int | float | None)
+        and isinstance(values["step"], int)
+    )
+    if not right:
+        raise CosegError(
+            f"{path} is damaged (it holds no score and number of steps): remove it, and the run goes on from its last "
+            "checkpoint."
+        )
+    return dict(values)
+
+
+def _json(path: Path, then: str) -> Any:
+    """What a file holds; None where there is none."""
+    try:
+        return read_json(path, f"put a copy in its place, or remove it; {then}", nan=True, verbatim=True)
+    except FileNotFoundError:
+        return None
+
+
+def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """See that a checkpoint has what Lightning goes on with."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "state_dict": dict, "hyper_parameters": dict, "global_step": int, "epoch": int, "loops": dict,
+        "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "pytorch-lightning_version": str,
+    }  # fmt: skip
+    wrong = [key for key, kind in kinds.items() if not isinstance(checkpoint.get(key), kind)]
+    try:
+        if not wrong:
+            _epochs(checkpoint)
+    except (KeyError, TypeError):
+        wrong = ["loops"]
+    if not wrong and not all(isinstance(state, dict) and state.keys() >= {"state", "param_groups"}
+                             for state in checkpoint["optimizer_states"]):  # fmt: skip
+        wrong = ["optimizer_states"]
+    if wrong:
+        raise CosegError(
+            f"{path} can't be gone on with: it lacks {', '.join(wrong)}. It is no checkpoint that coseg-train left; "
+            "put that in its place."
+        )
+
+
+def _epochs(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs that are trained and validated."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def _best_score(checkpoint: Mapping[str, Any], folder: Path) -> float:
+    best, _ = run_checkpoints(folder / "checkpoints")
+    return float(checkpoint["callbacks"][best.state_key]["best_model_score"])
+
+
+def _shapes(state: Mapping[str, Any]) -> Shapes:
+    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _finished_words(folder: Path, config: DictConfig, checkpoint: Mapping[str, Any], jaccard: float) -> str | None:
+    """What to tell of a run that has a `FINISHED`, if it is at the end that its configuration sets."""
+    epochs, step = _epochs(checkpoint), checkpoint["global_step"]
+    limits = [(config.trainer.get(key), done) for key, done in (("max_epochs", epochs), ("max_steps", step))]
+    if not any(isinstance(limit, int) and 0 <= limit <= done for limit, done in limits):
+        return None
+    score = "" if math.isnan(jaccard) else f", best val/jaccard {jaccard:.4f}"
+    return f"The run {folder} is finished: {epochs} epochs, {step} steps{score}. There is nothing to go on with."

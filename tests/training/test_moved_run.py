@@ -1,0 +1,144 @@
+"""A run that is moved, renamed or copied goes on as if it had not been, and touches nothing where it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from metrics_file import read_losses, read_rows
+from omegaconf import DictConfig
+
+from coseg.training import fit as fit_module
+from coseg.training.checkpoint import read_checkpoint
+from coseg.training.errors import Stopped
+from coseg.training.fit import fit
+from coseg.training.run import resumed_config
+from coseg.training.run_checkpoints import RunCheckpoint, run_checkpoints
+from coseg.training.task import CosegTask
+
+Tiny = Callable[..., DictConfig]
+SCORES = (0.7, 0.3)
+"""Of the two validations: the first is the better one."""
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validations with `SCORES`."""
+    original = CosegTask.on_validation_epoch_end
+
+    def end(self: CosegTask) -> None:
+        compute = self.val_scores.compute
+        found = {**compute(), "jaccard": torch.tensor(SCORES[self.current_epoch])}
+        with monkeypatch.context() as patch:
+            patch.setattr(self.val_scores, "compute", lambda: found)
+            original(self)
+
+    monkeypatch.setattr(CosegTask, "on_validation_epoch_end", end)
+
+
+@pytest.fixture
+def stopped(tiny: Tiny, tmp_path: Path, scored: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that is stopped within its second epoch."""
+    original = CosegTask.training_step
+
+    def step(self: CosegTask, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_idx)
+
+    folder = tmp_path / "runs" / "first"
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(CosegTask, "training_step", step)
+        fit(tiny("panels=1"), folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("name", ["renamed", "moved [2], a=b 'c'/Größe 图像"])
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_the_best_checkpoint_and_its_score_are_kept(stopped: Path, name: str, way: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    best = (stopped / "checkpoints" / "best.ckpt").read_bytes()
+    shutil.copytree(stopped, folder)
+    before = contents(stopped)
+    if way == "moved":
+        shutil.rmtree(stopped)
+    score = fit(resumed_config(folder), folder, resume=True)
+    assert score == pytest.approx(SCORES[0])
+    assert (folder / "checkpoints" / "best.ckpt").read_bytes() == best
+    assert (contents(stopped) == before) if way == "copied" else not stopped.exists()
+    assert [step for step, _ in read_losses(folder)] == list(range(8))
+    assert [row["step"] for row in read_rows(folder) if row["val/jaccard"]] == ["3", "7"]
+    assert (folder / "panels" / "epoch-001.png").is_file()
+    state = read_checkpoint(folder / "checkpoints" / "last.ckpt")["callbacks"]
+    for values in state.values():
+        for path in (values.get("best_model_path"), values.get("dirpath"), *values.get("best_k_models", ())):
+            assert path is None or Path(path).is_relative_to(folder.resolve())
+
+
+def test_a_better_score_replaces_the_best_of_the_copy_alone(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(stopped, tmp_path / "copy")
+    before = contents(stopped)
+    monkeypatch.setitem(globals(), "SCORES", (0.7, 0.9))
+    assert fit(resumed_config(folder), folder, resume=True) == pytest.approx(0.9)
+    assert read_checkpoint(folder / "checkpoints" / "best.ckpt")["global_step"] == 8
+    assert contents(stopped) == before
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_best_checkpoint_that_is_gone(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (stopped / "checkpoints" / "best.ckpt").unlink()
+    with caplog.at_level("WARNING"):
+        score = fit(resumed_config(stopped), stopped, resume=True)
+    assert score == pytest.approx(SCORES[1])
+    assert "best.ckpt is missing" in caplog.text and "0.7000" in caplog.text
+    assert read_checkpoint(stopped / "checkpoints" / "best.ckpt")["global_step"] == 8
+
+
+def test_lightnings_own_callback_goes_on_with_it(stopped: Path) -> None:
+    """And ours with its: the state of either has one name."""
+    ours, _ = run_checkpoints(stopped / "checkpoints")
+    theirs = ModelCheckpoint(dirpath=stopped / "checkpoints", filename="best", monitor="val/jaccard", mode="max")
+    assert isinstance(ours, RunCheckpoint) and ours.state_key == theirs.state_key
+    theirs.load_state_dict(read_checkpoint(stopped / "checkpoints" / "last.ckpt")["callbacks"][theirs.state_key])
+    assert float(theirs.best_model_score or 0) == pytest.approx(SCORES[0])
+
+
+def test_a_finished_run_says_so_before_data_are_read(
+    trained: Path,
+    tmp_path: Path,
+    command: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "moved [1] run", ignore=shutil.ignore_patterns("test"))
+    before = contents(folder)
+
+    def unread(*_: Any, **__: Any) -> None:
+        raise AssertionError("data are read")
+
+    monkeypatch.setattr(fit_module, "make_datamodule", unread)
+    code, out, err = command("train", f"resume='{folder}'")
+    assert code == 0, err
+    assert "is finished: 2 epochs, 8 steps" in out and str(folder) in out
+    assert contents(folder) == before
+
+
+def test_a_finished_run_goes_on_where_its_configuration_is_longer(tiny: Tiny, tmp_path: Path) -> None:
+    fit(tiny("trainer.max_epochs=1", "schedule=constant"), tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("max_epochs: 1", "max_epochs: 2"))
+    fit(resumed_config(tmp_path), tmp_path, resume=True)
+    assert [step for step, _ in read_losses(tmp_path)] == list(range(8))
