@@ -46,7 +46,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         fitted, held_out = dataset.reader.read(dataset.train), dataset.reader.read(dataset.val)
     else:
         fitted, held_out = dataset.reader.read(dataset.val), None
-    network_config, network, settings = shareable(options.checkpoint)
+    network_config, network, settings = shareable(options.checkpoint, options.trust)
     model = CoSegmenter(network, settings, options.device, options.size)
     with _Bars() as bars:
         found = calibrate(
@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="PATH",
         help="the folder of a shared model, whose config.json is replaced; with --out also a checkpoint or a run",
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="the model may name a class outside of coseg, which is imported"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the model is written with its calibration")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="whose pairs: voc, shapes, ...")

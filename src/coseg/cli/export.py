@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
     parser.add_argument("--overwrite", action="store_true", help="into a folder that is not empty")
     parser.add_argument("--size", type=_count, metavar="N", help="side, or longest side, of images (the model's own)")
+    parser.add_argument(
+        "--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours"
+    )
     parser.add_argument("--mirrored", action="store_true", help="the mean over images and their mirror images")
     parser.add_argument("--half", action="store_true", help="safetensors in half precision: half of the bytes")
     int8 = parser.add_argument_group("int8, for CPUs")
@@ -65,7 +68,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.int8 and "onnx" not in options.format:
         raise CosegError("int8 is made from ONNX: add onnx to --format.")
     check_folder(options.out, options.overwrite, "safetensors" in options.format)
-    model = load_pretrained(options.source)
+    model = load_pretrained(options.source, options.trust)
     if options.mirrored:
         model = mirrored(model)
     print(f"model: {model.source}")

@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     size, port = _number(16, 8192, "a number of pixels"), _number(0, 65535, "a port")
     add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
+    add("--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours")
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
     add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
     add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
@@ -48,7 +49,7 @@ def _demo(options: argparse.Namespace) -> None:
     from coseg.inference.segmenter import CoSegmenter
 
     print("Loading the model …", flush=True)
-    network, settings, source = load_pretrained(options.checkpoint)
+    network, settings, source = load_pretrained(options.checkpoint, options.trust)
     segmenter = CoSegmenter(network, settings, options.device, options.size)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

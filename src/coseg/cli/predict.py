@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=_share, metavar="P", help="mark pixels above this probability (the model's, mostly 0.5)")
     add("--size", type=_pixels, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
     add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
+    add("--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours")
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
     add("--quiet", action="store_true", help="only tell what went wrong")
     return parser
@@ -120,7 +121,7 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
     from coseg.inference.scores import common_sentence, model_scores, trust_sentence
     from coseg.inference.segmenter import CoSegmenter
 
-    network, settings, source = load_pretrained(options.checkpoint)
+    network, settings, source = load_pretrained(options.checkpoint, options.trust)
     segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold)
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     talk.say(f"Segmenting with {source}{size} on {segmenter.device}.")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+_TRUST = "results and model may name classes outside of coseg, which are imported: they are yours"
+
 
 def _table(options: argparse.Namespace) -> int:
     from coseg.cli.app import told_output
@@ -55,7 +57,7 @@ def _figures(options: argparse.Namespace) -> int:
         chosen = choose_rows(read_rows(result.folder), options.pairs, options.choose)
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
-        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen), captions)
+        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen, options.trust), captions)
     with told_output(options.out):
         for path, sheet in sheets.items():
             save_picture(path, sheet)
@@ -121,7 +123,7 @@ def _nearest(options: argparse.Namespace) -> int:
     from coseg.evaluation.table import FORMATS
     from coseg.training.nearest import nearest_training_classes
 
-    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results))), end="")
+    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results, options.trust))), end="")
     return 0
 
 
@@ -182,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
     figures.add_argument("--pairs", type=_count(1), default=8, metavar="N", help="pairs on a sheet (8)")
+    figures.add_argument("--trust", action="store_true", help=_TRUST)
     figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
     text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
@@ -198,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     nearest = commands.add_parser("nearest", help=text, description=f"{text[0].upper()}{text[1:]}.")
     nearest.set_defaults(job=_nearest)
     nearest.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
+    nearest.add_argument("--trust", action="store_true", help=_TRUST)
     nearest.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
 
     text = "the jobs of a sweep, what each value came to, and the best configuration as an experiment"

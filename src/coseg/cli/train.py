@@ -20,14 +20,14 @@ def job(config: DictConfig) -> float | None:
     from coseg.training.run import resumed_config
 
     if config.resume is not None:
-        others = [word for word in HydraConfig.get().overrides.task if not word.startswith("resume=")]
+        others = [word for word in HydraConfig.get().overrides.task if not word.startswith(("resume=", "trust="))]
         if others:
             raise CosegError(
                 f"A resumed run keeps its configuration, so {' '.join(others)} can't be given beside resume=…: leave "
                 "it out, or start a new run."
             )
         folder = Path(config.resume).resolve()
-        resumed = check_settings(resumed_config(folder))
+        resumed = check_settings(resumed_config(folder, bool(config.trust)))
         prepare_process(resumed.threads)  # another number of threads sums in another order
         return fit(resumed, folder, resume=True)
     prepare_process(config.threads)

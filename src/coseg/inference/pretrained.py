@@ -26,9 +26,11 @@ from coseg.inference.segment import checked_threshold
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork
+from coseg.models.registry import known_network
 from coseg.training.build import build_network, without_weights
 from coseg.training.checkpoint import load_task
 from coseg.training.shared import CONFIG, FORMAT, WEIGHTS, box, checked_settings, load_weights, read_shared
+from coseg.training.task import CosegTask
 
 CARD = "README.md"
 
@@ -49,7 +51,7 @@ class Pretrained(NamedTuple):
     source: str
 
 
-def load_pretrained(source: str | Path | None = None) -> Pretrained:
+def load_pretrained(source: str | Path | None = None, trust: bool = False) -> Pretrained:
     """The network in `source`. Nothing is unpickled but the checkpoints of coseg, and those as tensors alone.
 
     Args:
@@ -57,6 +59,8 @@ def load_pretrained(source: str | Path | None = None) -> Pretrained:
             beside it; a ``.ckpt`` that coseg-train made, or the directory of its run, whose ``checkpoints/best.ckpt``
             is taken; or, as a string that names no file here, ``owner/name`` or ``owner/name@revision`` on the Hugging
             Face hub. None: the model in the box.
+        trust: the model may name a network or an encoder outside of coseg, which is imported: it is your own, or you
+            know who wrote it.
 
     Raises:
         CosegError: there is no such thing, or it is damaged, of a newer format, or of no network of coseg.
@@ -65,19 +69,19 @@ def load_pretrained(source: str | Path | None = None) -> Pretrained:
         return _in_the_box()
     path = Path(source).expanduser()
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, trust)
     if path.is_file():
         if path.suffix == ".safetensors":
-            return _from_files(path, path.with_name(CONFIG), str(path))
+            return _from_files(path, path.with_name(CONFIG), str(path), trust)
         if path.suffix == ".ckpt":
-            return _from_checkpoint(path)
+            return _from_checkpoint(path, trust)
         raise CosegError(
             f"{path} is no model: give a .safetensors file with config.json beside it, a .ckpt of coseg-train, or a "
             "folder of either."
         )
     if isinstance(source, str) and is_hub_id(source):
         folder = download(source)
-        return _from_files(folder / WEIGHTS, folder / CONFIG, source)
+        return _from_files(folder / WEIGHTS, folder / CONFIG, source, trust)
     raise CosegError(
         f"There is no model {source}: it is no file or folder here, and no name on the Hugging Face hub (owner/name)."
     )
@@ -109,7 +113,8 @@ def save_pretrained(
     """
     complete = settings_of(network_config, network, settings)
     weights = {name: _stored(value, half) for name, value in network.state_dict().items()}
-    load_weights(build_network(complete["network"]), weights, str(folder))
+    if known_network(complete["network"]):  # a class of one's own may not be made: a model may be shared unseen
+        load_weights(build_network(complete["network"]), weights, str(folder))
     folder = Path(folder)
     try:
         with atomic_path(folder / WEIGHTS) as temporary:
@@ -122,13 +127,13 @@ def save_pretrained(
         raise CosegError(f"The model can't be written to {folder} ({error}): choose another folder.") from error
 
 
-def shareable(source: str | Path | None) -> tuple[dict[str, Any], CosegNetwork, dict[str, Any]]:
+def shareable(source: str | Path | None, trust: bool = False) -> tuple[dict[str, Any], CosegNetwork, dict[str, Any]]:
     """What `save_pretrained` takes after its folder, for what `load_pretrained` reads from `source`.
 
     Raises:
         CosegError: see `load_pretrained`.
     """
-    network, settings, _ = load_pretrained(source)
+    network, settings, _ = load_pretrained(source, trust)
     return settings["network"], network, settings
 
 
@@ -184,27 +189,27 @@ def _in_the_box() -> Pretrained:
     return _from_files(folder / WEIGHTS, folder / CONFIG, "the model in the box")
 
 
-def _from_folder(folder: Path) -> Pretrained:
+def _from_folder(folder: Path, trust: bool) -> Pretrained:
     best = folder / "checkpoints" / "best.ckpt"
-    if (folder / WEIGHTS).is_file() or (folder / CONFIG).is_file():
-        return _from_files(folder / WEIGHTS, folder / CONFIG, str(folder))
-    if best.is_file():
-        return _from_checkpoint(best)
+    if (folder / WEIGHTS).exists() or (folder / CONFIG).exists():
+        return _from_files(folder / WEIGHTS, folder / CONFIG, str(folder), trust)
+    if best.exists():
+        return _from_checkpoint(best, trust)
     raise CosegError(
         f"{folder} holds no model: neither {WEIGHTS} with {CONFIG} nor, as the directory of a run does, "
         "checkpoints/best.ckpt."
     )
 
 
-def _from_checkpoint(path: Path) -> Pretrained:
-    task = load_task(path)
+def _from_checkpoint(path: Path, trust: bool) -> Pretrained:
+    task: CosegTask = load_task(path, trust)
     network = task.network.eval()
     settings = {"training": told_of_checkpoint(path, task)}
     return Pretrained(network, settings_of(task.hparams["network"], network, settings), str(path))
 
 
-def _from_files(weights: Path, config: Path, source: str) -> Pretrained:
-    network, settings = read_shared(weights, config)
+def _from_files(weights: Path, config: Path, source: str, trust: bool = False) -> Pretrained:
+    network, settings = read_shared(weights, config, trust)
     return Pretrained(network, _checked(settings, str(config)), source)
 
 

@@ -84,16 +84,17 @@ class CoSegmenter(SharedModel):
         device: str = "auto",
         size: int | None = None,
         threshold: float | None = None,
+        trust: bool = False,
     ) -> CoSegmenter:
         """The model in `source`: a folder, a file, a checkpoint, a run directory or ``owner/name`` on the hub.
 
-        None is the model that comes with coseg. See `coseg.inference.pretrained.load_pretrained`; the rest is as for
-        the class.
+        None is the model that comes with coseg. See `coseg.inference.pretrained.load_pretrained`, for `trust` too; the
+        rest is as for the class.
 
         Raises:
             CosegError: `source` holds no model that can be used, or a value is none.
         """
-        network, settings, _ = load_pretrained(source)
+        network, settings, _ = load_pretrained(source, trust)
         return cls(network, settings, device, size, threshold)
 
     def pair(self, a: Source, b: Source) -> Cosegmentation:

@@ -43,6 +43,7 @@ COMMON: Table = {
     "threads": whole(1, 4096, null=True),
     "runs": path(null=False),
     "panels": whole(0, 10**6, null=True),
+    "trust": switch(),
     # of coseg-train
     "name": path(null=False),
     "resume": path(),

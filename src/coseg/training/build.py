@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.models.network import CosegNetwork
+from coseg.models.registry import described_network
 
 T = TypeVar("T")
 
@@ -50,8 +51,7 @@ def make(config: Any, **arguments: Any) -> Any:
 def build(config: Mapping[str, Any], kind: type[T], what: str, **arguments: Any) -> T:
     """Instantiate `config` and require a `kind`; `what` names the group in the sentence.
 
-    A checkpoint names classes. Only modules, optimisers and schedules are made from it, never a function, so that
-    opening somebody's checkpoint calls nothing else by name.
+    It imports what `config` names: only for a configuration that the user composed, or trusts.
 
     Raises:
         CosegError: `config` does not describe a `kind`, or names something that is no such class.
@@ -63,13 +63,22 @@ def build(config: Mapping[str, Any], kind: type[T], what: str, **arguments: Any)
     return made
 
 
-def build_network(config: Mapping[str, Any]) -> CosegNetwork:
+def build_network(config: Mapping[str, Any], trust: bool = False) -> CosegNetwork:
     """The network that `config` describes.
 
+    Args:
+        config: ``{"_target_": class, …}``.
+        trust: `config` may name classes outside of coseg, which are imported: the user composed it, or says so. False:
+            coseg's own by `coseg.models.registry`, and nothing is imported or resolved.
+
     Raises:
-        CosegError: see `build`.
+        CosegError: see `build` and `described_network`.
     """
-    return build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
+    if trust:
+        return build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
+    network = described_network(config)
+    assert isinstance(network, CosegNetwork)
+    return network
 
 
 def without_weights(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,38 +1,82 @@
-"""Read checkpoints: primitives and tensors, nothing that runs."""
+"""Read checkpoints: primitives and tensors, nothing that runs, and no more memory than the file has bytes."""
 
 from __future__ import annotations
 
-import pickle
+import inspect
+import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.evaluation.scores import VOID_RULES
 from coseg.models.network import CosegNetwork
-from coseg.training.shared import CONFIG, WEIGHTS, box, read_shared
+from coseg.plain_data import require_plain, require_regular_file
+from coseg.training.build import without_weights
+from coseg.training.shared import CONFIG, MAX_BYTES, WEIGHTS, box, read_shared, require_fit
 from coseg.training.task import CosegTask
+
+Task = TypeVar("Task", bound=CosegTask)
+
+_DAMAGED = "it is damaged, or it is another kind of file"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint.
+    """The contents of a checkpoint; its hyper-parameters are plain data without ``${``.
 
     Raises:
         CosegError: there is no such file, or it is not a checkpoint of `coseg`.
     """
-    if not path.is_file():
-        raise CosegError(f"There is no checkpoint {path}.")
+    try:
+        size = require_regular_file(path, "give a checkpoint")
+    except FileNotFoundError:
+        raise CosegError(f"There is no checkpoint {path}.") from None
+    _require_stored(path, size)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-        raise CosegError(
-            f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file."
-        ) from None
+    except Exception:  # of a damaged file, whatever the unpickler stumbles over
+        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED}.") from None
     wanted = ("state_dict", "hyper_parameters", "global_step")
     if not isinstance(checkpoint, dict) or not all(key in checkpoint for key in wanted):
         raise CosegError(f"{path} is not a checkpoint that coseg-train made.")
+    state = checkpoint["state_dict"]
+    if not isinstance(state, Mapping) or not isinstance(checkpoint["hyper_parameters"], Mapping):
+        raise CosegError(f"{path} is not a checkpoint that coseg-train made.")
+    try:
+        require_plain(dict(checkpoint["hyper_parameters"]), "hyper_parameters")
+    except ValueError as error:
+        raise CosegError(f"{path} is damaged, or made to do harm ({error}): take another checkpoint.") from None
+    _require_whole(state, size, path)
     return checkpoint
+
+
+def _require_stored(path: Path, size: int) -> None:
+    """Refuse an archive whose parts take more memory than it has bytes: torch writes them as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except Exception:  # zipfile has its own errors, and passes on those of what it reads
+        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED}.") from None
+    packed = any(part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size for part in parts)
+    if packed or sum(part.file_size for part in parts) > size:
+        raise CosegError(f"{path} can't be read as a checkpoint: its parts are larger than the file. Take another.")
+    if size > MAX_BYTES:
+        raise CosegError(f"{path} has {size:,} bytes; coseg reads checkpoints of at most {MAX_BYTES:,}.")
+
+
+def _require_whole(state: Mapping[Any, Any], size: int, path: Path) -> None:
+    """Refuse tensors that stand for more numbers than the file holds, as one number that is repeated does."""
+    total = 0
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CosegError(f"{path} is damaged: its state_dict holds {str(key)[:80]!r}, which is no tensor.")
+        total += value.numel() * value.element_size()
+    if total > size:
+        raise CosegError(f"{path} is damaged: its tensors are larger than the file. Take another checkpoint.")
 
 
 def network_file(path: str | Path) -> Path:
@@ -46,40 +90,86 @@ def network_file(path: str | Path) -> Path:
     folder = box() if str(path) == "box" else Path(path)
     if not folder.is_dir():
         return folder
-    if not (folder / WEIGHTS).is_file():
+    if not (folder / WEIGHTS).exists():
         raise CosegError(f"{folder} holds no {WEIGHTS}: give a checkpoint, or the folder of a shared model.")
     return folder / WEIGHTS
 
 
-def load_network(path: Path) -> CosegNetwork:
+def load_network(path: Path, trust: bool = False) -> CosegNetwork:
     """The network in a checkpoint, or in the weights of a shared model, at the size at which that is used.
+
+    Args:
+        path: of the checkpoint, or of the weights.
+        trust: it may name classes outside of coseg, which are imported.
 
     Raises:
         CosegError: it is neither, or it can't be used.
     """
     if path.suffix != ".safetensors":
-        return load_task(path).network
-    network, settings = read_shared(path, path.with_name(CONFIG))
+        return load_task(path, trust).network
+    network, settings = read_shared(path, path.with_name(CONFIG), trust)
     if network.input_size is not None and settings["size"] is not None:
         network.input_size = settings["size"]
     return network
 
 
-def load_task(path: str | Path) -> CosegTask:
+def load_task(path: str | Path, trust: bool = False, kind: type[Task] = CosegTask, **changes: Any) -> Task:  # type: ignore[assignment]
     """The task in a checkpoint, its network rebuilt from the checkpoint alone.
+
+    The checkpoint says which of coseg's networks it is; nothing in it is imported, resolved or run.
+
+    Args:
+        path: of the checkpoint.
+        trust: it may name classes outside of coseg, which are imported.
+        kind: the class of the task.
+        **changes: arguments of the task in place of those in the checkpoint.
 
     Raises:
         CosegError: it is not a checkpoint, or not one of `CosegTask`, or of a network that this version lacks.
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
-    hyper_parameters = checkpoint["hyper_parameters"]
-    if "network" not in hyper_parameters:
-        raise CosegError(f"{path} is a checkpoint, but not of a co-segmentation network of coseg.")
+    arguments = _arguments(checkpoint["hyper_parameters"], path) | {"compile": False} | changes | {"trust": trust}
+    state = checkpoint["state_dict"]
     try:
-        task = CosegTask(**{**hyper_parameters, "compile": False})
-        task.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError) as error:
-        first = str(error).strip().splitlines()[0]
+        if not trust:  # a class of somebody's own may look at its numbers when it is made
+            require_fit(lambda: kind(**arguments), {key: tuple(value.shape) for key, value in state.items()})
+        task = kind(**arguments)
+        task.load_state_dict(state)
+    except CosegError as error:
+        raise CosegError(f"{path}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        first = next(iter(str(error).strip().splitlines()), "")
         raise CosegError(f"{path} does not fit the network that it names: {first}") from None
     return task
+
+
+def _arguments(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Of the task, from the hyper-parameters of a checkpoint, if each is of its type."""
+    if "network" not in found:
+        raise CosegError(f"{path} is a checkpoint, but not of a co-segmentation network of coseg.")
+    takes = inspect.signature(CosegTask).parameters.keys() - {"trust"}
+    checks = {
+        "network": lambda value: isinstance(value, Mapping),
+        "optimizer": lambda value: value is None or isinstance(value, Mapping),
+        "schedule": lambda value: value is None or isinstance(value, Mapping),
+        "class_names": lambda value: (
+            isinstance(value, list | tuple) and len(value) <= 10_000 and all(isinstance(name, str) for name in value)
+        ),
+        "void": lambda value: value in VOID_RULES,
+        "score_void": lambda value: value in VOID_RULES,
+        "semantic": _is_number,
+        "jaccard": _is_number,
+        "channels_last": lambda value: isinstance(value, bool),
+        "compile": lambda value: isinstance(value, bool),
+    }
+    for key, value in found.items():
+        if key not in takes:
+            raise CosegError(f"{path}: its tasks have a setting {str(key)[:80]!r} that this version does not know.")
+        if not checks[key](value):
+            raise CosegError(f"{path} is damaged: hyper_parameters.{key} is {str(value)[:80]!r}.")
+    return {**found, "network": without_weights(found["network"])}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

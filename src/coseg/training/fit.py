@@ -41,6 +41,7 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
         schedule=plain(config.get("schedule")) or None,
         class_names=list(class_names),
         score_void=config.protocol.void,
+        trust=True,  # the user composed it, or was asked; see coseg.training.run.resumed_config
         **plain(config.task),
     )
 

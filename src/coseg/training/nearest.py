@@ -16,18 +16,19 @@ from coseg.training.fit import make_datamodule
 from coseg.training.tested import tested, tested_config
 
 
-def nearest_training_classes(folder: Path) -> list[Nearest]:
+def nearest_training_classes(folder: Path, trust: bool = False) -> list[Nearest]:
     """The classes of a test that training did not show, with the training class that is nearest to each.
 
     Args:
         folder: of the results. Their configuration names the data, and the network is taken to be trained on its
             training split.
+        trust: see `coseg.training.tested.tested`.
 
     Raises:
         CosegError: the configuration, the checkpoint or the data is gone; the network has no single encoder; or
             training showed all classes.
     """
-    network, datamodule = tested(folder)
+    network, datamodule = tested(folder, trust)
     if not isinstance(network, EncoderDecoderNetwork):
         raise CosegError(f"{type(network).__name__} has no encoder with one feature map to compare classes in.")
 
@@ -35,7 +36,7 @@ def nearest_training_classes(folder: Path) -> list[Nearest]:
         features: Tensor = network.encoder(network.resize(image))
         return features
 
-    train, test = make_datamodule(tested_config(folder)).catalog("train"), datamodule.catalog("test")
+    train, test = make_datamodule(tested_config(folder, trust)).catalog("train"), datamodule.catalog("test")
     if _shown(test) <= _shown(train):
         raise CosegError(f"{folder} has no class that {train.name}/{train.split} lacks: there is nothing to compare.")
     per_class = read_results(folder / "results.json")["per_class"]

@@ -69,14 +69,19 @@ def _in_groups(
     return found
 
 
-def predicted_rows(folder: Path, rows: Sequence[Row]) -> list[PanelRow]:
+def predicted_rows(folder: Path, rows: Sequence[Row], trust: bool = False) -> list[PanelRow]:
     """Rows of a test once more, from the results in `folder`: its configuration and the checkpoint that it names.
+
+    Args:
+        folder: of the results.
+        rows: of them.
+        trust: see `coseg.training.tested.tested`.
 
     Raises:
         CosegError: the configuration or the checkpoint is gone, or the data changed.
     """
-    config = tested_config(folder)
-    network, datamodule = tested(folder)
+    config = tested_config(folder, trust)
+    network, datamodule = tested(folder, trust)
     catalog = datamodule.catalog("test")
     for row in rows:
         ids = row.key[-len(row.images) :]

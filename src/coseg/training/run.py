@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_yaml
+from coseg.training.classes import require_known_classes
 
 STUDY = "COSEG_STUDY"
 """Environment variable that tells a run the study of which it is a trial."""
@@ -106,19 +108,42 @@ def _commit() -> str | None:
         return None
 
 
-def resumed_config(folder: Path) -> DictConfig:
-    """The configuration of the run in `folder`.
+def resumed_config(folder: Path, trust: bool = False) -> DictConfig:
+    """The configuration of the run in `folder`, as plain data: nothing in it is resolved.
+
+    Args:
+        folder: of the run.
+        trust: it may name classes outside of coseg, torch, lightning and albumentations. What it says of trust itself
+            does not count.
 
     Raises:
-        CosegError: `folder` is no run directory, or the run left no ``last.ckpt``.
+        CosegError: `folder` is no run directory, the run left no ``last.ckpt``, or ``config.yaml`` is damaged or names
+            other classes.
     """
     if not (folder / "config.yaml").is_file():
         raise CosegError(f"{folder} is not a run directory: it has no config.yaml. Give the directory that a run made.")
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CosegError(f"{folder} has no checkpoints/last.ckpt: the run stopped before it left one. Start it anew.")
-    config = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(config, DictConfig)
-    return config
+    return run_config(folder / "config.yaml", "take it from a copy of the run, or start a new one", trust)
+
+
+def run_config(path: Path, advice: str, trust: bool = False) -> DictConfig:
+    """The ``config.yaml`` of a run or a test, as plain data.
+
+    Args:
+        path: of the file.
+        advice: what to do where it is damaged.
+        trust: see `resumed_config`.
+
+    Raises:
+        CosegError: it is damaged, or names classes that are not known.
+        FileNotFoundError: there is none.
+    """
+    found = read_yaml(path, advice)
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise CosegError(f"{path} is damaged (it holds no settings): {advice}.")
+    require_known_classes(found, str(path), trust)
+    return OmegaConf.create(found)
 
 
 def newest_best_checkpoint(runs: Path) -> Path:

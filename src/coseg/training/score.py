@@ -62,7 +62,7 @@ def score(config: DictConfig) -> list[Path]:
     if config.protocol.unit not in _TESTS:
         raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network = as_tested(load_network(checkpoint), config)
+    network = as_tested(load_network(checkpoint, bool(config.get("trust", False))), config)
     return [_score_split(config, network, checkpoint, split) for split in _splits(config)]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -19,7 +20,9 @@ from coseg.evaluation.metrics import PairScores
 from coseg.evaluation.scores import VOID_RULES, predicted_mask
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.network import CosegNetwork
+from coseg.plain_data import require_plain
 from coseg.training.build import build, build_network, without_weights
+from coseg.training.classes import require_known_classes
 from coseg.training.encoded import encode_batch
 from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
@@ -44,6 +47,8 @@ class CosegTask(L.LightningModule):
         jaccard: weight of `jaccard_loss` in training; 0: none.
         channels_last: memory layout of the network.
         compile: compile the network with `torch.compile`.
+        trust: `network`, `optimizer` and `schedule` may name classes outside of coseg and torch, which are imported.
+            It is not kept in checkpoints: who opens one says it anew.
     """
 
     def __init__(
@@ -58,15 +63,16 @@ class CosegTask(L.LightningModule):
         jaccard: float = 0.0,
         channels_last: bool = False,
         compile: bool = False,
+        trust: bool = False,
     ) -> None:
         super().__init__()
         for key, value in (("task.void", void), ("protocol.void", score_void)):
             if value not in VOID_RULES:
                 raise unknown_choice(key, value, VOID_RULES)
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["trust"])
         # A checkpoint brings its own weights: opening it must not fetch those that training began with.
         self.hparams["network"] = without_weights(network)
-        self.network: CosegNetwork = build_network(network)
+        self.network: CosegNetwork = build_network(network, trust)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = len(class_names)
@@ -76,11 +82,36 @@ class CosegTask(L.LightningModule):
         if compile:
             for part in self.network.children():
                 part.compile()  # in place: the names of the parameters stay
+        self.trust = trust
         self.optimizer = dict(optimizer or {"_target_": "torch.optim.Adam", "lr": 1e-5})
         self.schedule = dict(schedule) if schedule else None
         self.void = void
         self.val_scores = PairScores(self.classes, score_void)
         self.val_decisions = DecisionScores()
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, *, trust: bool = False, **changes: Any
+    ) -> Self:
+        """The task in a checkpoint; see `coseg.training.checkpoint.load_task`.
+
+        Lightning's own would take from the file what to import, and its arguments as they are.
+
+        Args:
+            checkpoint_path: of a file that `coseg-train`, or a trainer with this task, made.
+            map_location: the device that the task is moved to; None: the CPU.
+            trust: the checkpoint may name classes outside of coseg, which are imported.
+            **changes: arguments of the class in place of those in the file.
+
+        Raises:
+            CosegError: it is no such file.
+        """
+        from coseg.training.checkpoint import load_task  # which needs this class
+
+        for key in ("hparams_file", "strict", "weights_only"):  # Lightning's: what is read here is always strict
+            changes.pop(key, None)
+        task = load_task(checkpoint_path, trust, cls, **changes)
+        return task if map_location is None else task.to(map_location)
 
     def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both images; see `CosegNetwork.forward`."""
@@ -141,6 +172,7 @@ class CosegTask(L.LightningModule):
         """The optimiser over the trainable parameters, with its schedule where there is one."""
         settings, scales = split_scales(self.optimizer)
         groups = parameter_groups(self.network, **scales)
+        self._require_known(settings, "optimizer")
         optimizer = build(settings, torch.optim.Optimizer, "optimizer", params=groups)
         scale_rates(optimizer)
         if self.schedule is None:
@@ -154,5 +186,15 @@ class CosegTask(L.LightningModule):
             self.trainer.fit_loop._combined_loader = None
         config = {key: steps if value == "auto" else value for key, value in self.schedule.items()}
         config = scaled_schedule(config, optimizer)
+        self._require_known(config, "schedule")
         schedule = build(config, torch.optim.lr_scheduler.LRScheduler, "schedule", optimizer=optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _require_known(self, settings: Mapping[str, Any], what: str) -> None:
+        """Of a task that came from somebody's checkpoint: import nothing that it names but torch's classes."""
+        if not self.trust:
+            try:
+                require_plain(settings)
+            except ValueError as error:
+                raise CosegError(f"{what} can't be made: {error}.") from None
+        require_known_classes(settings, what, self.trust)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import DictConfig
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
@@ -15,19 +13,24 @@ from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.training.checkpoint import load_network
 from coseg.training.fit import make_datamodule
+from coseg.training.run import run_config
 
 CONFIG = "config.yaml"
 """The configuration of a test, beside its results."""
 
 
-def tested(folder: Path) -> tuple[CosegNetwork, PairDataModule]:
+def tested(folder: Path, trust: bool = False) -> tuple[CosegNetwork, PairDataModule]:
     """The network of a test, in evaluation mode, and its data, by the configuration beside its results.
+
+    Args:
+        folder: of the results.
+        trust: configuration and checkpoint may name classes outside of coseg, which are imported.
 
     Raises:
         CosegError: the configuration or the checkpoint is gone.
     """
-    config = tested_config(folder)
-    network = as_tested(load_network(Path(config.ckpt)), config).eval()
+    config = tested_config(folder, trust)
+    network = as_tested(load_network(Path(config.ckpt), trust), config).eval()
     return network, make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
 
 
@@ -47,20 +50,22 @@ def as_tested(network: CosegNetwork, config: DictConfig) -> CosegNetwork:
     return MirroredNetwork(network)
 
 
-def tested_config(folder: Path) -> DictConfig:
-    """The configuration of a test, from the folder of its results.
+def tested_config(folder: Path, trust: bool = False) -> DictConfig:
+    """The configuration of a test, from the folder of its results; nothing in it is resolved.
+
+    Args:
+        folder: of the results.
+        trust: it may name classes outside of coseg, torch, lightning and albumentations.
 
     Raises:
-        CosegError: it is gone or damaged.
+        CosegError: it is gone or damaged, or names such classes.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise CosegError(f"{folder} has no {CONFIG}, which says what was tested: run coseg-test again.")
     try:
-        config = OmegaConf.load(path)
-    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
-        raise CosegError(f"{path} is damaged ({' '.join(str(error).split())}): run coseg-test again.") from error
+        config = run_config(path, "run coseg-test again", trust)
+    except FileNotFoundError:
+        raise CosegError(f"{folder} has no {CONFIG}, which says what was tested: run coseg-test again.") from None
     missing = [key for key in ("ckpt", "split", "input_size", "dataset", "data", "protocol") if key not in config]
-    if not isinstance(config, DictConfig) or missing:
+    if missing:
         raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): run coseg-test again.")
     return config
