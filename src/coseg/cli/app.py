@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.multirun import Multirun, found_stop, is_parallel, leave_stop
 from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
+from coseg.cli.system_errors import file_sentence, memory_sentence
 from coseg.errors import CosegError
 from coseg.overrides import quoting_hint
 from coseg.settings.check import check_settings
@@ -129,7 +130,11 @@ def sentence(error: BaseException) -> str | None:
     found = re.search(r"^coseg\.errors\.CosegError: (.*)", str(error), re.MULTILINE | re.DOTALL)
     if found is not None:
         return found[1].strip()
-    return str(error) if isinstance(error, CosegError) else None
+    # What was refused for want of memory would be refused whatever the settings say: that comes first.
+    memory = memory_sentence(error)
+    if memory is not None or not isinstance(error, CosegError):
+        return memory or file_sentence(error)
+    return str(error)
 
 
 def tell(error: BaseException, where: str = "") -> int | None:
