@@ -90,13 +90,14 @@ def read_text(path: Path, advice: str = "give another file", limit: int = MAX_BY
         raise CosegError(f"{path} is damaged (it is no text: {error}): {advice}.") from None
 
 
-def read_json(path: Path, advice: str = "give another file", nan: bool = False) -> Any:
+def read_json(path: Path, advice: str = "give another file", nan: bool = False, verbatim: bool = False) -> Any:
     """The plain data in a JSON file.
 
     Args:
         path: of the file.
         advice: what to do, as the end of the sentence.
         nan: accept ``NaN`` and ``Infinity``.
+        verbatim: accept ``${``, in words of a command line that are shown, compared or kept, and not resolved.
 
     Raises:
         CosegError: it holds no JSON, or what is refused.
@@ -104,7 +105,7 @@ def read_json(path: Path, advice: str = "give another file", nan: bool = False) 
     """
     text = read_text(path, advice)
     try:
-        return parse_json(text, nan)
+        return parse_json(text, nan, verbatim)
     except ValueError as error:
         raise CosegError(f"{path} is damaged ({error}): {advice}.") from None
 
@@ -125,8 +126,8 @@ def read_yaml(path: Path, advice: str = "give another file") -> Any:
         raise CosegError(f"{path} is damaged ({' '.join(str(error).split())}): {advice}.") from None
 
 
-def parse_json(text: str, nan: bool = False) -> Any:
-    """The plain data in JSON text.
+def parse_json(text: str, nan: bool = False, verbatim: bool = False) -> Any:
+    """The plain data in JSON text; see `read_json`.
 
     Raises:
         ValueError: it is none, or holds what is refused.
@@ -142,16 +143,17 @@ def parse_json(text: str, nan: bool = False) -> Any:
     data = json.loads(
         text, parse_int=_whole_number, parse_float=lambda digits: _number(digits, nan), parse_constant=_constants(nan)
     )
-    require_plain(data)
+    require_plain(data, verbatim=verbatim)
     return data
 
 
-def require_plain(data: object, where: str = "") -> None:
+def require_plain(data: object, where: str = "", verbatim: bool = False) -> None:
     """Refuse what is no plain data, and a string with ``${`` wherever it stands, keys among them.
 
     Args:
         data: from JSON, YAML or a checkpoint.
         where: the keys that lead to it.
+        verbatim: accept ``${``.
 
     Raises:
         UnfitData: so; the path of keys is in the sentence.
@@ -169,12 +171,14 @@ def require_plain(data: object, where: str = "") -> None:
             for key in value:
                 if type(key) not in (str, int, float, bool):
                     raise UnfitData(f"a key at {_path(keys)} is of the type {type(key).__name__}")
-                _refuse_interpolation(key, keys)
+                if not verbatim:
+                    _refuse_interpolation(key, keys)
             waiting += [(inner, (*keys, key)) for key, inner in value.items()]
         elif isinstance(value, list | tuple):
             waiting += [(inner, (*keys, k)) for k, inner in enumerate(value)]
         elif isinstance(value, str):
-            _refuse_interpolation(value, keys)
+            if not verbatim:
+                _refuse_interpolation(value, keys)
         elif isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
             raise UnfitData(f"the number at {_path(keys)} has more than {MAX_DIGITS} digits")
         elif value is not None and not isinstance(value, int | float):

@@ -8,11 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from coseg.errors import CosegError
+from coseg.plain_data import read_yaml
 
 T = TypeVar("T")
 
@@ -96,9 +93,9 @@ def read_published(path: Path) -> PublishedScores:
         CosegError: the file is not there, a key is unknown or missing, or a number is no per cent.
     """
     try:
-        data = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise CosegError(f"{path} can't be read ({' '.join(str(error).split())}): install coseg again.") from error
+        data = read_yaml(path, "install coseg again")
+    except FileNotFoundError as error:
+        raise CosegError(f"{path} can't be read ({error}): install coseg again.") from error
     if not isinstance(data, dict) or set(data) != {field.name for field in fields(PublishedScores)}:
         raise _wrong(path, "", "it needs tests, protocols and methods")
     found = PublishedScores(

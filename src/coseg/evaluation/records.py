@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 
 
 class Cost(NamedTuple):
@@ -90,7 +91,7 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         CosegError: it is damaged.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, "remove it, and run its job again", nan=True)
         if kind is Finished:
             document["cost"] = Cost(**document["cost"])
         return kind(**document)

@@ -11,6 +11,7 @@ from coseg.data.catalog import Catalog
 from coseg.errors import CosegError
 from coseg.evaluation.rows import GroupRow, Row, breakdowns, rounded
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 
 DECISION_SCORES = ("decision_accuracy", "decision_auc", "foreground_auc", "false_foreground")
 """The scores of a decision on pairs; see `coseg.evaluation.decision.DecisionScores`."""
@@ -107,11 +108,9 @@ def read_results(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        results: dict[str, Any] = read_json(path, "run the test again")
     except FileNotFoundError as error:
         raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.") from error
-    except ValueError as error:
-        raise CosegError(f"{path} is damaged ({error}). Run the test again.") from error
     if not isinstance(results, dict):
         raise CosegError(f"{path} is damaged (it holds no object of scores). Run the test again.")
     return results

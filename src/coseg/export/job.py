@@ -22,6 +22,7 @@ from coseg.export.quantise import quantise
 from coseg.export.runtime import load_graphs
 from coseg.inference.pretrained import CARD, Pretrained, load_pretrained, save_pretrained
 from coseg.models.network import CosegNetwork
+from coseg.models.registry import known_network
 from coseg.training.shared import CONFIG
 
 FORMATS = (*SUFFIXES, "safetensors")
@@ -102,7 +103,8 @@ def _sized(model: Pretrained, size: int | None) -> Pretrained:
 
 def _share(model: Pretrained, folder: Path, half: bool, tell: Tell) -> None:
     save_pretrained(folder, model.settings["network"], model.network, model.settings, half)
-    shared = load_pretrained(folder).network
+    trust = not known_network(model.settings["network"])  # a class that is imported already: it made the network
+    shared = load_pretrained(folder, trust).network
     if model.network.input_size is not None:
         shared.input_size = model.network.input_size
     found = compare(model.network, shared, [(40, 56), (64, 33)])

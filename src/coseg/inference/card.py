@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from coseg.errors import CosegError
 from coseg.evaluation.results import read_results, tested_words
 from coseg.models.network import CosegNetwork
+from coseg.plain_data import read_yaml
 
 if TYPE_CHECKING:
     from coseg.training.task import CosegTask
@@ -69,7 +70,7 @@ def told_of_checkpoint(path: Path, task: CosegTask) -> dict[str, Any]:
     told["steps"] = int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
     run = path.resolve().parents[1] if path.parent.name == "checkpoints" else path.resolve().parent
     try:
-        config = OmegaConf.load(run / "config.yaml")
+        config = OmegaConf.create(read_yaml(run / "config.yaml"))
         told["data"] = str(OmegaConf.select(config, "dataset.name"))
         told["settings"] = {
             name: OmegaConf.select(config, name)

@@ -89,10 +89,13 @@ def known_network(description: object) -> bool:
     """Whether every class that `description` names is one of coseg's networks and encoders."""
     if isinstance(description, Mapping):
         target = description.get("_target_")
-        known = "_target_" not in description or any(
-            isinstance(target, str) and target in table for table in _TABLES.values()
+        known = isinstance(target, str) and any(target in table for table in _TABLES.values())
+        special = any(str(key).startswith("_") for key in description if key != "_target_")  # Hydra's _partial_, say
+        return (
+            (known or "_target_" not in description)
+            and not special
+            and all(known_network(value) for value in description.values())
         )
-        return known and all(known_network(value) for value in description.values())
     return all(known_network(value) for value in description) if isinstance(description, list | tuple) else True
 
 

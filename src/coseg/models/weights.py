@@ -13,6 +13,7 @@ from torchvision.models import WeightsEnum
 
 from coseg.errors import CosegError
 from coseg.models.encoder import IMAGENET_MEAN, IMAGENET_STD
+from coseg.torch_file import read_torch_file
 
 _COUNTER = ".num_batches_tracked"  # old files lack it, and it is used by nothing here
 
@@ -75,15 +76,11 @@ def read_state(weights: str, example: str, otherwise: str) -> Mapping[str, Tenso
         CosegError: the file is missing, or is no state dict.
     """
     path = Path(weights).expanduser()
-    if not path.is_file():
-        raise CosegError(f"model.encoder.weights is '{weights}', but there is no such file, and {otherwise}.")
+    refusal = f"{path} can't be read as weights; model.encoder.weights wants a state dict as torch.save writes it"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CosegError(
-            f"{path} can't be read as weights ({type(error).__name__}); model.encoder.weights wants a state dict as "
-            f"torch.save writes it, {example}."
-        ) from error
+        state = read_torch_file(path, f"{refusal}, {example}.")
+    except FileNotFoundError:
+        raise CosegError(f"model.encoder.weights is '{weights}', but there is no such file, and {otherwise}.") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CosegError(f"{path} holds no state dict (names and tensors); model.encoder.weights wants {example}.")
     return state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
+from coseg.plain_data import read_json
 from coseg.sweeps.jobs import Sweep, SweepJob
+from coseg.training.run import run_config
 
 NAME = "best"
 """Of the experiment."""
@@ -22,7 +24,7 @@ _UNCHOSEN = ("experiment", "experiment_model", "ablation")
 """Groups whose files change values of all others: the values in the file hold what they said."""
 
 
-def experiment_text(sweep: Sweep, job: SweepJob, composed: DictConfig | None) -> str:
+def experiment_text(sweep: Sweep, job: SweepJob, composed: DictConfig | None, trust: bool = False) -> str:
     """An experiment file that trains as `job` did: the files it chose, and every value it had.
 
     Args:
@@ -30,20 +32,23 @@ def experiment_text(sweep: Sweep, job: SweepJob, composed: DictConfig | None) ->
         job: a complete one.
         composed: what the job's overrides compose now, whose values refer to each other, so that ``dataset.root=…``
             beside the experiment still does what it says. Used where it is what the job had; None: could not be had.
+        trust: the job may name classes outside of coseg, torch, lightning and albumentations.
 
     Raises:
-        CosegError: its run directory does not tell.
+        CosegError: its run directory does not tell, is damaged, or names such classes.
     """
     path = job.folder / "environment.json"
-    environments: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    if not environments or "choices" not in environments[0]:
+    advice = "take the folder from a copy"
+    environments = read_json(path, advice, verbatim=True) if path.exists() else []
+    first = environments[0] if isinstance(environments, list) and environments else {}
+    if not isinstance(first, dict) or not isinstance(first.get("choices"), dict):
         raise CosegError(f"{path} does not tell what the job was composed of: an earlier version made it.")
     defaults = [
         {f"override /{group}": _choice(chosen)}
-        for group, chosen in environments[0]["choices"].items()
+        for group, chosen in first["choices"].items()
         if not group.startswith("hydra/") and group not in _UNCHOSEN and "@" not in group.removesuffix("@model.encoder")
     ]
-    kept = _kept(OmegaConf.load(job.folder / "config.yaml"), False)
+    kept = _kept(run_config(job.folder / "config.yaml", advice, trust), False)
     if composed is not None and _kept(composed, True) == kept:
         kept = _kept(composed, False)
     head = [
@@ -63,7 +68,16 @@ def _kept(config: Any, resolve: bool) -> dict[str, Any]:
 
 
 def _choice(chosen: Any) -> Any:
-    return yaml.safe_load(chosen) if isinstance(chosen, str) and chosen.startswith("[") else chosen
+    """A file of a group, or a list of such, as Hydra records it.
+
+    Raises:
+        CosegError: it is none.
+    """
+    names = chosen.strip("[]").split(",") if isinstance(chosen, str) and chosen.startswith("[") else chosen
+    for name in names if isinstance(names, list) else [names]:
+        if name is not None and not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", str(name).strip()):
+            raise CosegError(f"{str(name)[:80]!r} is no file of a configuration group: the run's folder is damaged.")
+    return [str(name).strip() for name in names] if isinstance(names, list) else names
 
 
 def experiment_path(folder: Path) -> Path:

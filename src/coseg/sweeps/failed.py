@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 
 FILE = "failed.json"
 """In the job's folder."""
@@ -36,7 +38,11 @@ def write_failure(folder: Path, code: int, error: str, overrides: Sequence[str])
 def read_failure(folder: Path) -> Failure | None:
     """What a failed job left in `folder`; None for one that did not fail."""
     path = folder / FILE
-    if not path.is_file():
+    advice = "remove it, or the job's folder"
+    try:
+        values = read_json(path, advice, verbatim=True)
+        return Failure(int(values["code"]), str(values["error"]), [str(word) for word in values["overrides"]])
+    except FileNotFoundError:
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return Failure(int(values["code"]), str(values["error"]), [str(word) for word in values["overrides"]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CosegError(f"{path} is damaged ({type(error).__name__}: {error}): {advice}.") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from coseg.errors import CosegError
+from coseg.plain_data import read_json
 from coseg.sweeps.failed import FILE, read_failure
 from coseg.sweeps.study import JOURNAL, OVERRIDES, STATES, read_study
 from coseg.sweeps.trial import validations
@@ -108,9 +108,9 @@ def _is_job(folder: Path) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CosegError(f"{path} can't be read ({error}): the sweep is damaged.") from None
+        return read_json(path, "the sweep is damaged", verbatim=True)
+    except FileNotFoundError:
+        raise CosegError(f"There is no {path}: the sweep is damaged.") from None
 
 
 def _overrides(run: Path) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from coseg.data.permutation import mix
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 from coseg.sweeps.claims import alone, claim
 from coseg.sweeps.space import Space
 from coseg.training.build import make
@@ -58,10 +59,10 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
         path = folder / OVERRIDES
         if not path.exists():
             write_text_atomically(path, json.dumps(space.words, indent=2, ensure_ascii=False) + "\n")
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_json(path, "remove the folder, or give another study.name", verbatim=True)
         if earlier != space.words:
             raise CosegError(
-                f"{folder} holds a study of something else ({' '.join(earlier)}): give this one another name, such as "
+                f"{folder} holds a study of something else ({str(earlier)[:500]}): give this one another name, such as "
                 f"study.name={folder.name}_2, or remove the folder."
             )
         return optuna.create_study(study_name=NAME, storage=_storage(folder), direction="maximize", load_if_exists=True)
@@ -105,7 +106,7 @@ def next_trial(
         settings: of the study: ``trials``, ``seed``, ``sampler``.
     """
     with alone(folder / LOCK):
-        found = _stopped_trial(study, folder)
+        found = _stopped_trial(study, folder, space)
         if found is None and len(study.get_trials(deepcopy=False)) < settings["trials"]:
             found = _new_trial(study, folder, space, settings)
     try:
@@ -115,11 +116,12 @@ def next_trial(
             os.close(found[1])
 
 
-def _stopped_trial(study: optuna.Study, folder: Path) -> tuple[optuna.Trial, int] | None:
+def _stopped_trial(study: optuna.Study, folder: Path, space: Space) -> tuple[optuna.Trial, int] | None:
     import optuna
 
     running = optuna.trial.TrialState.RUNNING
     for each in study.get_trials(deepcopy=False, states=(running,)):
+        _require_drawn(each, folder, space)
         descriptor = claim(folder / str(each.number) / LOCK)
         if descriptor is None:
             continue
@@ -127,6 +129,28 @@ def _stopped_trial(study: optuna.Study, folder: Path) -> tuple[optuna.Trial, int
             return optuna.Trial(study, each._trial_id), descriptor
         os.close(descriptor)
     return None
+
+
+def _require_drawn(trial: optuna.trial.FrozenTrial, folder: Path, space: Space) -> None:
+    """Refuse a trial of the journal whose values the study can't have drawn: they become overrides of a training.
+
+    Raises:
+        CosegError: so.
+    """
+    distributions = space.distributions()
+    for key, value in trial.params.items():
+        if key not in distributions or not _contains(distributions[key], value):
+            raise CosegError(
+                f"{folder / JOURNAL}: trial {trial.number} has {key}={str(value)[:80]}, which this study does not "
+                "search: the journal is damaged, or of another study. Give another study.name."
+            )
+
+
+def _contains(distribution: Any, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (ValueError, TypeError):
+        return False
 
 
 def _new_trial(

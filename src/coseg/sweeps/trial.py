@@ -54,7 +54,7 @@ def run_trial(trial: optuna.Trial, folder: Path, fixed: Sequence[str], lock: int
     run = folder / str(trial.number)
     drawn = [f"{key}={value}" for key, value in trial.params.items()]
     if (run / "checkpoints" / "last.ckpt").is_file() and (run / "config.yaml").is_file():
-        words = [f"resume={quoted(run)}"]
+        words = [f"resume={quoted(run)}", *(word for word in fixed if word.startswith("trust="))]
     else:
         _clear(run)
         words = [*fixed, *drawn, f"hydra.run.dir={quoted(run)}"]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.models.network import CosegNetwork
-from coseg.models.registry import described_network
+from coseg.models.registry import described_network, known_network
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def build_network(config: Mapping[str, Any], trust: bool = False) -> CosegNetwor
     Raises:
         CosegError: see `build` and `described_network`.
     """
-    if trust:
+    if trust and not known_network(config):
         return build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
     network = described_network(config)
     assert isinstance(network, CosegNetwork)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 import math
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.evaluation.scores import VOID_RULES
 from coseg.models.network import CosegNetwork
-from coseg.plain_data import require_plain, require_regular_file
+from coseg.plain_data import require_plain
+from coseg.torch_file import read_torch_file
 from coseg.training.build import without_weights
-from coseg.training.shared import CONFIG, MAX_BYTES, WEIGHTS, box, read_shared, require_fit
+from coseg.training.shared import CONFIG, WEIGHTS, box, read_shared, require_fit
 from coseg.training.task import CosegTask
 
 Task = TypeVar("Task", bound=CosegTask)
@@ -32,18 +31,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CosegError: there is no such file, or it is not a checkpoint of `coseg`.
     """
     try:
-        size = require_regular_file(path, "give a checkpoint")
+        size = path.stat().st_size
+        checkpoint = read_torch_file(path, f"{path} can't be read as a checkpoint: {_DAMAGED}.")
     except FileNotFoundError:
         raise CosegError(f"There is no checkpoint {path}.") from None
-    _require_stored(path, size)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of a damaged file, whatever the unpickler stumbles over
-        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED}.") from None
+    except OSError as error:
+        raise CosegError(f"{path} can't be read ({error}): give a checkpoint.") from None
     wanted = ("state_dict", "hyper_parameters", "global_step")
     if not isinstance(checkpoint, dict) or not all(key in checkpoint for key in wanted):
         raise CosegError(f"{path} is not a checkpoint that coseg-train made.")
-    state = checkpoint["state_dict"]
+    state, step = checkpoint["state_dict"], checkpoint["global_step"]
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise CosegError(f"{path} is damaged: its global_step is {str(step)[:80]!r}. Take another checkpoint.")
     if not isinstance(state, Mapping) or not isinstance(checkpoint["hyper_parameters"], Mapping):
         raise CosegError(f"{path} is not a checkpoint that coseg-train made.")
     try:
@@ -52,20 +51,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CosegError(f"{path} is damaged, or made to do harm ({error}): take another checkpoint.") from None
     _require_whole(state, size, path)
     return checkpoint
-
-
-def _require_stored(path: Path, size: int) -> None:
-    """Refuse an archive whose parts take more memory than it has bytes: torch writes them as they are."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-    except Exception:  # zipfile has its own errors, and passes on those of what it reads
-        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED}.") from None
-    packed = any(part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size for part in parts)
-    if packed or sum(part.file_size for part in parts) > size:
-        raise CosegError(f"{path} can't be read as a checkpoint: its parts are larger than the file. Take another.")
-    if size > MAX_BYTES:
-        raise CosegError(f"{path} has {size:,} bytes; coseg reads checkpoints of at most {MAX_BYTES:,}.")
 
 
 def _require_whole(state: Mapping[Any, Any], size: int, path: Path) -> None:
@@ -142,6 +127,27 @@ def load_task(path: str | Path, trust: bool = False, kind: type[Task] = CosegTas
         first = next(iter(str(error).strip().splitlines()), "")
         raise CosegError(f"{path} does not fit the network that it names: {first}") from None
     return task
+
+
+def require_weights_of(checkpoint: Mapping[str, Any], make: Callable[[], CosegTask], path: Path) -> None:
+    """Compare a checkpoint with the task that `make` makes, before that takes memory.
+
+    Args:
+        checkpoint: what `read_checkpoint` gives.
+        make: of the task, from a configuration.
+        path: of the checkpoint.
+
+    Raises:
+        CosegError: its weights are of another network.
+    """
+    try:
+        require_fit(make, {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()})
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).strip().splitlines()]
+        raise CosegError(
+            f"{path} holds the weights of another network than the configuration describes "
+            f"({lines[min(1, len(lines) - 1)][:200]}): take both from one run."
+        ) from None
 
 
 def _arguments(found: Mapping[str, Any], path: Path) -> dict[str, Any]:

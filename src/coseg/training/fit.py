@@ -20,9 +20,10 @@ from torch import Tensor
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
 from coseg.models.deciding import DecidingNetwork
+from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
-from coseg.training.checkpoint import read_checkpoint
+from coseg.training.checkpoint import read_checkpoint, require_weights_of
 from coseg.training.metrics_log import continue_metrics, read_metrics
 from coseg.training.precision import chosen_precision
 from coseg.training.run import describe_run, finish_run
@@ -101,10 +102,15 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
     datamodule.train_dataloader()  # likewise too few pairs for a batch
     catalog = datamodule.catalog("train")
-    task = make_task(_without_weights(config) if resume else config, catalog.class_names)
     checkpoints = folder / "checkpoints"
     last = checkpoints / "last.ckpt"
-    step = read_checkpoint(last)["global_step"] if resume else 0
+    step = 0
+    if resume:
+        checkpoint = read_checkpoint(last)
+        config, step = _without_weights(config), checkpoint["global_step"]
+        if known_network(plain(config.model)):  # a class of one's own may look at its numbers when it is made
+            require_weights_of(checkpoint, lambda: make_task(config, catalog.class_names), last)
+    task = make_task(config, catalog.class_names)
 
     best = ModelCheckpoint(
         dirpath=checkpoints,

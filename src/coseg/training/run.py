@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
-from coseg.plain_data import read_yaml
+from coseg.plain_data import read_json, read_yaml
 from coseg.training.classes import require_known_classes
 
 STUDY = "COSEG_STUDY"
@@ -49,7 +49,11 @@ def describe_run(folder: Path, config: DictConfig) -> None:
     if not (folder / "config.yaml").exists():
         write_text_atomically(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     path = folder / "environment.json"
-    earlier = json.loads(path.read_text()) if path.exists() else []
+    earlier = []
+    if path.exists():
+        earlier = read_json(path, "remove it: it only tells on which machines the run was", verbatim=True)
+        if not isinstance(earlier, list):
+            raise CosegError(f"{path} is damaged (it holds no list): remove it.")
     write_text_atomically(path, json.dumps([*earlier, environment()], indent=2) + "\n")
 
 

@@ -21,6 +21,7 @@ from coseg.errors import CosegError
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.models.registry import MAX_SIZE
 from coseg.plain_data import read_json, require_regular_file
+from coseg.torch_file import MAX_BYTES
 from coseg.training.build import build_network, without_weights
 
 FORMAT = 1
@@ -28,9 +29,6 @@ FORMAT = 1
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-
-MAX_BYTES = 32 * 2**30
-"""Of weights, in a file and in memory: a hundred times the largest encoder that coseg has."""
 
 _MAX_HEADER = 16 * 2**20
 

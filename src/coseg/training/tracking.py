@@ -27,6 +27,7 @@ from coseg.errors import CosegError
 from coseg.evaluation.panels import PanelRow, PanelSide
 from coseg.evaluation.pictures import fitted, letterboxed
 from coseg.files import write_text_atomically
+from coseg.plain_data import read_json
 from coseg.training.build import make, plain
 from coseg.training.errors import Stopped
 from coseg.training.run import STUDY
@@ -108,13 +109,9 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, "remove it, and the run goes on as a new one in W&B")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise CosegError(
-            f"{path} can't be read ({error}): remove it, and the run goes on as a new one in W&B."
-        ) from None
     return found if isinstance(found, dict) else {}
 
 
