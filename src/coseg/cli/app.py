@@ -25,7 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.multirun import Multirun, found_stop, is_parallel, leave_stop
 from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
+from coseg.cli.system_errors import file_sentence, memory_sentence
 from coseg.errors import CosegError
+from coseg.overrides import quoting_hint
+from coseg.settings.check import check_settings
 from coseg.sweeps.failed import write_failure
 from coseg.training.errors import Stopped
 from coseg.training.run import STUDY
@@ -50,7 +53,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         HydraException: an override does not fit.
     """
     register_resolvers()
-    with _started():
+    with _started(), _hinted(overrides):
         return hydra.compose(name, overrides)
 
 
@@ -68,12 +71,23 @@ def parse_overrides(words: list[str]) -> list[Override]:
     Raises:
         HydraException: one is none.
     """
-    with _started():
+    with _started(), _hinted(words, sweeps=True):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         try:
             return parser.parse_overrides(words)
         except OverrideParseException as error:
             raise HydraException(f"{error.override}: {error}") from None
+
+
+@contextmanager
+def _hinted(words: list[str], sweeps: bool = False) -> Iterator[None]:
+    """Hydra's error with a note how to quote what it could not read."""
+    try:
+        yield
+    except HydraException as error:
+        if (hint := quoting_hint(words, sweeps)) is not None:
+            error.add_note(hint)
+        raise
 
 
 def choices(group: str) -> list[str]:
@@ -116,7 +130,11 @@ def sentence(error: BaseException) -> str | None:
     found = re.search(r"^coseg\.errors\.(?:CosegError|DamagedFile): (.*)", str(error), re.MULTILINE | re.DOTALL)
     if found is not None:
         return found[1].strip()
-    return str(error) if isinstance(error, CosegError) else None
+    # What was refused for want of memory would be refused whatever the settings say: that comes first.
+    memory = memory_sentence(error)
+    if memory is not None or not isinstance(error, CosegError):
+        return memory or file_sentence(error)
+    return str(error)
 
 
 def tell(error: BaseException, where: str = "") -> int | None:
@@ -136,7 +154,7 @@ def guard(job: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except HydraException as error:  # an override that does not fit: Hydra's own words and exit code
-        print(error, file=sys.stderr)
+        print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         raise SystemExit(1) from None
     except Exception as error:
         code = tell(error)
@@ -174,6 +192,7 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         if beside and found_stop(Path(chosen.sweep.dir)):
             return None
         try:
+            check_settings(config, config_name)
             return job(config)
         except Exception as error:
             code = tell(error, f"job {chosen.job.num}: " if in_sweep else "")
@@ -199,6 +218,11 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         hydra.main(version_base="1.3", config_path=config_path(), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except SystemExit as leaving:
+        words = sys.argv[1:]
+        if leaving.code == 1 and (hint := quoting_hint(words, not {"-m", "--multirun"}.isdisjoint(words))) is not None:
+            print(hint, file=sys.stderr)
+        raise
     if Multirun.stopped:
         raise SystemExit(Multirun.stopped)
     if codes := set(Multirun.codes):

@@ -90,17 +90,19 @@ def _export(options: argparse.Namespace) -> None:
 def _training_images(overrides: Sequence[str], count: int) -> Any:
     from coseg.cli.app import compose_config
     from coseg.export.calibration import catalog_images
+    from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
-    datamodule = make_datamodule(compose_config("test", list(overrides)))
+    datamodule = make_datamodule(check_settings(compose_config("test", list(overrides)), "test"))
     return catalog_images(datamodule.catalog("train"), count)
 
 
 def _test_pairs(overrides: Sequence[str], count: int) -> Any:
     from coseg.cli.app import compose_config
+    from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
-    config = compose_config("test", [*overrides, f"data.test_pairs={count}"])
+    config = check_settings(compose_config("test", [*overrides, f"data.test_pairs={count}"]), "test")
     tests = config.dataset.splits.test
     split = config.split or (tests if isinstance(tests, str) else tests[0])
     datamodule = make_datamodule(config, splits={"train": split, "val": split, "test": str(split)})

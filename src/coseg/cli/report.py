@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from coseg.evaluation.table import FORMATS
     from coseg.files import write_text_atomically
     from coseg.sweeps.best import NAME, experiment_path, experiment_text
-    from coseg.sweeps.jobs import read_sweep
+    from coseg.sweeps.jobs import DAMAGED, read_sweep
     from coseg.sweeps.picture import draw_parameters
     from coseg.sweeps.report import jobs_table, values_table
 
@@ -147,7 +148,10 @@ def _sweep(options: argparse.Namespace) -> int:
         if text is not None:
             write_text_atomically(experiment_path(out), text)
             print(f"{experiment_path(out)}: coseg-train --config-dir {shlex.quote(str(out))} experiment={NAME}")
-    return 0
+    damaged = [job for job in sweep.jobs if job.state == DAMAGED]
+    for job in damaged:
+        print(f"job {job.number}: {job.error}", file=sys.stderr)
+    return 2 if damaged else 0
 
 
 def _composed(overrides: Sequence[str]) -> Any:

@@ -68,7 +68,7 @@ def check(config: DictConfig) -> None:
     batches = len(datamodule.order("train")) // datamodule.train_draws
     pairs = len(datamodule.order("val"))
     with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
-        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels))
+        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels or 0))
         timed = make_trainer(
             config,
             [*make_callbacks(config), FiniteTraining(), panels, clock],

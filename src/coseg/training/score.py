@@ -91,7 +91,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         checkpoint=str(checkpoint),
         whole=scope.counted == scope.whole,
         groups=make is GroupTest,
-        panels=config.panels,
+        panels=config.panels or 0,
     )
     bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
     trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)
