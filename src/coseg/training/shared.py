@@ -7,6 +7,7 @@ are of and how it is used; see `coseg.inference.pretrained.settings_of` for all 
 from __future__ import annotations
 
 import importlib.resources
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,12 @@ def require_fit(make: Callable[[], nn.Module], shapes: Mapping[str, tuple[int, .
     needed = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     if needed > MAX_BYTES:
         raise CosegError(f"{where or 'the network'} would take {needed:,} bytes; coseg makes at most {MAX_BYTES:,}.")
-    if isinstance(module, CosegNetwork):
-        load_weights(module, tensors, where)
-    else:
-        module.load_state_dict(tensors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch tells that nothing is copied, which is the point
+        if isinstance(module, CosegNetwork):
+            load_weights(module, tensors, where)
+        else:
+            module.load_state_dict(tensors)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
