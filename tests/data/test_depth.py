@@ -133,3 +133,13 @@ def test_integers_that_are_no_brightness_are_refused(tmp_path, values):
 def test_a_camera_s_twelve_bits_are_no_black_picture(tmp_path):
     path = saved(tmp_path / "a.tif", GREY.astype(np.uint16) * 16)
     assert exposure_note(read_photograph(path)) is None
+
+
+def test_photographs_of_any_source_are_scaled_alike(tmp_path):
+    from coseg.inference.photographs import load_photograph
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([GREY] * 3).astype(np.uint16) << 4)
+    saved(tmp_path / "b.tif", GREY.astype(np.uint16) << 4)
+    for name in ("a.png", "b.tif"):
+        assert np.array_equal(load_photograph(tmp_path / name).pixels, read_photograph(tmp_path / name))
+        assert load_photograph(tmp_path / name).pixels.max() == 255

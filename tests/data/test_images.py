@@ -161,3 +161,47 @@ def test_pictures_in_which_nothing_can_be_seen(low, high, word):
     picture[:2, :2] = 128  # a few pixels don't matter
     note = exposure_note(picture)
     assert (note is None) if word is None else (f"almost {word}" in note)
+
+
+# damaged files
+
+
+def mutated(count, seed=0):
+    """Small files of every format and several modes, cut, overwritten or with bytes taken out."""
+    rng = np.random.default_rng(seed)
+    whole = []
+    for name in FORMATS:
+        for image in (Image.fromarray(RGB), Image.fromarray(GREY)):
+            buffer = io.BytesIO()
+            image.resize((24, 18)).save(buffer, name)
+            whole.append(buffer.getvalue())
+    for image in (Image.fromarray(GREY.astype(np.uint16) * 16), Image.fromarray(GREY.astype(np.float32))):
+        for name in ("TIFF", "PNG")[: 2 if image.mode != "F" else 1]:
+            buffer = io.BytesIO()
+            image.save(buffer, name)
+            whole.append(buffer.getvalue())
+    for _ in range(count):
+        data = bytearray(whole[rng.integers(len(whole))])
+        how, at = rng.integers(3), rng.integers(len(data))
+        if how == 0:
+            data = data[:at]
+        elif how == 1:
+            for _ in range(rng.integers(1, 10)):
+                data[rng.integers(min(len(data), 300))] = rng.integers(256)
+        else:
+            data[at : at + rng.integers(1, 20)] = rng.bytes(int(rng.integers(0, 20)))
+        yield bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_give_sentences_and_nothing_else(tmp_path, capfd):
+    path, refused = tmp_path / "x.img", 0
+    for data in mutated(200):
+        path.write_bytes(data)
+        for read in (read_photograph, read_mask, photograph_size):
+            try:
+                read(path)
+            except CosegError as error:
+                assert "x.img" in str(error)
+                refused += 1
+    assert 100 < refused < 600

@@ -147,6 +147,7 @@ def _decoded(image: Image.Image, where: str, name: str, longest: int | None, dra
         if image.format == "TIFF":  # PIL has turned it, and took its orientation away
             width, height = image.size
         orientation = _orientation(image)
+        image = deepened(image, open_image)
         plain = image.mode == "RGB" and "transparency" not in image.info
         shrunk = _shrunk(image if plain else as_rgb(where, image), longest)
     except MemoryError:

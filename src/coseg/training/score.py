@@ -13,7 +13,7 @@ import lightning as L
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import coseg
-from coseg.data.catalog import Catalog
+from coseg.data.catalog import Catalog, without_class
 from coseg.data.datamodule import PairDataModule
 from coseg.data.orders import AllPairs, WithNegatives
 from coseg.errors import CosegError, unknown_choice
@@ -99,6 +99,8 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     negatives = len(keys) - scope.counted
     beside = f" and {negatives} negative ones" if negatives else ""
     log.info(f"{catalog.name}/{catalog.split}: {len(catalog)} images, {scope.counted} {make.unit}s{beside}")
+    if without := without_class(catalog):
+        log.info(without)
     if not catalog.complete:
         log.info(f"not the published images, which are {catalog.expected}: scores are of another set")
     done = set(keys_of(journal.read()))

@@ -93,6 +93,8 @@ def test_an_image_without_the_object_is_in_no_pair(root: Path) -> None:
     catalog = FolderReader(root).read("test")
     assert (len(catalog), len(PairIndex(catalog.presence))) == (4, 3)
     assert "1 of 4 images" in without_class(catalog)
+    negatives = PairIndex(catalog.presence, common=False, empty=True)
+    assert [negatives[k] for k in range(len(negatives))] == [(0, 3), (1, 3), (2, 3)]
     problems, notes = split_problems(FolderReader(root))
     assert not problems
     assert len(notes) == 1 and "1 of 4 images without the object" in notes[0]
