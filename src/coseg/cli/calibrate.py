@@ -29,6 +29,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     from coseg.inference.pretrained import save_pretrained, shareable, write_settings
     from coseg.inference.segmenter import CoSegmenter
     from coseg.training.shared import CONFIG, WEIGHTS
+    from coseg.writable import require_writable
 
     source = Path(options.checkpoint)
     shared = source.is_dir() and (source / WEIGHTS).is_file()
@@ -37,6 +38,7 @@ def _calibrate(options: argparse.Namespace) -> None:
             f"{source} is no folder of a shared model, so there is no {CONFIG} to write the calibration to: give a "
             "folder for both as --out."
         )
+    require_writable(options.out or source, "choose another --out, or make room")
     if options.threads:
         import torch
 

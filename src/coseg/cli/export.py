@@ -60,6 +60,7 @@ def _export(options: argparse.Namespace) -> None:
     from coseg.export.folder import check_folder
     from coseg.export.job import export_model, scored
     from coseg.inference.pretrained import load_pretrained, mirrored
+    from coseg.writable import require_writable
 
     if options.int8 != (options.calibrate is not None):
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
@@ -68,6 +69,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.int8 and "onnx" not in options.format:
         raise CosegError("int8 is made from ONNX: add onnx to --format.")
     check_folder(options.out, options.overwrite, "safetensors" in options.format)
+    require_writable(options.out, "choose another --out, or make room")
     model = load_pretrained(options.source, options.trust)
     if options.mirrored:
         model = mirrored(model)
