@@ -40,6 +40,7 @@ SETTINGS = [
         "check": ("maybe",),
         "name": ("5",),
         "trainer": ("null",),
+        "hydra": ("null",),
     }.items() for value in values),
     *(("test", f"{key}={value}", key) for key, values in {
         "mirrored": ("maybe",),

@@ -36,6 +36,9 @@ from coseg.writable import short_path
 
 log = logging.getLogger(__name__)
 
+SHOWN = 60
+"""Characters of an override that a sentence shows."""
+
 BAD_INPUT = 2
 """Exit code after a sentence."""
 
@@ -112,12 +115,15 @@ def require_names(words: Iterable[str]) -> None:
             override = OverridesParser.create().parse_override(word)
         except HydraException:
             continue  # an option, or what Hydra has a message for
+        except ValueError as error:  # a whole number of thousands of digits
+            raise CosegError(f"{word[:SHOWN]}… can't be read ({error}): give another value.") from None
         value = override.value()
         if override.is_sweep_override() or override.is_delete() or isinstance(value, str | QuotedString | list | dict):
             continue
-        if names := choices(override.key_or_group):
+        group = override.key_or_group
+        if (names := choices(group)) or group == "hydra":
             shown = "null" if value is None else value
-            raise CosegError(f"{override.key_or_group} is {shown}, but must be a name: {', '.join(names)}.")
+            raise CosegError(f"{group} is {shown}, but must be a name: {', '.join(names) or 'leave it out'}.")
 
 
 def _absolute(path: str | None) -> str | None:
@@ -154,9 +160,11 @@ def sentence(error: BaseException) -> str | None:
         return found[1].strip()
     # What was refused for want of memory would be refused whatever the settings say: that comes first.
     memory = memory_sentence(error)
-    if memory is not None or not isinstance(error, CosegError):
-        return memory or file_sentence(error)
-    return str(error)
+    if memory is not None or isinstance(error, CosegError):
+        return memory or str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's word for settings that don't go together
+        return " ".join(str(error).split())
+    return file_sentence(error)
 
 
 def tell(error: BaseException, where: str = "") -> int | None:
