@@ -64,7 +64,7 @@ def quoting_hint(words: Sequence[str], sweeps: bool = False) -> str | None:
 def _is_read(word: str, sweeps: bool) -> bool:
     try:
         override = OverridesParser.create().parse_override(word)
-    except HydraException:
+    except (HydraException, ValueError):
         return False
     return sweeps or not override.is_sweep_override()
 

@@ -39,7 +39,7 @@ def require_writable(folder: Path, advice: str = "choose another folder, or make
         done = True
     except (OSError, ValueError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else error
-        raise CosegError(f"Nothing can be written to {_short(folder)} ({reason}): {advice}.") from None
+        raise CosegError(f"Nothing can be written to {short_path(folder)} ({reason}): {advice}.") from None
     finally:
         if not (done and keep):
             for path in new:
@@ -54,7 +54,7 @@ def _try(folder: Path) -> None:
         file.flush()
 
 
-def _short(folder: Path) -> str:
-    """A path with names of hundreds of letters is cut."""
-    text = str(folder)
+def short_path(path: object) -> str:
+    """A path whose names of hundreds of letters are cut."""
+    text = str(path)
     return text if len(text) <= 200 else f"{text[:160]}…{text[-30:]}"

@@ -37,3 +37,12 @@ def test_what_is_wrong_with_the_inputs_is_told_before_torch_is_loaded(tmp_path: 
     assert ran.returncode == 2
     assert ran.stdout.splitlines() == ["False False"]
     assert ran.stderr.splitlines()[:2] == [f"{name}.jpg is missing: check its name." for name in ("nowhere", "neither")]
+
+
+def test_what_is_wrong_with_settings_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = "sys.argv = ['coseg-train', 'data.batch_size=0']; from coseg.cli.train import main; main()"
+    ran = subprocess.run([sys.executable, "-c", SPY + code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 2
+    assert ran.stdout.splitlines() == ["False False"]
+    assert ran.stderr.startswith("data.batch_size is 0, but must be ") and ran.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -64,6 +64,12 @@ def test_defects_stay_defects(error: Exception) -> None:
     assert app.sentence(error) is None
 
 
+def test_what_lightning_calls_a_misconfiguration() -> None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    assert app.sentence(MisconfigurationException("You asked for\n too much.")) == "You asked for too much."
+
+
 def test_real_errors_of_numpy_and_torch() -> None:
     import torch
 

@@ -74,6 +74,13 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "trainer.deterministic": ("maybe", "2", "nan"),
     "trainer.fast_dev_run": ("maybe", "-1", "1.5", "nan", "null"),
     "trainer.use_distributed_sampler": SWITCH,
+    "trainer.profiler": ("5", "foo", "[simple]"),
+    "model._target_": ("null", "5", "[a]"),
+    "data.reader": ("null", "5"),
+    "data.splits": ("null", "[a]"),
+    "data.splits.train": ("5", "null"),
+    "logger.csv": ("5", "foo"),
+    "callbacks.mine": ("5", "[a]"),
     "trainer.enable_model_summary": ("maybe", "nan"),
     "optimizer.lr": (*NO_NUMBER, "0", "-1", "null", "-0.0"),
     "optimizer.weight_decay": REAL,
@@ -320,7 +327,8 @@ def test_many_wrong_settings_are_counted(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["~seed", "~task", "~trainer", "~data", "~protocol.void", "~optimizer", "~dataset"]
+    "override",
+    ["~seed", "~task", "~trainer", "~data", "~protocol.void", "~optimizer", "~dataset", "~logger", "~augmentation"],
 )
 def test_what_is_taken_away_is_named(override: str, compose: Compose) -> None:
     with pytest.raises(CosegError) as refused:

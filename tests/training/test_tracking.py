@@ -113,7 +113,9 @@ def test_each_job_of_a_sweep_is_a_run_of_one_group(
     command: Command, tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
 ) -> None:
     short = ("trainer.max_epochs=1", "data.pairs_per_epoch=4", "panels=0")
-    code, out, err = command("train", "-m", *tiny_overrides["train"], *short, *OFFLINE, "optimizer.lr=-1,0.001")
+    code, out, err = command(
+        "train", "-m", *tiny_overrides["train"], *short, *OFFLINE, "schedule.pct_start=1,0.12"
+    )  # torch asks for 1.0
     assert code == 2
     assert "job 0: " in err
     assert "wandb:" not in out + err, "W&B's own words"
@@ -125,7 +127,7 @@ def test_each_job_of_a_sweep_is_a_run_of_one_group(
     assert (failed.group, finished.group) == (sweep.name, sweep.name)
     assert (failed.name, finished.name) == (f"{sweep.name}/0", f"{sweep.name}/1")
     assert (failed.exit_codes, finished.exit_codes) == ([1], [0])
-    assert (failed.config["optimizer"]["lr"], finished.config["optimizer"]["lr"]) == (-1, 0.001)
+    assert (failed.config["schedule"]["pct_start"], finished.config["schedule"]["pct_start"]) == (1, 0.12)
     assert (len(failed.artifacts), len(finished.artifacts)) == (0, 1)
     for job in ("0", "1"):
         assert json.loads((sweep / job / "wandb.json").read_text())["group"] == sweep.name

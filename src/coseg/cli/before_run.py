@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from coseg.errors import CosegError
 from coseg.settings.check import UnresolvedError, check_settings
-from coseg.writable import require_writable
+from coseg.writable import require_writable, short_path
 
 ADVICE = "choose another place with runs=… (and name=…), or make room"
 
@@ -58,6 +58,12 @@ def _folder(config: DictConfig, key: str) -> Path:
     try:
         return Path(str(OmegaConf.select(config, key)))
     except OmegaConfBaseException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__  # OmegaConf takes it out of __cause__
+        if cause is not None:  # a name that the system does not take, or a place that `run_directory` could not make
+            where = short_path(cause.filename)
+            raise CosegError(f"Nothing can be written to {where} ({cause.strerror}): {ADVICE}.") from None
         reason = " ".join(str(error).split())
         raise CosegError(f"{key} can't be told ({reason}): {ADVICE}.") from None
 

@@ -6,6 +6,8 @@ import errno
 import re
 from collections.abc import Iterator
 
+from coseg.writable import short_path
+
 _MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|out of (?:shared )?memory|outofmemoryerror"
     r"|std::bad_alloc|unable to allocate|insufficient memory|insufficient shared memory|unable to mmap"
@@ -68,13 +70,10 @@ def file_sentence(error: BaseException) -> str | None:
     """What to tell of a file that the system refuses; None for another error."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in _FILES:
-            where = f"{cause.filename} can't be used" if cause.filename is not None else "A file can't be used"
-            if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                where = f"{cause.filename or 'A file'} can't be written"
-                advice = "make room there, or choose another place"
-            else:
-                advice = "see to its name and rights, or choose another place"
-            return f"{where} ({cause.strerror}): {advice}."
+            full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            advice = "make room there" if full else "see to its name and rights"
+            where = short_path(cause.filename) if cause.filename is not None else "A file"
+            return f"{where} can't be {'written' if full else 'used'} ({cause.strerror}): {advice}, or choose another."
     return None
 
 

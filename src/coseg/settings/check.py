@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from coseg.errors import CosegError
-from coseg.settings.schema import GROUPS, GROUPS_OF_SETTINGS, REQUIRED
+from coseg.settings.schema import GROUPS, GROUPS_OF_GROUPS, GROUPS_OF_SETTINGS, REQUIRED
 
 SHOWN = 60
 """Characters of a value that a sentence shows."""
@@ -62,6 +62,7 @@ def _joined(wrong: dict[str, str]) -> str:
 
 
 def _missing(config: DictConfig, command: str | None) -> Iterator[tuple[str, str]]:
+    """What a command needs and has not, or has in another shape."""
     for key in REQUIRED[command] if command is not None else ():
         parent, _, name = key.rpartition(".")
         node = _node(config, parent) if parent else config
@@ -69,8 +70,28 @@ def _missing(config: DictConfig, command: str | None) -> Iterator[tuple[str, str
             continue  # told of the group
         if not isinstance(node, DictConfig) or name not in node:
             yield key, f"is missing, but coseg-{command} needs it: leave out the override that removes it."
-        elif key in GROUPS_OF_SETTINGS and not isinstance(_node(node, name), DictConfig):
-            yield key, f"is {_shown(_node(node, name))}, but must be a group of settings: leave out what sets it."
+            continue
+        value = _node(config, key)
+        if key in GROUPS_OF_SETTINGS and not isinstance(value, DictConfig):
+            yield key, f"is {_shown(value)}, but must be a group of settings: leave out what sets it."
+        elif name == "_target_" and not isinstance(value, str):
+            yield key, f"is {_shown(value)}, but must be the name of a class."
+    if command == "train":
+        for key in ("data.splits.train", "data.splits.val"):
+            split = _node(config, key)
+            if isinstance(_node(config, "data.splits"), DictConfig) and not isinstance(split, str | ListConfig):
+                yield key, f"is {_shown(split)}, but must be the name of a split."
+        augmentation = _node(config, "augmentation")
+        if isinstance(augmentation, DictConfig) and "_target_" not in augmentation:
+            yield "augmentation._target_", "is missing: leave out the override that removes it."
+    for place in GROUPS_OF_GROUPS:
+        groups = _node(config, place)
+        if groups is not None and not isinstance(groups, DictConfig):
+            yield place, f"is {_shown(groups)}, but must be a group of settings: leave out what sets it."
+        for entry in map(str, groups if isinstance(groups, DictConfig) else ()):
+            value = _node(config, f"{place}.{entry}")
+            if value is not None and not isinstance(value, DictConfig):
+                yield f"{place}.{entry}", f"is {_shown(value)}, but must be a group of settings, or null."
 
 
 def _wrong(values: Any) -> dict[str, str]:

@@ -116,6 +116,7 @@ TRAINER: Table = {
     "gradient_clip_val": number(0, null=True),
     "gradient_clip_algorithm": one_of("norm", "value", null=True),
     "num_nodes": whole(1, 10**5),
+    "profiler": described(one_of("simple", "advanced", "pytorch", "xla") | dict | None, "simple, advanced, or null"),
     "reload_dataloaders_every_n_epochs": whole(0),
     "precision": one_of(
         "32-true", "bf16-mixed", "16-mixed", "auto", "64-true", "16-true", "bf16-true",
@@ -284,12 +285,23 @@ GROUPS = (
 )
 
 _BOTH = (
-    "data", "data._target_", "dataset", "dataset.reader", "dataset.splits", "trainer", "trainer._target_",
-    "protocol.name", "protocol.void", "seed", "threads", "panels", "runs",
+    "dataset", "dataset.reader", "dataset.splits", "data", "data._target_", "data.reader", "data.splits", "trainer",
+    "trainer._target_", "protocol.name", "protocol.void", "seed", "threads", "panels", "runs",
 )  # fmt: skip
 
 REQUIRED = {
-    "train": (*_BOTH, "model", "model._target_", "optimizer", "optimizer._target_", "task", "name", "check", "resume"),
+    "train": (
+        *_BOTH,
+        "model",
+        "model._target_",
+        "optimizer",
+        "optimizer._target_",
+        "task",
+        "logger",
+        "name",
+        "check",
+        "resume",
+    ),
     "test": (*_BOTH, "protocol.unit", "ckpt", "split", "input_size", "mirrored", "feature_gb", "pairs_at_once"),
     "sweep": (
         *(f"study.{key}" for key in ("name", "runs", "overrides", "trials", "failures", "seed", "sampler", "pruner")),
@@ -297,5 +309,11 @@ REQUIRED = {
 }
 """What a command can't do without, which an override can take away (``~seed``)."""
 
-GROUPS_OF_SETTINGS = ("model", "data", "dataset", "dataset.splits", "optimizer", "trainer", "task", "study.sampler")
+GROUPS_OF_SETTINGS = (
+    "model", "data", "data.reader", "data.splits", "dataset", "dataset.reader", "dataset.splits", "optimizer",
+    "trainer", "task", "study.sampler",
+)  # fmt: skip
 """Those that are no single value and not null."""
+
+GROUPS_OF_GROUPS = ("callbacks", "logger")
+"""Each of their values is a group of settings, or null."""

@@ -33,6 +33,7 @@ from coseg.training.tested import CONFIG, as_tested
 from coseg.training.testing import NetworkTest
 from coseg.training.testing_groups import GroupTest, group_masks
 from coseg.training.testing_pairs import PairTest
+from coseg.writable import require_writable
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     scope = _scope(config, datamodule)
     keys = scope.keys
     folder = _run_of(checkpoint, Path(config.runs)) / "test" / _name(config, catalog, scope)
+    require_writable(folder, "take a checkpoint in another place, or make room; a shared model's results go to runs=…")
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
