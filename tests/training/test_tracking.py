@@ -151,5 +151,5 @@ def test_a_setting_that_wandb_lacks_is_told(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_a_damaged_file_of_the_run_is_told(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "wandb.json").write_text("{")
-    with pytest.raises(CosegError, match=r"wandb\.json can't be read.*remove it"):
+    with pytest.raises(CosegError, match=r"wandb\.json is damaged.*remove it"):
         fit(tiny(*OFFLINE), tmp_path)
