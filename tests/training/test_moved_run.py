@@ -22,6 +22,7 @@ from coseg.training.fit import fit
 from coseg.training.run import resumed_config
 from coseg.training.run_checkpoints import RunCheckpoint, run_checkpoints
 from coseg.training.task import CosegTask
+from coseg.training.tested import tested_config
 
 Tiny = Callable[..., DictConfig]
 SCORES = (0.7, 0.3)
@@ -142,3 +143,19 @@ def test_a_finished_run_goes_on_where_its_configuration_is_longer(tiny: Tiny, tm
     path.write_text(path.read_text().replace("max_epochs: 1", "max_epochs: 2"))
     fit(resumed_config(tmp_path), tmp_path, resume=True)
     assert [step for step, _ in read_losses(tmp_path)] == list(range(8))
+
+
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_pictures_of_a_test_are_of_the_checkpoint_beside_it(way: str, tmp_path: Path) -> None:
+    first, now = tmp_path / "first", tmp_path / "now"
+    settings = "split: val\ninput_size: null\ndataset: {}\ndata: {}\nprotocol: {}\n"
+    for run in (first, now):
+        for folder in ("checkpoints", "test/voc"):
+            (run / folder).mkdir(parents=True)
+        (run / "test/voc/config.yaml").write_text(f"ckpt: {first}/checkpoints/best.ckpt\n{settings}")
+        (run / "checkpoints" / "best.ckpt").touch()
+    if way == "moved":
+        shutil.rmtree(first)
+    assert tested_config(now / "test" / "voc").ckpt == str(now.resolve() / "checkpoints" / "best.ckpt")
+    (now / "checkpoints" / "best.ckpt").unlink()
+    assert tested_config(now / "test" / "voc").ckpt == f"{first}/checkpoints/best.ckpt"
