@@ -30,7 +30,7 @@ MAX_YAML_BYTES = 256 * 2**10
 MAX_DEPTH = 64
 """Of dictionaries and lists in each other; coseg writes 8."""
 
-MAX_VALUES = 1_000_000
+MAX_VALUES = 200_000
 """In all. A pickle may hold one list in a thousand places, so size alone is no bound."""
 
 MAX_DIGITS = 40

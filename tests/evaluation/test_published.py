@@ -50,7 +50,7 @@ def test_only_a_protocol_that_is_known_to_differ_has_columns_of_its_own() -> Non
         ("images: 725", "size: 725", r"tests\.voc: it needs exactly dataset, images"),
         ("icoseg: null\n", "icoseg: 3\n", r"methods\.banerjee2019: its iCoseg scores must be by group"),
         ("protocols:", "protocol:", "it needs tests, protocols and methods"),
-        ("methods:", "methods: [", "can't be read"),
+        ("methods:", "methods: [", "is damaged"),
     ],
 )
 def test_a_spoilt_file_is_told_where(old: str, new: str, words: str, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_no_sweep_is_a_sentence(tmp_path: Path, name: str) -> None:
 
 def test_a_damaged_one_is_a_sentence(grid: Path) -> None:
     (grid / "0" / "environment.json").write_text("[")
-    with pytest.raises(CosegError, match=r"environment.json can't be read .* the sweep is damaged"):
+    with pytest.raises(CosegError, match=r"environment.json is damaged .* the sweep is damaged"):
         read_sweep(grid)
     (grid / "0" / "environment.json").write_text("[{}]")
     with pytest.raises(CosegError, match="does not tell the job's overrides"):

@@ -61,6 +61,27 @@ def model_card(settings: Mapping[str, Any], network: CosegNetwork) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def check_told(training: object, where: str) -> None:
+    """Refuse a ``training`` of which no card can be made.
+
+    Raises:
+        CosegError: so; `where` names it in the sentence.
+    """
+    if training is None:
+        return
+    told: Any = training if isinstance(training, dict) else {"steps": "none"}
+    types = {"steps": int, "classes": list, "settings": dict, "scores": list}
+    fits = all(isinstance(told.get(key), type_ | None) for key, type_ in types.items())
+    rows = (told.get("scores") or []) if fits else [None]
+    if not all(
+        isinstance(row, dict)
+        and "what" in row
+        and all(isinstance(row.get(name), int | float | None) for name in SCORES)
+        for row in rows
+    ):
+        raise CosegError(f"{where} is damaged: fetch or export the model again.")
+
+
 def told_of_checkpoint(path: Path, task: CosegTask) -> dict[str, Any]:
     """What a checkpoint and the run directory that it lies in tell of its training and its tests.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 import coseg
 from coseg.errors import CosegError
 from coseg.files import atomic_path, write_text_atomically
-from coseg.inference.card import model_card, told_of_checkpoint
+from coseg.inference.card import check_told, model_card, told_of_checkpoint
 from coseg.inference.commonness import Calibration
 from coseg.inference.hub import download, is_hub_id
 from coseg.inference.segment import checked_threshold
@@ -236,6 +236,7 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
     settings.setdefault("commonness", None)
     settings.setdefault("training", None)
     checked_threshold(settings["threshold"], f"{where}: threshold")
+    check_told(settings["training"], f"{where}: training")
     if settings["commonness"] is not None:
         Calibration.from_dict(settings["commonness"])
     return settings

@@ -118,9 +118,11 @@ def _overrides(run: Path) -> list[str]:
     if failure is not None:
         return failure.overrides
     environments = _read(run / "environment.json")
-    if not environments or "overrides" not in environments[0]:
+    first = environments[0] if isinstance(environments, list) and environments else None
+    words = first.get("overrides") if isinstance(first, dict) else None
+    if not isinstance(words, list):
         raise CosegError(f"{run / 'environment.json'} does not tell the job's overrides: an earlier version made it.")
-    return [str(word) for word in environments[0]["overrides"]]
+    return [str(word) for word in words]
 
 
 def _varied(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -131,7 +131,15 @@ def resumed_config(folder: Path, trust: bool = False) -> DictConfig:
         raise CosegError(f"{folder} is not a run directory: it has no config.yaml. Give the directory that a run made.")
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CosegError(f"{folder} has no checkpoints/last.ckpt: the run stopped before it left one. Start it anew.")
-    return run_config(folder / "config.yaml", "take it from a copy of the run, or start a new one", trust)
+    path, advice = folder / "config.yaml", "take it from a copy of the run, or start a new one"
+    config = run_config(path, advice, trust)
+    missing = [
+        key for key in ("model", "data", "trainer", "optimizer", "protocol", "task", "logger") if not config.get(key)
+    ]
+    missing += [key for key in ("seed", "threads", "panels") if key not in config]
+    if missing:
+        raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): {advice}.")
+    return config
 
 
 def run_config(path: Path, advice: str, trust: bool = False) -> DictConfig:
@@ -147,6 +155,7 @@ def run_config(path: Path, advice: str, trust: bool = False) -> DictConfig:
         FileNotFoundError: there is none.
     """
     found = read_yaml(path, advice)
+    found = {} if found is None else found
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise CosegError(f"{path} is damaged (it holds no settings): {advice}.")
     require_known_classes(found, str(path), trust)
