@@ -16,13 +16,13 @@ from metrics_file import read_losses, read_rows
 from omegaconf import DictConfig
 
 from coseg.training import fit as fit_module
+from coseg.training import tested
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.errors import Stopped
 from coseg.training.fit import fit
 from coseg.training.run import resumed_config
 from coseg.training.run_checkpoints import RunCheckpoint, run_checkpoints
 from coseg.training.task import CosegTask
-from coseg.training.tested import tested_config
 
 Tiny = Callable[..., DictConfig]
 SCORES = (0.7, 0.3)
@@ -156,6 +156,6 @@ def test_pictures_of_a_test_are_of_the_checkpoint_beside_it(way: str, tmp_path: 
         (run / "checkpoints" / "best.ckpt").touch()
     if way == "moved":
         shutil.rmtree(first)
-    assert tested_config(now / "test" / "voc").ckpt == str(now.resolve() / "checkpoints" / "best.ckpt")
+    assert tested.tested_config(now / "test" / "voc").ckpt == str(now.resolve() / "checkpoints" / "best.ckpt")
     (now / "checkpoints" / "best.ckpt").unlink()
-    assert tested_config(now / "test" / "voc").ckpt == f"{first}/checkpoints/best.ckpt"
+    assert tested.tested_config(now / "test" / "voc").ckpt == f"{first}/checkpoints/best.ckpt"
