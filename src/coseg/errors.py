@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exception that a user is meant to read."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,10 @@ class CosegError(Exception):
     The commands print the sentence without a traceback and end with exit code 2. Everything else that is
     raised is a defect of the program and keeps its traceback.
     """
+
+
+class DamagedFile(CosegError):
+    """A file of a data set that is missing or can't be decoded: the others may still be used."""
 
 
 def unknown_choice(what: str, value: object, choices: Iterable[object]) -> CosegError:

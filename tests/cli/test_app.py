@@ -29,7 +29,8 @@ def test_sentences_of_a_loaders_workers() -> None:
     text = (
         'Caught CosegError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File "x"\n'
     )
-    assert app.sentence(CosegError(text + "coseg.errors.CosegError: a.jpg can't be read.\n")) == "a.jpg can't be read."
+    for name in ("CosegError", "DamagedFile"):
+        assert app.sentence(CosegError(text + f"coseg.errors.{name}: a.jpg can't be read.\n")) == "a.jpg can't be read."
 
 
 def test_a_stop_in_a_spawned_process_is_one_here() -> None:

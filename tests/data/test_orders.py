@@ -20,7 +20,11 @@ from coseg.errors import CosegError
 def listed(presence, common=True):
     """The pairs by a plain loop over sets."""
     sets = [set(np.flatnonzero(row)) for row in presence]
-    every = [(i, j) for i, j in combinations(range(len(sets)), 2) if sets[i] and sets[j]]
+    every = [
+        (i, j)
+        for i, j in combinations(range(len(sets)), 2)
+        if (sets[i] and sets[j]) or (not common and sets[i] | sets[j])
+    ]
     return [(i, j) for i, j in every if bool(sets[i] & sets[j]) == common]
 
 
@@ -147,7 +151,7 @@ def test_negatives_are_spread_over_the_epoch():
 
 def test_negatives_follow_the_positives():
     positives = AllPairs(SMALL, "small")
-    strangers = set(epoch(ShuffledPairs(SMALL, seed=0, common=False)))
+    strangers = set(epoch(ShuffledPairs(SMALL, seed=0, common=False, empty=True)))
     few, more = (WithNegatives(positives, SMALL, count, seed=3, what="n") for count in (4, 7))
     assert few.negatives == 4 and len(few) == len(positives) + 4
     assert epoch(few)[: len(positives)] == epoch(positives)

@@ -21,10 +21,12 @@ def published_presence(split):
     return table
 
 
-def listed(presence, common=True):
+def listed(presence, common=True, empty=False):
     """The pairs by a plain loop over sets."""
     sets = [set(np.flatnonzero(row)) for row in presence]
-    every = [(i, j) for i, j in combinations(range(len(sets)), 2) if sets[i] and sets[j]]
+    every = [
+        (i, j) for i, j in combinations(range(len(sets)), 2) if (sets[i] and sets[j]) or (empty and sets[i] | sets[j])
+    ]
     return [(i, j) for i, j in every if bool(sets[i] & sets[j]) == common]
 
 
@@ -36,7 +38,7 @@ SMALL = random_presence(40, 5, 0.25, seed=11)  # has images without a class
 ALL_SMALL = listed(SMALL)
 
 
-@pytest.mark.parametrize("common", [True, False])
+@pytest.mark.parametrize(("common", "empty"), [(True, False), (False, False), (False, True)])
 @pytest.mark.parametrize(
     "presence",
     [
@@ -53,8 +55,8 @@ ALL_SMALL = listed(SMALL)
         np.zeros((5, 0), bool),
     ],
 )
-def test_index_lists_the_pairs_of_a_plain_loop(presence, common):
-    index, expected = PairIndex(presence, common), listed(presence, common)
+def test_index_lists_the_pairs_of_a_plain_loop(presence, common, empty):
+    index, expected = PairIndex(presence, common, empty), listed(presence, common, empty)
     assert len(index) == len(expected)
     assert [index[k] for k in range(len(index))] == expected
     assert [index.rank(i, j) for i, j in expected] == list(range(len(expected)))

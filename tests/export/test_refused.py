@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from coseg.data.images import FORMATS
 from coseg.errors import CosegError
 from coseg.export import job
 from coseg.export.check import compare, require_close
@@ -157,6 +158,7 @@ def test_the_text_beside_the_graphs_follows_the_network() -> None:
     text = readme(config, "a test")
     assert config["graphs"]["differences"] == {"onnx": 1.2e-6}
     assert "32 x 32, whatever its shape" in text and "mirror" in text and "image by itself" in text
+    assert f"FORMATS = {FORMATS}" in example(config) and "formats=FORMATS" in example(config)
     assert "image.resize((32, 32)" in example(config) and example(config) in text
     assert "ImageOps.contain(image, (160, 160)" in example(
         {**config, "size": 160, "graphs": {**config["graphs"], "resize": "longest"}}

@@ -113,7 +113,7 @@ def register_resolvers() -> None:
 def sentence(error: BaseException) -> str | None:
     """What to tell a user of `error`; None for a defect, which keeps its traceback."""
     # A loader's worker and a spawned process hand their error over as the text of its traceback.
-    found = re.search(r"^coseg\.errors\.CosegError: (.*)", str(error), re.MULTILINE | re.DOTALL)
+    found = re.search(r"^coseg\.errors\.(?:CosegError|DamagedFile): (.*)", str(error), re.MULTILINE | re.DOTALL)
     if found is not None:
         return found[1].strip()
     return str(error) if isinstance(error, CosegError) else None

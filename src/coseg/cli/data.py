@@ -45,12 +45,15 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from coseg.data.catalog import Note
+
     reader = _reader(options)
     found = 0
     for split in reader.splits:
-        problems = list(reader.problems(split))
-        for problem in problems:
-            print(f"{split}: {problem}")
+        remarks = list(reader.problems(split))
+        problems = [remark for remark in remarks if not isinstance(remark, Note)]
+        for remark in remarks:
+            print(f"{split}: {'note: ' if isinstance(remark, Note) else ''}{remark}")
         found += len(problems)
         try:
             catalog = reader.read(split)
@@ -65,6 +68,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _describe(catalog: Catalog) -> None:
+    from coseg.data.catalog import without_class
     from coseg.data.pairs import PairIndex
 
     counts = dict(zip(catalog.class_names, catalog.presence.sum(0).tolist(), strict=True))
@@ -72,10 +76,13 @@ def _describe(catalog: Catalog) -> None:
     published = f" (published: {catalog.expected})" if catalog.expected is not None else ""
     print(f"{catalog.name}/{catalog.split}: {len(catalog)} images{published}, {len(PairIndex(catalog.presence))} pairs")
     print(f"    images of each class: {classes}")
+    if without := without_class(catalog):
+        print(f"    {without}")
 
 
 def _pairs(options: argparse.Namespace) -> int:
     from coseg.cli.app import told_output
+    from coseg.data.catalog import without_class
     from coseg.data.pairs import PairIndex
     from coseg.files import write_text_atomically
 
@@ -94,6 +101,9 @@ def _pairs(options: argparse.Namespace) -> int:
                 writer.writerow((split, i, j, catalog.ids[i], catalog.ids[j], classes))
         with told_output(options.csv):
             write_text_atomically(options.csv, text.getvalue())
+    for split, catalog in catalogs.items():
+        if without := without_class(catalog):
+            print(f"{split}: {without}", file=sys.stderr)
     print(json.dumps({split: len(index) for split, index in indices.items()}))
     return 0
 

@@ -19,6 +19,10 @@ VOID = 255
 """Label of pixels without a label: the border that VOC draws around objects."""
 
 
+class Note(str):
+    """Among the problems of a data set, a remark on what is no mistake but may surprise."""
+
+
 class Catalog(ABC):
     """N images on disk (or drawn from a seed), their label maps, K class names and a presence table.
 
@@ -74,6 +78,12 @@ class Catalog(ABC):
         return iter(())
 
 
+def without_class(catalog: Catalog) -> str:
+    """How many images hold none of the classes, in a few words; empty: all hold one."""
+    count = int((~catalog.presence.any(1)).sum())
+    return f"{count} of {len(catalog)} images hold no object of a class and are in no pair" if count else ""
+
+
 class Reader(ABC):
     """Makes catalogs from one disk layout. A reader is made cheaply; `read` does the work and may fail."""
 
@@ -91,10 +101,22 @@ class Reader(ABC):
             CosegError: the data is missing, incomplete or damaged, or there is no such split.
         """
 
+    def read_sound(self, split: str) -> tuple[Catalog, list[str]]:
+        """`read` without the images that can't be decoded, and a sentence for each of them.
+
+        Every file is decoded whole, so that what is left can be trained on. A data set that is not on disk has none
+        to leave out.
+
+        Raises:
+            CosegError: as `read`, but for damaged files.
+        """
+        return self.read(split), []
+
     def problems(self, split: str) -> Iterator[str]:
         """Everything that is wrong with one split on disk, a sentence each: unlike `read`, it does not stop at one.
 
-        Every file is decoded whole. A data set that is not on disk has none.
+        What is worth to be known but no mistake is a `Note`. Every file is decoded whole. A data set that is not on
+        disk has none.
 
         Raises:
             CosegError: there is no such split.

@@ -9,7 +9,7 @@ import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from coseg.data.cache import CachedCatalog
-from coseg.data.catalog import Catalog, Reader
+from coseg.data.catalog import Catalog, Reader, without_class
 from coseg.data.cliques import (
     CliqueBatch,
     CliqueCollate,
@@ -23,7 +23,10 @@ from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives,
 from coseg.data.resized import ResizedCatalog
 from coseg.data.sampler import PairSampler
 from coseg.data.workers import worker_settings
-from coseg.errors import CosegError
+from coseg.errors import CosegError, unknown_choice
+
+ON_DAMAGED = ("error", "skip")
+"""What may be done about images that can't be decoded."""
 
 
 class PairDataModule(L.LightningDataModule):
@@ -55,6 +58,9 @@ class PairDataModule(L.LightningDataModule):
         cache_gb: bound in GB on the cache of a split's decoded images, which the workers of one training process
             share; 0 turns it off.
         seed: seeds the order of pairs and the augmentation.
+        on_damaged: ``error`` refuses a training or validation image that can't be decoded. ``skip`` decodes all of
+            them before the first epoch and leaves out those that can't be, before pairs are drawn: whatever reads
+            them, and after a stop too, epochs have the same pairs. They are in `skipped`. A test refuses them always.
     """
 
     def __init__(
@@ -75,8 +81,11 @@ class PairDataModule(L.LightningDataModule):
         workers: int = 0,
         cache_gb: float = 0.0,
         seed: int = 0,
+        on_damaged: str = "error",
     ) -> None:
         super().__init__()
+        if on_damaged not in ON_DAMAGED:
+            raise unknown_choice("data.on_damaged", on_damaged, ON_DAMAGED)
         if batch_size < 1:
             raise CosegError(f"data.batch_size is {batch_size}, but must be 1 or more.")
         if workers < 0:
@@ -97,21 +106,32 @@ class PairDataModule(L.LightningDataModule):
         self.workers = workers
         self.cache_gb = cache_gb
         self.seed = seed
-        self._catalogs: dict[tuple[str, int | None], Catalog] = {}
+        self.on_damaged = on_damaged
+        self._skipped: dict[str, list[str]] = {}
+        self._catalogs: dict[tuple[str, int | None, bool], Catalog] = {}
         self._orders: dict[str, PairOrder] = {}
 
     def catalog(self, role: str) -> Catalog:
         """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
-        key = self._split(role), self.test_size if role == "test" else None
+        sound = self.on_damaged == "skip" and role != "test"
+        key = self._split(role), self.test_size if role == "test" else None, sound
         if key not in self._catalogs:
-            split, size = key
-            catalog = self.reader.read(split)
+            split, size, _ = key
+            if sound:
+                catalog, self._skipped[split] = self.reader.read_sound(split)
+            else:
+                catalog = self.reader.read(split)
             if size is not None:
                 catalog = ResizedCatalog(catalog, size)
             if self.cache_gb > 0:
                 catalog = CachedCatalog(catalog, self.cache_gb, max(1, self.workers))
             self._catalogs[key] = catalog
         return self._catalogs[key]
+
+    @property
+    def skipped(self) -> list[str]:
+        """A sentence for each image that was left out since it can't be decoded, of the catalogs read so far."""
+        return [f"{split}: {sentence}" for split, sentences in self._skipped.items() for sentence in sentences]
 
     def order(self, role: str) -> PairOrder:
         """The pairs of `role`: the epochs of training, or the fixed sample of validation or test; made once."""
@@ -150,7 +170,11 @@ class PairDataModule(L.LightningDataModule):
         drawn = f"{count} pairs"
         if role == "train" and self.clique is not None:
             drawn = f"{count} cliques of {self.clique} images"
-        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}"
+        remarks = [without_class(catalog)]
+        if role != "test" and (skipped := len(self._skipped.get(self._split(role), ()))):
+            remarks.append(f"{skipped} images can't be decoded and are left out")
+        beside = "; ".join(filter(None, remarks))
+        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}{f' ({beside})' if beside else ''}"
 
     def _split(self, role: str) -> str:
         split = self.splits[role]

@@ -1,30 +1,84 @@
-"""Photographs and masks from files, whatever their mode: one place that knows what PIL gives for each.
+"""Photographs from files, whatever their format and mode: one place that knows what PIL gives for each.
 
-A photograph may be grey, palette, RGB, CMYK, 16 bit or with alpha, and turned by its EXIF orientation. A mask may be
-palette, grey (its edges blurred by JPEG), 1-bit, RGB, or the alpha of a cut-out.
+A photograph may be grey, palette, RGB, CMYK, of 10 to 16 bits or with alpha, and turned by its EXIF orientation. Masks
+are in `coseg.data.masks`.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from coseg.data.catalog import VOID
-from coseg.errors import CosegError
+from coseg.data.depth import deepened, eight_bits, note_depth
+from coseg.errors import DamagedFile
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
+"""The formats, by Pillow's names, that are opened: those that cameras, scanners, browsers and data sets write.
+
+An MPO is opened as a JPEG. Left out are EPS (Pillow runs Ghostscript for it), WMF, formats without a signature (TGA,
+PCX), containers of icons and textures (ICO, ICNS, DDS, FTEX), layers (PSD) and what has gone out of use (SGI, FPX,
+XPM): each is one more decoder that a damaged or hostile file can reach.
+"""
+
+SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".avifs", ".tif", ".tiff", ".bmp",
+        ".dib", ".gif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
+    )
+)  # fmt: skip
+"""What files of `FORMATS` are called, in small letters: those of a folder that are taken for images."""
+
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 """What PIL raises for files that are damaged or are no images."""
 
-FOREGROUND_FROM = 128
-"""Grey value, of 0 to 255, from which a mask's pixel is foreground: edges that JPEG blurred fall half to each side."""
+ALMOST_BLACK, ALMOST_WHITE = 24, 245
+"""Nothing can be seen in a picture whose brightest hundredth of pixels is below, or its darkest above."""
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_SIZE = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
-_VOC_VOID = (224, 224, 192)  # the colour of label 255 in VOC's palette
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """An image file of one of `FORMATS` with its header read; no other decoder of Pillow ever sees the file.
+
+    Raises:
+        OSError: it can't be read, is no regular file (a pipe would be waited for) or of no such format; a damaged file
+            raises what is in `UNREADABLE`.
+    """
+    if isinstance(file, str | os.PathLike) and os.path.exists(file) and not os.path.isfile(file):
+        raise OSError(f"{file} is not a regular file")
+    image = Image.open(file, formats=FORMATS)
+    note_depth(image)
+    return image
+
+
+def exposure_note(image: NDArray[np.uint8]) -> str | None:
+    """What is to be told about a picture in which nothing can be seen, to follow "<file> is"; None: nothing.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+    """
+    step = max(1, round((image.shape[0] * image.shape[1] / 100_000) ** 0.5))  # enough pixels to count hundredths
+    sample = image[::step, ::step]
+    if not sample.size:
+        return None
+    channels = (-1,) if sample.ndim == 3 else ()
+    bright = int(np.percentile(sample.max(channels), 99, method="lower"))
+    dark = int(np.percentile(sample.min(channels), 1, method="higher"))
+    if bright < ALMOST_BLACK:
+        return f"almost black: 99 of 100 pixels are at most {bright} of 255"
+    if dark > ALMOST_WHITE:
+        return f"almost white: 99 of 100 pixels are at least {dark} of 255"
+    return None
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
@@ -34,8 +88,8 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
         CosegError: the file is missing, damaged, no image, or holds no colours (a floating-point picture).
     """
     try:
-        with Image.open(path) as file:
-            return np.array(as_rgb(path, ImageOps.exif_transpose(file)))
+        with open_image(path) as file:
+            return np.array(as_rgb(path, ImageOps.exif_transpose(deepened(file, open_image))))
     except UNREADABLE as error:
         raise damaged(path, error) from error
 
@@ -47,7 +101,7 @@ def photograph_size(path: Path) -> tuple[int, int]:
         CosegError: the file is missing, damaged or no image.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             width, height = file.size
             if file.format == "TIFF":  # PIL turns it itself; whether the size is turned depends on PIL's version
                 width, height = (file.getexif()[tag] for tag in _TIFF_SIZE)
@@ -57,37 +111,15 @@ def photograph_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read_mask(path: Path) -> NDArray[np.uint8]:
-    """A binary mask, uint8 (H, W): 1 foreground, 0 background, 255 void (only from a palette in VOC's colours).
-
-    What is foreground depends on the file's mode:
-
-    - 1-bit: white. Grey, 16-bit too: from half of the range on; where no value is above 1, the value 1.
-    - palette: as grey, where its colours are grey; otherwise every colour but black, and VOC's void is void.
-    - RGB: pixels whose brightest channel reaches half of the range.
-    - with alpha: the alpha, from half on, unless it is the same everywhere; then the colours.
-
-    Raises:
-        CosegError: the file is missing, damaged or no image.
-    """
-    try:
-        with Image.open(path) as file:
-            return _mask(ImageOps.exif_transpose(file))
-    except UNREADABLE as error:
-        raise damaged(path, error) from error
-
-
 def as_rgb(name: str | Path, image: Image.Image) -> Image.Image:
     """A picture of any mode in RGB, transparent parts on white, 16 bits scaled; `name` is for the sentence.
 
     Raises:
-        CosegError: it holds floating-point numbers.
+        CosegError: it holds numbers that are no brightness; see `eight_bits`.
     """
-    if image.mode == "F":
-        raise CosegError(f"{name} holds floating-point numbers, not colours: save it as an 8-bit JPEG or PNG.")
-    if image.mode.startswith("I"):
-        image = Image.fromarray(_eight_bits(image))
-    if _has_alpha(image):
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(eight_bits(name, image))
+    if has_alpha(image):
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[1] == 0:  # 32-bit BMP: its fourth byte is often unused
             return image.convert("RGB")
@@ -95,47 +127,21 @@ def as_rgb(name: str | Path, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def damaged(path: Path, error: Exception) -> CosegError:
+def damaged(path: Path, error: Exception) -> DamagedFile:
     """The sentence for a file that can't be decoded."""
+    if path.is_symlink() and not path.exists():
+        return DamagedFile(
+            f"{path} is a broken link (to {os.readlink(path)}): put back what it leads to, or take the image out of "
+            "the data set."
+        )
     if isinstance(error, FileNotFoundError):
-        return CosegError(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
-    return CosegError(
+        return DamagedFile(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
+    return DamagedFile(
         f"{path} cannot be decoded ({error}): the file is damaged or not an image. Unpack it again from the archive, "
         "or take the image out of the data set."
     )
 
 
-def _has_alpha(image: Image.Image) -> bool:
+def has_alpha(image: Image.Image) -> bool:
+    """Whether a picture has an alpha channel, or a colour that is transparent."""
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-
-
-def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """A 16-bit grey picture, which PIL would clip at 255 instead of scaling it."""
-    values = np.array(image).astype(np.int64)
-    return (values >> 8 if values.max(initial=0) > 255 else values).clip(0, 255).astype(np.uint8)
-
-
-def _mask(image: Image.Image) -> NDArray[np.uint8]:
-    if _has_alpha(image):
-        alpha = np.array(image.convert("RGBA").getchannel("A"))
-        if alpha.min() < alpha.max():
-            return (alpha >= FOREGROUND_FROM).astype(np.uint8)
-    if image.mode == "1":
-        return np.array(image).astype(np.uint8)
-    if image.mode == "P" and not _is_grey(image):
-        colours = np.array(image.convert("RGB"))
-        mask = np.where(colours.any(axis=-1), 1, 0).astype(np.uint8)
-        mask[(colours == _VOC_VOID).all(-1)] = VOID
-        return mask
-    if image.mode == "P":
-        image = image.convert("L")
-    if image.mode == "L" or image.mode.startswith("I"):
-        grey = _eight_bits(image)
-        return grey if grey.max(initial=0) <= 1 else (grey >= FOREGROUND_FROM).astype(np.uint8)
-    return (np.array(image.convert("RGB")).max(-1) >= FOREGROUND_FROM).astype(np.uint8)
-
-
-def _is_grey(image: Image.Image) -> bool:
-    """Whether all colours of the palette that occur are grey."""
-    colours = np.array(image.convert("RGB"))
-    return bool((colours == colours[..., :1]).all())

@@ -79,10 +79,20 @@ class AllPairs(PairOrder):
 
 
 class ShuffledPairs(PairOrder):
-    """Pairs as they come: each equally likely, all visited before one returns. `common` as for `PairIndex`."""
+    """Pairs as they come: each equally likely, all visited before one returns.
 
-    def __init__(self, presence: NDArray[np.bool_], seed: int, length: int | None = None, common: bool = True) -> None:
-        self.index = PairIndex(presence, common)
+    `common` and `empty` are as for `PairIndex`.
+    """
+
+    def __init__(
+        self,
+        presence: NDArray[np.bool_],
+        seed: int,
+        length: int | None = None,
+        common: bool = True,
+        empty: bool = False,
+    ) -> None:
+        self.index = PairIndex(presence, common, empty)
         if len(self.index) == 0:
             raise _no_pairs(presence, common)
         super().__init__(len(self.index) if length is None else length)
@@ -114,13 +124,13 @@ class WithNegatives(PairOrder):
     def __init__(self, positives: PairOrder, presence: NDArray[np.bool_], count: int, seed: int, what: str) -> None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise CosegError(f"{what} is '{count}', but must be a number of pairs without a common class, 0 or more.")
-        available = len(PairIndex(presence, common=False)) if count else 0
+        available = len(PairIndex(presence, common=False, empty=True)) if count else 0
         if count and not available:
-            raise CosegError(f"{what} is {count}, but any two images that hold a class share one: set it to 0.")
+            raise CosegError(f"{what} is {count}, but any two images share a class: set it to 0.")
         self.positives = positives
         self.negatives = min(count, available)
         super().__init__(len(positives) + self.negatives)
-        self._sample = ShuffledPairs(presence, seed, self.negatives, common=False) if count else None
+        self._sample = ShuffledPairs(presence, seed, self.negatives, common=False, empty=True) if count else None
 
     def pair(self, epoch: int, position: int) -> tuple[int, int]:
         self._check(epoch, position)
@@ -202,7 +212,7 @@ class MixedPairs(PairOrder):
         super().__init__(len(positives))
         self._positives = positives
         self._count = round(share * len(positives))
-        self._negatives = ShuffledPairs(presence, mix(seed, 1), common=False) if self._count else None
+        self._negatives = ShuffledPairs(presence, mix(seed, 1), common=False, empty=True) if self._count else None
         self.seed = seed
 
     def pair(self, epoch: int, position: int) -> tuple[int, int]:
@@ -264,6 +274,6 @@ def _no_pairs(presence: NDArray[np.bool_], common: bool = True) -> CosegError:
             "Add images, or choose another split or other classes."
         )
     return CosegError(
-        f"The catalog has no negative pair: any two of its {images} images that hold a class share one. "
-        "Set the share of negative pairs to 0, or add images of other classes."
+        f"The catalog has no negative pair: any two of its {images} images share a class. "
+        "Set the share of negative pairs to 0, or add images of other classes, or without an object."
     )

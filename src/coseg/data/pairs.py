@@ -18,10 +18,12 @@ class PairIndex:
     Args:
         presence: bool (N, K), which image holds which class; must not change afterwards.
         common: True for the pairs that share at least one class; False for the pairs of images that both hold a
-            class but share none. Images without a class are in no pair of either kind.
+            class but share none.
+        empty: with ``common=False``, images without a class too are paired with those that hold one; otherwise they
+            are in no pair.
     """
 
-    def __init__(self, presence: NDArray[np.bool_], common: bool = True) -> None:
+    def __init__(self, presence: NDArray[np.bool_], common: bool = True, empty: bool = False) -> None:
         images, classes = presence.shape
         self.common = common
         self._presence = presence = np.asarray(presence, bool)
@@ -31,6 +33,11 @@ class PairIndex:
             packed[k, : len(row)] = row
         self._bits = packed.view("<u8")  # bit i % 64 of word i // 64 is image i
         self._any: NDArray[np.uint64] = np.bitwise_or.reduce(self._bits, axis=0)
+        every = np.zeros(packed.shape[1], np.uint8)
+        bits = np.packbits(np.ones(images, bool), bitorder="little")
+        every[: len(bits)] = bits
+        self._strangers: NDArray[np.uint64] = every.view("<u8") if empty else self._any  # of images with a class
+        self._empty = empty
         self._ends = np.zeros(images, np.int64)  # pairs whose first image is 0, 1, …, i
         for i in range(images):
             self._ends[i] = np.bitwise_count(self._later(i)).sum(dtype=np.int64)
@@ -42,7 +49,10 @@ class PairIndex:
         row = self._presence[i]
         union: NDArray[np.uint64] = np.bitwise_or.reduce(self._bits[row, word:], axis=0)
         if not self.common:
-            union = self._any[word:] & ~union if row.any() else union
+            if row.any():
+                union = self._strangers[word:] & ~union
+            elif self._empty:
+                union = self._any[word:].copy()
         union[0] &= np.uint64(~((2 << (i % 64)) - 1) & 0xFFFFFFFFFFFFFFFF)  # neither i nor what is before it
         return union
 

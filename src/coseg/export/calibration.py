@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coseg.data.catalog import Catalog
+from coseg.data.images import SUFFIXES
 from coseg.errors import CosegError
 from coseg.inference.photographs import load_photograph
 from coseg.inference.pretrained import Pretrained
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LONGEST = 1024
 """Longest side for a network of any input size whose model names none."""
 
@@ -31,9 +31,9 @@ def folder_images(folder: Path, count: int) -> list[Picture]:
     """
     if not folder.is_dir():
         raise CosegError(f"There is no folder {folder}: --calibrate takes a folder of photographs, or dataset=...")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
-        raise CosegError(f"{folder} holds no photographs ({', '.join(_SUFFIXES)}): give another to --calibrate.")
+        raise CosegError(f"{folder} holds no photographs ({', '.join(sorted(SUFFIXES))}): give another to --calibrate.")
     return [found[k] for k in _evenly(len(found), count)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from coseg.data.images import FORMATS
 from coseg.export.formats import OPSET, SUFFIXES
 from coseg.export.graphs import Graphs
 
@@ -49,7 +50,11 @@ def example(config: Mapping[str, Any]) -> str:
     else:
         resized = "image"
     return _CODE.format(
-        resized=resized, count=len(about["features"]), names=about["inputs"]["cosegment"], threshold=config["threshold"]
+        resized=resized,
+        count=len(about["features"]),
+        names=about["inputs"]["cosegment"],
+        threshold=config["threshold"],
+        formats=FORMATS,
     )
 
 
@@ -141,8 +146,12 @@ from PIL import Image, ImageOps
 encode, cosegment = (onnxruntime.InferenceSession(f"{{name}}.onnx") for name in ("encode", "cosegment"))
 
 
+# No other decoder sees a file: some of Pillow's run programs.
+FORMATS = {formats}
+
+
 def encoded(path):
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    image = ImageOps.exif_transpose(Image.open(path, formats=FORMATS)).convert("RGB")
     pixels = np.asarray({resized})
     outputs = encode.run(None, {{"images": pixels.transpose(2, 0, 1)[None]}})
     return outputs[:{count}], outputs[{count}:], pixels.shape[:2], image.size

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from coseg.data.images import UNREADABLE, as_rgb
+from coseg.data.images import UNREADABLE, as_rgb, open_image
 from coseg.errors import CosegError
 
 MAX_PIXELS = 200_000_000
@@ -110,7 +110,7 @@ def _opened(path: Path) -> Image.Image:
         with _opening:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return Image.open(path)
+                return open_image(path)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except FileNotFoundError:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
+from coseg.files import write_text_atomically
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
@@ -41,6 +42,9 @@ from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
 
 log = logging.getLogger(__name__)
+
+SKIPPED = "skipped.txt"
+"""Lists, in the run folder, the images that can't be decoded and are left out: ``data.on_damaged=skip``."""
 
 
 def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
@@ -141,6 +145,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     with tracked(trainer, config, folder, best):
         if trainer.is_global_zero:
             describe_run(folder, config)
+            _list_skipped(folder, datamodule.skipped)
             for logger in loggers:
                 if isinstance(logger, CSVLogger):
                     continue_metrics(logger, earlier.rows if earlier is not None else [])
@@ -187,6 +192,18 @@ def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
             f"{last} can't be gone on with ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
             "Put that in its place."
         ) from error
+
+
+def _list_skipped(folder: Path, skipped: list[str]) -> None:
+    """Log the images that are left out, and write them to ``skipped.txt``."""
+    path, text = folder / SKIPPED, "".join(f"{sentence}\n" for sentence in skipped)
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if skipped:
+        log.warning(f"{len(skipped)} images can't be decoded and are left out, all in {path}. The first: {skipped[0]}")
+    if before and before != text:
+        log.warning(f"{path} had other images before this run was resumed: its epochs have other pairs from here on")
+    if text != before:
+        write_text_atomically(path, text)
 
 
 def _without_weights(config: DictConfig) -> DictConfig:

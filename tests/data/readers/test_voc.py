@@ -1,16 +1,18 @@
 import csv
 import pickle
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from coseg.data.catalog import Note
 from coseg.data.pairs import PairIndex
 from coseg.data.readers.voc import VOC_CLASSES, VocReader
 from coseg.data.readers.write import write_voc
-from coseg.errors import CosegError
+from coseg.errors import CosegError, DamagedFile
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "voc2012_classes.csv"
 
@@ -191,3 +193,90 @@ def test_file_that_went_away(small):
     mask(small, "a").unlink()
     with pytest.raises(CosegError, match=r"a\.png is missing"):
         catalog.labels(0)
+
+
+# files of other names
+
+
+def renamed(root, change):
+    """The small data set with other ids; ``change(id)`` is the path of the image below JPEGImages."""
+    for name in "abcd":
+        for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+            new = root / folder / change(name)
+            new = new if folder == "JPEGImages" else new.with_suffix(".png")
+            new.parent.mkdir(parents=True, exist_ok=True)
+            (root / folder / f"{name}{suffix}").rename(new)
+    for split, names in (("train", "ab"), ("val", "cd")):
+        ids = [change(name).rsplit(".", 1)[0] for name in names]
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(ids), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", ["{}.JPG", "{}.png", "{}.jpeg", "{}.jfif", "day1/{}.jpg", "day 1/b/img.{}.JPG"])
+def test_any_suffix_and_folders_in_ids(small, change):
+    before = read(small, "val")
+    pixels, labels = before.image(0), before.labels(0)
+    renamed(small, change.format)
+    for split in ("train", "val"):
+        catalog = pickle.loads(pickle.dumps(read(small, split)))
+        assert len(catalog) == 2
+        assert not list(VocReader(small, split_val=False).problems(split))
+    assert catalog.ids[0] == change.format("c").rsplit(".", 1)[0]
+    assert np.array_equal(catalog.image(0), pixels)
+    assert np.array_equal(catalog.labels(0), labels)
+    assert [path.is_file() for path in catalog.files()] == [True] * 4
+
+
+def test_ids_in_another_unicode_form_than_the_files(small):
+    renamed(small, lambda name: unicodedata.normalize("NFD", f"café/é{name}.jpg"))
+    listed = small / "ImageSets" / "Segmentation" / "train.txt"
+    listed.write_text(unicodedata.normalize("NFC", listed.read_text(encoding="utf-8")), encoding="utf-8")
+    assert len(read(small)) == 2
+
+
+def test_an_id_with_two_images_is_refused(small):
+    Image.new("RGB", SIZE[::-1]).save(small / "JPEGImages" / "a.png")
+    Image.new("RGB", SIZE[::-1]).save(small / "JPEGImages" / "c.png")  # in no list that is read
+    with pytest.raises(CosegError, match=r"holds both a\.jpg and a\.png"):
+        read(small)
+    assert any("holds both" in line for line in VocReader(small, split_val=False).problems("train"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "file", "words"),
+    [
+        ("a.jpg", None, "An id has no suffix"),
+        ("IMG", "img.jpg", r"img\.jpg is there, whose letters"),
+        ("x", "x.heic", r"x\.heic is there, but its format is not read"),
+        ("../a", None, "below JPEGImages"),
+        ("/etc/passwd", None, "below JPEGImages"),
+    ],
+)
+def test_what_is_wrong_with_an_id_is_told(small, listed, file, words):
+    (small / "ImageSets" / "Segmentation" / "train.txt").write_text(f"a\n{listed}\n")
+    if file is not None:
+        (small / "JPEGImages" / file).write_bytes(b"x")
+    with pytest.raises(CosegError, match=words):
+        read(small)
+
+
+def test_damaged_files_are_left_out_where_it_is_asked_for(small):
+    image = small / "JPEGImages" / "a.jpg"
+    image.write_bytes(image.read_bytes()[:-100])
+    (small / "JPEGImages" / "c.jpg").unlink()
+    (small / "JPEGImages" / "c.jpg").symlink_to("/nowhere.jpg")
+    assert len(read(small)) == 2  # the header is whole
+    with pytest.raises(DamagedFile, match="broken link"):
+        read(small, "val")
+    for split, left, words in (("train", "b", "a.jpg cannot be decoded"), ("val", "d", "c.jpg is a broken link")):
+        catalog, sentences = VocReader(small, split_val=False).read_sound(split)
+        assert catalog.ids == (left,)
+        assert len(sentences) == 1 and words in sentences[0]
+    mask(small, "b").write_bytes(b"no")
+    with pytest.raises(CosegError, match=r"None of the 2 images"):
+        VocReader(small, split_val=False).read_sound("train")
+
+
+def test_a_black_photograph_is_noted(small):
+    Image.new("RGB", SIZE[::-1]).save(small / "JPEGImages" / "a.jpg")
+    (note,) = VocReader(small, split_val=False).problems("train")
+    assert isinstance(note, Note) and "a.jpg is almost black" in note

@@ -5,18 +5,28 @@
     <root>/
         <class>/
             images/  anything.jpg …
-            masks/   anything.png …      the mask of an image has its name before the dot
+            masks/   anything.png …      the mask of an image has its name before the dot, or that of a pattern
         <another class>/ …
 
-or, for a single class, ``<root>/images`` and ``<root>/masks``. What a mask may be is said in `coseg.data.images`.
+or, for a single class, ``<root>/images`` and ``<root>/masks``. What a mask may be is said in `coseg.data.masks`. An
+image whose mask is empty is in no pair.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from coseg.data.readers.files import child_folder, paired, subfolders, without_image
-from coseg.data.readers.groups import Found, GroupImage, GroupReader, chosen_groups
+from coseg.data.readers.files import (
+    STEM,
+    checked_pattern,
+    child_folder,
+    paired,
+    same_form,
+    subfolders,
+    without_image,
+)
+from coseg.data.readers.groups import Found, GroupImage, GroupReader, Groups, chosen_groups
 from coseg.errors import CosegError
 
 
@@ -26,23 +36,33 @@ class FolderReader(GroupReader):
     Args:
         root: the folder.
         groups: ``all`` or ``test`` (every class), or a list of classes.
+        mask_pattern: a mask's name before the dot, with ``{stem}`` for that of its image: ``{stem}_mask`` say.
     """
 
     name = "folder"
+    needs_foreground = False
+
+    def __init__(self, root: str | os.PathLike[str] | None, groups: Groups = "test", mask_pattern: str = STEM) -> None:
+        super().__init__(root, groups)
+        self.mask_pattern = checked_pattern(mask_pattern)
 
     def find(self) -> Found:
         """See `GroupReader.find`."""
         classes = self._classes()
         wanted = chosen_groups(self.groups, list(classes), list(classes))
         groups = {
-            name: [GroupImage(f"{name}/{stem}", name, image, mask) for stem, image, mask in paired(*classes[name])]
+            name: [
+                GroupImage(f"{name}/{stem}", name, image, mask)
+                for stem, image, mask in paired(*classes[name], self.mask_pattern)
+            ]
             for name in wanted
         }
         return Found(self.name, groups)
 
     def strays(self) -> list[Path]:
         """See `GroupReader.strays`."""
-        return [path for images, masks in self._classes().values() for path in without_image(images, masks)]
+        folders = self._classes().values()
+        return [path for images, masks in folders for path in without_image(images, masks, self.mask_pattern)]
 
     def _classes(self) -> dict[str, tuple[Path, Path]]:
         """Images and masks of each class."""
@@ -52,8 +72,8 @@ class FolderReader(GroupReader):
             raise _missing(f"{start}: set dataset.root=<folder>.")
         single = _images_and_masks(root)
         if single is not None:
-            return {root.resolve().name: single}
-        found = {path.name: _images_and_masks(path) for path in subfolders(root)}
+            return {same_form(root.resolve().name): single}
+        found = {same_form(path.name): _images_and_masks(path) for path in subfolders(root)}
         classes = {name: folders for name, folders in found.items() if folders is not None}
         if not classes:
             raise _missing(f"{root} has no images and masks.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from abc import abstractmethod
 from collections import Counter
@@ -14,9 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import VOID, Catalog, Reader
-from coseg.data.images import photograph_size, read_mask, read_photograph
-from coseg.errors import CosegError, unknown_choice
+from coseg.data.catalog import VOID, Catalog, Note, Reader
+from coseg.data.images import exposure_note, photograph_size, read_photograph
+from coseg.data.masks import read_mask
+from coseg.data.readers.files import first_three, not_taken, pictures_not_taken, same_form
+from coseg.errors import CosegError, DamagedFile, unknown_choice
+
+log = logging.getLogger(__name__)
 
 FOREGROUND, OTHER_OBJECT = 1, 2
 """Values of a decoded truth: the group's object, and an object of another kind; 0 is background, 255 void."""
@@ -26,12 +31,21 @@ Groups = str | Sequence[str]
 
 
 class GroupImage(NamedTuple):
-    """One image with its truth. `id` is unique in the data set, `group` the name of its group."""
+    """One image with its truth.
+
+    Attributes:
+        id: unique in the data set.
+        group: the name of its group.
+        image: its file.
+        mask: the file of its truth.
+        void: 255 is void in its mask, as other masks of the group show; see `read_mask`.
+    """
 
     id: str
     group: str
     image: Path
     mask: Path
+    void: bool = False
 
 
 Truth = Callable[[GroupImage], NDArray[np.uint8]]
@@ -40,7 +54,7 @@ Truth = Callable[[GroupImage], NDArray[np.uint8]]
 
 def binary_truth(item: GroupImage) -> NDArray[np.uint8]:
     """The truth of a data set with binary masks; see `read_mask`."""
-    return read_mask(item.mask)
+    return read_mask(item.mask, item.void)
 
 
 class Found(NamedTuple):
@@ -153,18 +167,22 @@ class GroupReader(Reader):
             CosegError: as `find`; a group has fewer than two images; a file is damaged; a mask has another size than
                 its image or, where every image must show the object, no foreground.
         """
-        self.check_split(split)
-        found = self.find()
-        for group, members in found.groups.items():
-            if len(members) < 2:
-                raise CosegError(
-                    f"The group {group} has {len(members)} image{'' if len(members) == 1 else 's'} in {self.root}, but "
-                    "a pair needs two: add images, or leave the group out of dataset.groups."
-                )
-        items, groups = found.items, list(found.groups)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
-            foreground = np.fromiter(pool.map(lambda item: self._has_foreground(item, found.truth), items), np.bool_)
-        return GroupCatalog(found.name, split, items, groups, foreground, found.truth, self.expected_images(found))
+        found = self._found(split)
+        checked = self._checked(found.items, found.truth)
+        for image in checked:
+            if image.error is not None:
+                raise image.error
+        return self._catalog(split, found, checked)
+
+    def read_sound(self, split: str) -> tuple[GroupCatalog, list[str]]:
+        """See `Reader.read_sound`."""
+        found = self._found(split)
+        checked = self._checked(found.items, found.truth, whole=True)
+        for image in checked:
+            if image.error is not None and not isinstance(image.error, DamagedFile):
+                raise image.error
+        sound = [image for image in checked if image.error is None]
+        return self._catalog(split, found, sound), [str(image.error) for image in checked if image.error is not None]
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
@@ -185,33 +203,96 @@ class GroupReader(Reader):
         if not other and whole not in (None, count):
             yield f"there are {count} images in {len(found.groups)} groups, the release has {whole}"
         yield from (f"{path} belongs to no image" for path in self.strays())
+        pictures, others = not_taken(_folders(found))
+        if pictures:
+            yield pictures_not_taken(pictures)
+        if others:
+            yield Note(f"{len(others)} files are no images: {first_three([str(path) for path in others])}")
+        checked = self._checked(found.items, found.truth, whole=True)
+        yield from (str(image.error) for image in checked if image.error is not None)
+        yield from (Note(f"{image.item.image} is {image.note}") for image in checked if image.note is not None)
+        for group in found.groups:
+            empty = [image.item for image in checked if image.item.group == group and image.empty]
+            if empty:
+                yield Note(
+                    f"the group {group} has {len(empty)} of {len(found.groups[group])} images without the object, "
+                    f"which are in no pair: {first_three([item.image.name for item in empty])}"
+                )
 
-        def problem(item: GroupImage) -> str | None:
+    def _found(self, split: str) -> Found:
+        """What is on disk; pictures that are not taken are logged."""
+        self.check_split(split)
+        found = self.find()
+        pictures, _ = not_taken(_folders(found))
+        if pictures:
+            log.warning(pictures_not_taken(pictures))
+        return found
+
+    def _catalog(self, split: str, found: Found, checked: Sequence[_Checked]) -> GroupCatalog:
+        counts = Counter(image.item.group for image in checked)
+        for group, members in found.groups.items():
+            if counts[group] < 2:
+                lost = len(members) - counts[group]
+                raise CosegError(
+                    f"The group {group} has {len(members)} image{'' if len(members) == 1 else 's'} in {self.root}"
+                    f"{f', of which {lost} are damaged' if lost else ''}, but a pair needs two: add images, or leave "
+                    "the group out of dataset.groups."
+                )
+        items, foreground = [image.item for image in checked], np.array([not image.empty for image in checked])
+        expected = self.expected_images(found)
+        return GroupCatalog(found.name, split, items, list(found.groups), foreground, found.truth, expected)
+
+    def _checked(self, items: Sequence[GroupImage], truth: Truth, whole: bool = False) -> list[_Checked]:
+        """Each image with what is wrong with it; `whole`: photographs are decoded too."""
+
+        def check(item: GroupImage) -> _Checked:
+            note = None
             try:
-                read_photograph(item.image)
-                self._has_foreground(item, found.truth)
+                if whole:
+                    note = exposure_note(read_photograph(item.image))
+                return self._of_mask(item, truth(item), note)
             except CosegError as error:
-                return str(error)
-            return None
+                return _Checked(item, error=error, note=note)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from filter(None, pool.map(problem, found.items))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+            checked = list(pool.map(check, items))
+            if truth is binary_truth:  # where some masks show that 255 is void, it is so in all of the group
+                groups = {image.item.group for image in checked if image.void}
+                unsure = [k for k, image in enumerate(checked) if image.item.group in groups and not image.void]
+                again = pool.map(check, [checked[k].item._replace(void=True) for k in unsure])
+                for k, image in zip(unsure, again, strict=True):
+                    checked[k] = image
+        return checked
 
-    def _has_foreground(self, item: GroupImage, truth: Truth) -> bool:
-        mask = truth(item)
+    def _of_mask(self, item: GroupImage, mask: NDArray[np.uint8], note: str | None) -> _Checked:
         size = photograph_size(item.image)
         if mask.shape != size:
             raise CosegError(
                 f"{item.mask} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {item.image.name} is "
                 f"{size[1]}x{size[0]} (turned as its EXIF says): replace the one that is wrong, or take both out."
             )
-        foreground = bool((mask == FOREGROUND).any())
-        if self.needs_foreground and not foreground:
+        empty = not (mask == FOREGROUND).any()
+        if self.needs_foreground and empty:
             raise CosegError(
                 f"{item.mask} marks no pixel as {item.group}, but every image of a group shows its object: correct "
                 "the mask, or take it and its image out."
             )
-        return foreground
+        return _Checked(item, empty=empty, void=bool((mask == VOID).any()), note=note)
+
+
+class _Checked(NamedTuple):
+    """An image that was looked at: whether its mask has no object, and void; what can't be read, or is to be noted."""
+
+    item: GroupImage
+    empty: bool = False
+    void: bool = False
+    error: CosegError | None = None
+    note: str | None = None
+
+
+def _folders(found: Found) -> list[Path]:
+    """The folders of images and masks."""
+    return sorted({path.parent for item in found.items for path in (item.image, item.mask)})
 
 
 def groups_name(groups: Groups) -> str:
@@ -243,9 +324,9 @@ def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> 
     if groups == "all":
         return list(known)
     wanted = list(test) if groups == "test" else [groups] if isinstance(groups, str) else list(groups)
-    by_lower = {name.lower(): name for name in reversed(known)}  # of names that differ by case alone, the first one
+    by_lower = {same_form(name).lower(): name for name in reversed(known)}  # of names that differ by case, the first
     for name in wanted:
-        if name.lower() not in by_lower:
+        if same_form(name).lower() not in by_lower:
             choices = known if groups == "test" else ("test", "all", *known)
             raise unknown_choice("dataset.groups", name, choices)
-    return [by_lower[name.lower()] for name in wanted]
+    return [by_lower[same_form(name).lower()] for name in wanted]

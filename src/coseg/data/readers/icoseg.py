@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from coseg.data.readers.files import child_folder, paired, subfolders, without_image
+from coseg.data.readers.files import child_folder, paired, same_form, subfolders, without_image
 from coseg.data.readers.groups import Found, GroupImage, GroupReader, Groups, chosen_groups
 from coseg.data.readers.object_discovery import group_folders, images_of, strays_of
 from coseg.errors import CosegError
@@ -54,7 +54,7 @@ class IcosegReader(GroupReader):
     def find(self) -> Found:
         """See `GroupReader.find`. The bundle's part is the image set ``icoseg_object_discovery``."""
         release, bundle = self._folders()
-        images = {path.name: path for path in subfolders(release[0])} if release else bundle
+        images = {same_form(path.name): path for path in subfolders(release[0])} if release else bundle
         if self.groups == "all":
             wanted = dict(images.items())
         else:

@@ -69,7 +69,7 @@ BUNDLE = {"sub_msrc": "msrc_subset", "msrc": "msrc_object_discovery"}
 
 LAYOUTS = ("auto", "v2", "object_discovery")
 
-_ENDING = "_GT"
+_MASKS = "{stem}_GT"
 _NO_CLASS = "farmland"  # a group of landscapes, which shares no object
 
 
@@ -126,7 +126,7 @@ class MsrcReader(GroupReader):
         release, place, bundle = self._folders()
         if release is not None:
             found: dict[str, list[GroupImage]] = {group: [] for group in GROUPS}
-            for stem, image, mask in paired(*release, _ENDING):
+            for stem, image, mask in paired(*release, _MASKS):
                 group = self._group(stem, image)
                 found[group].append(GroupImage(stem, group, image, mask))
             with_class = [group for group, images in found.items() if images and group != _NO_CLASS]
@@ -145,7 +145,7 @@ class MsrcReader(GroupReader):
         """See `GroupReader.strays`."""
         release, _, bundle = self._folders()
         if release is not None:
-            return without_image(*release, _ENDING)
+            return without_image(*release, _MASKS)
         return [path for folder in bundle.values() for path in strays_of(folder)]
 
     def _folders(self) -> tuple[tuple[Path, Path] | None, str, dict[str, Path]]:

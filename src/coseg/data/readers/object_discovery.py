@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coseg.data.readers.files import child_folder, paired, subfolders, without_image
+from coseg.data.readers.files import child_folder, paired, same_form, subfolders, without_image
 from coseg.data.readers.groups import GroupImage
 
 TRUTH = "GroundTruth"
@@ -42,7 +42,9 @@ def group_folders(root: Path, *names: str) -> tuple[str, dict[str, Path]]:
     """
     places = [*(child_folder(place, name) for place in bundle_places(root) for name in names), root]
     for place in places:
-        groups = {path.name: path for path in subfolders(place) if is_group(path)} if place is not None else {}
+        groups = (
+            {same_form(path.name): path for path in subfolders(place) if is_group(path)} if place is not None else {}
+        )
         if place is not None and groups:
             return place.resolve().name, groups
     return "", {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coseg.data.catalog import VOID, Catalog, Reader
-from coseg.data.images import UNREADABLE, damaged, photograph_size, read_photograph
+from coseg.data.catalog import VOID, Catalog, Note, Reader
+from coseg.data.images import UNREADABLE, damaged, exposure_note, open_image, photograph_size, read_photograph
 from coseg.data.readers.files import first_three
-from coseg.data.readers.voc_layout import check_files, find_folder, image_path, mask_path, missing_files, read_list
-from coseg.errors import CosegError
+from coseg.data.readers.voc_layout import check_files, files_of, find_folder, missing_files, read_list
+from coseg.errors import CosegError, DamagedFile
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -30,18 +30,18 @@ VALIDATION_ROWS = 724
 
 
 class VocCatalog(Catalog):
-    """A split of VOC; each access decodes ``JPEGImages/<id>.jpg`` or ``SegmentationClass/<id>.png`` below `folder`."""
+    """A split of VOC; each access decodes the image or the label map of `files` that an id has."""
 
     def __init__(
         self,
-        folder: Path,
+        files: Mapping[str, tuple[Path, Path]],
         split: str,
         ids: Sequence[str],
         presence: NDArray[np.bool_],
         expected: int | None = None,
     ) -> None:
         super().__init__(VocReader.name, split, ids, VOC_CLASSES, presence, expected)
-        self.folder = folder
+        self._files = [files[name] for name in ids]
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """Image ``i`` as RGB uint8 of shape (H, W, 3).
@@ -49,7 +49,7 @@ class VocCatalog(Catalog):
         Raises:
             CosegError: the file is gone or damaged.
         """
-        return read_photograph(image_path(self.folder, self.ids[i]))
+        return read_photograph(self._files[i][0])
 
     def labels(self, i: int) -> NDArray[np.uint8]:
         """The label map of image ``i`` as uint8 of shape (H, W).
@@ -57,9 +57,9 @@ class VocCatalog(Catalog):
         Raises:
             CosegError: the file is gone or damaged.
         """
-        path = mask_path(self.folder, self.ids[i])
+        path = self._files[i][1]
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 _check_mode(path, file)
                 return np.array(file)
         except UNREADABLE as error:
@@ -67,9 +67,9 @@ class VocCatalog(Catalog):
 
     def files(self) -> Iterator[Path]:
         """See `Catalog.files`."""
-        for name in self.ids:
-            yield image_path(self.folder, name)
-            yield mask_path(self.folder, name)
+        for image, mask in self._files:
+            yield image
+            yield mask
 
 
 class VocReader(Reader):
@@ -100,9 +100,31 @@ class VocReader(Reader):
         """
         folder, ids, path, expected = self._list(split)
         check_files(folder, ids, path)
+        files = files_of(folder, ids)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
-            rows = list(pool.map(lambda name: classes_of(folder, name), ids))
-        return VocCatalog(folder, split, ids, np.stack(rows), expected)
+            rows = list(pool.map(lambda name: classes_of(*files[name]), ids))
+        return VocCatalog(files, split, ids, np.stack(rows), expected)
+
+    def read_sound(self, split: str) -> tuple[VocCatalog, list[str]]:
+        """See `Reader.read_sound`."""
+        folder, ids, path, expected = self._list(split)
+        check_files(folder, ids, path)
+        files = files_of(folder, ids)
+
+        def row(name: str) -> NDArray[np.bool_] | str:
+            try:
+                read_photograph(files[name][0])
+                return classes_of(*files[name])
+            except DamagedFile as error:
+                return str(error)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = dict(zip(ids, pool.map(row, ids), strict=True))
+        sound = {name: classes for name, classes in rows.items() if not isinstance(classes, str)}
+        if not sound:
+            raise CosegError(f"None of the {len(ids)} images that {path} names can be read: unpack the archive again.")
+        catalog = VocCatalog(files, split, list(sound), np.stack(list(sound.values())), expected)
+        return catalog, [classes for classes in rows.values() if isinstance(classes, str)]
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
@@ -114,20 +136,25 @@ class VocReader(Reader):
             return
         if self.split_val and len(ids) != expected:
             yield f"the split {split} has {len(ids)} images, that of VOC 2012 {expected}"
-        gone = missing_files(folder, ids)
-        yield from (f"{path} is missing" for path in gone)
-        without = {path.stem for path in gone}
+        try:
+            gone = set(missing_files(folder, ids))
+            files = files_of(folder, ids)
+        except CosegError as error:
+            yield str(error)
+            return
+        yield from (f"{path} is missing" for path in sorted(gone))
 
         def problem(name: str) -> str | None:
+            image, mask = files[name]
             try:
-                read_photograph(image_path(folder, name))
-                classes_of(folder, name)
+                note = exposure_note(read_photograph(image))
+                classes_of(image, mask)
             except CosegError as error:
                 return str(error)
-            return None
+            return None if note is None else Note(f"{image} is {note}")
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from filter(None, pool.map(problem, (name for name in ids if name not in without)))
+            yield from filter(None, pool.map(problem, (name for name in ids if not gone & set(files[name]))))
 
     def _list(self, split: str) -> tuple[Path, list[str], Path, int]:
         """The folder, the ids of `split` and the list they are from, and how many VOC 2012 has."""
@@ -148,16 +175,15 @@ class VocReader(Reader):
         return folder, ids, path, expected
 
 
-def classes_of(folder: Path, name: str) -> NDArray[np.bool_]:
-    """Which classes have a pixel in the mask of image `name`, bool (20,).
+def classes_of(image: Path, path: Path) -> NDArray[np.bool_]:
+    """Which classes have a pixel in the label map `path` of an image, bool (20,).
 
     Raises:
         CosegError: the mask is damaged, of the wrong kind or size, or has a label that is none.
     """
-    path, image = mask_path(folder, name), image_path(folder, name)
     height, width = photograph_size(image)
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             _check_mode(path, file)
             mask_size, pixels = file.size, np.array(file.histogram())
     except UNREADABLE as error:

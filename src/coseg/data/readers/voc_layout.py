@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from coseg.data.readers.files import first_three
+from coseg.data.images import SUFFIXES
+from coseg.data.readers.files import child_folder, first_three, same_form
 from coseg.errors import CosegError
 
 LAYOUT = """
@@ -23,12 +24,12 @@ ARCHIVE = (
 
 
 def image_path(folder: Path, name: str) -> Path:
-    """Where the image `name` is."""
+    """Where VOC has the image `name`."""
     return folder / "JPEGImages" / f"{name}.jpg"
 
 
 def mask_path(folder: Path, name: str) -> Path:
-    """Where the label map of image `name` is."""
+    """Where VOC has the label map of image `name`."""
     return folder / "SegmentationClass" / f"{name}.png"
 
 
@@ -66,7 +67,7 @@ def read_list(path: Path) -> list[str]:
     """The ids in a list, one a line, blank lines left out.
 
     Raises:
-        CosegError: the list is missing, is not text, is empty, or names an image twice.
+        CosegError: the list is missing, is not text, is empty, names an image twice or one outside of the folder.
     """
     try:
         ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -80,6 +81,12 @@ def read_list(path: Path) -> list[str]:
         ) from error
     if not ids:
         raise CosegError(f"{path} is empty: write one image id a line, or unpack the archive again.")
+    outside = [name for name in ids if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise CosegError(
+            f"{path} names {first_three(outside)}: an id is a file's name without suffix, below JPEGImages, such as "
+            "day1/img0. Correct the list."
+        )
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         raise CosegError(
@@ -88,26 +95,91 @@ def read_list(path: Path) -> list[str]:
     return ids
 
 
+def files_of(folder: Path, ids: Sequence[str]) -> dict[str, tuple[Path, Path]]:
+    """Image and label map of each of `ids`, of any suffix that is read; where one is missing, its usual path.
+
+    Raises:
+        CosegError: an id has two images, or two label maps.
+    """
+    images, masks = (_by_id(folder / part, ids) for part in ("JPEGImages", "SegmentationClass"))
+    return {
+        name: (images.get(name, image_path(folder, name)), masks.get(name, mask_path(folder, name))) for name in ids
+    }
+
+
 def check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
     """Refuse a list `source` whose `ids` don't all have an image and a mask in `folder`.
 
     Raises:
         CosegError: a file is missing.
     """
-    for kind, path_of in (("image", image_path), ("mask", mask_path)):
-        where = path_of(folder, "").parent
-        missing = [path.name for path in missing_files(folder, ids) if path.parent == where]
+    for what, part, path_of in (("image", "JPEGImages", image_path), ("mask", "SegmentationClass", mask_path)):
+        there = _by_id(folder / part, ids)
+        missing = [name for name in ids if name not in there]
         if missing:
+            where = folder / part
+            names = first_three([str(path_of(folder, name).relative_to(where)) for name in missing])
             raise CosegError(
-                f"{source} names {len(ids)} images, of which {len(missing)} have no {kind} in {where}: "
-                f"{first_three(missing)}. Unpack the archive again, or take them out of the list."
+                f"{source} names {len(ids)} images, of which {len(missing)} have no {what} in {where}: {names}."
+                f"{_hint(where, missing[0])} Unpack the archive again, or take them out of the list."
             )
 
 
 def missing_files(folder: Path, ids: Sequence[str]) -> list[Path]:
     """The images and masks of `ids` that are not in `folder`."""
     missing = []
-    for path_of in (image_path, mask_path):
-        present = set(os.listdir(path_of(folder, "").parent))  # one call: a network disk is slow to ask for each
-        missing += [path for path in (path_of(folder, name) for name in ids) if path.name not in present]
+    for part, path_of in (("JPEGImages", image_path), ("SegmentationClass", mask_path)):
+        there = _by_id(folder / part, ids)
+        missing += [path_of(folder, name) for name in ids if name not in there]
     return missing
+
+
+def _by_id(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
+    """The file of each of `ids` below `folder`, without those that have none."""
+    listings: dict[PurePosixPath, dict[str, list[Path]]] = {}  # one call a folder: a network disk is slow to ask
+    files: dict[str, Path] = {}
+    for name in ids:
+        place = PurePosixPath(name)
+        if place.parent not in listings:
+            listings[place.parent] = _listing(_below(folder, place.parent))
+        paths = listings[place.parent].get(same_form(place.name), [])
+        if len(paths) > 1:
+            raise CosegError(
+                f"{paths[0].parent} holds both {paths[0].name} and {paths[1].name}, one of which {name} in the list "
+                "means: remove the other."
+            )
+        if paths:
+            files[name] = paths[0]
+    return files
+
+
+def _listing(folder: Path | None) -> dict[str, list[Path]]:
+    by_stem: dict[str, list[Path]] = {}
+    for name in sorted(os.listdir(folder)) if folder is not None else ():
+        path = Path(name)
+        if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            by_stem.setdefault(same_form(path.stem), []).append(Path(folder or "", name))
+    return by_stem
+
+
+def _below(folder: Path, place: PurePosixPath) -> Path | None:
+    """The folder `place` below `folder`, in whatever Unicode form it is written."""
+    current: Path | None = folder if folder.is_dir() else None
+    for part in place.parts:
+        if current is not None:
+            current = current / part if (current / part).is_dir() else child_folder(current, part)
+    return current
+
+
+def _hint(where: Path, name: str) -> str:
+    """What may be meant by an id that has no file."""
+    if Path(name).suffix.lower() in SUFFIXES:
+        return " An id has no suffix."
+    place = _below(where, PurePosixPath(name).parent)
+    stem = PurePosixPath(name).name
+    for other in sorted(os.listdir(place)) if place is not None else ():
+        if Path(other).stem == stem:
+            return f" {other} is there, but its format is not read: save it as JPEG or PNG."
+        if same_form(Path(other).stem).casefold() == same_form(stem).casefold():
+            return f" {other} is there, whose letters are not the same: rename it."
+    return ""
