@@ -57,7 +57,7 @@ def test_mistakes_get_a_sentence(run: Run, trained: Path, tmp_path: Path) -> Non
         (("--checkpoint", str(trained), *SHAPES), "give a folder for both as --out"),
         (("--checkpoint", "gone", "--out", "out", *SHAPES), "There is no model gone"),
         (("--checkpoint", str(trained), "--out", "out", "--dataset", "shape"), "Did you mean 'shapes'?"),
-        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--pairs", "0"), "must be positive"),
+        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--pairs", "0"), "must be a whole number from 1"),
         (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--order", "odd"), "order of pairs is 'odd'"),
     ):
         code, _, err = run(*arguments)

@@ -160,7 +160,7 @@ def test_an_output_that_cannot_be_written_is_told(run: Run) -> None:
 def test_numbers_that_make_no_sense_are_refused(option: tuple[str, str], run: Run) -> None:
     code, _, err = run("compare", "a", "b", *option)
     assert code == 2
-    assert f"'{option[1]}' must be a whole number of at least" in err
+    assert f"'{option[1]}' must be a whole number from" in err
 
 
 def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def model_of(network: CosegNetwork) -> Pretrained:
         (["RUN", "--out", "new", "--int8", "--calibrate", "PHOTOGRAPHS"], "holds no photographs"),
         (["RUN", "--out", "full", "--format", "safetensors"], "full is not empty"),
         (["RUN", "--out", "file", "--format", "safetensors"], "file is a file"),
-        (["RUN", "--out", "file/within", "--format", "safetensors"], "can't be written"),
+        (["RUN", "--out", "file/within", "--format", "safetensors"], "Nothing can be written to file/within"),
         (["RUN", "--out", "shared", "--overwrite"], "holds model.safetensors"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from coseg.errors import CosegError
 from coseg.evaluation.table import as_markdown
 from coseg.sweeps.failed import write_failure
-from coseg.sweeps.jobs import RUNNING, read_sweep
+from coseg.sweeps.jobs import DAMAGED, RUNNING, read_sweep
 from coseg.sweeps.picture import draw_parameters
 from coseg.sweeps.report import jobs_table, short, values_table
 
@@ -93,10 +93,47 @@ def test_no_sweep_is_a_sentence(tmp_path: Path, name: str) -> None:
         read_sweep(tmp_path / name)
 
 
-def test_a_damaged_one_is_a_sentence(grid: Path) -> None:
-    (grid / "0" / "environment.json").write_text("[")
-    with pytest.raises(CosegError, match=r"environment.json is damaged .* the sweep is damaged"):
-        read_sweep(grid)
-    (grid / "0" / "environment.json").write_text("[{}]")
-    with pytest.raises(CosegError, match="does not tell the job's overrides"):
+DEEP = "[" * 100_000
+DAMAGES = [
+    "", "\0\xff binary", DEEP, "[]", "{}", "[{}]", "null", '"text"', "[1, 2]", '{"seconds": "long"}', "[[",
+    '[{"overrides": 5}]', '[{"overrides": [1]}]', '{"code": [], "error": 1, "overrides": {}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["environment.json", "finished.json", "failed.json", "metrics.csv"])
+def test_a_damaged_job_is_shown_beside_the_others(name: str, grid: Path) -> None:
+    for text in DAMAGES:
+        (grid / "1" / name).write_bytes(text.encode("latin-1"))
+        sweep = read_sweep(grid)
+        states = [job.state for job in sweep.jobs]
+        assert states[0] == "complete" and states[2:] == ["complete"] * 2 + [RUNNING, "failed"]
+        if name == "metrics.csv":
+            assert states[1] in (DAMAGED, "complete")  # a table of other columns is one without scores
+        else:
+            assert states[1] == DAMAGED, text[:20]
+            assert str(grid / "1" / name) in sweep.jobs[1].error
+            assert f"Job 1 is damaged: {sweep.jobs[1].error}" in as_markdown(jobs_table(sweep))
+            assert len(sweep.jobs[1].error) < 500
+
+
+def test_the_report_of_a_sweep_with_a_damaged_job(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from coseg.cli.report import main
+
+    (grid / "3" / "environment.json").write_text(DEEP)
+    for number in (0, 1, 2):
+        environment = [{"overrides": [f"seed={number}"], "choices": {"model": "siamese"}}]
+        (grid / str(number) / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(SystemExit) as leaving:
+        main(["sweep", str(grid)])
+    out, err = capsys.readouterr()
+    assert leaving.value.code == 2
+    assert err.startswith("job 3: ") and "nested" in err and "Traceback" not in err
+    assert "complete" in out and (grid / "report" / "parameters.png").is_file()
+
+
+def test_all_jobs_damaged(grid: Path) -> None:
+    for folder in grid.glob("*/"):
+        if folder.name.isdecimal():
+            (folder / "failed.json").write_text(DEEP)
+    with pytest.raises(CosegError, match=r"failed\.json is damaged"):
         read_sweep(grid)

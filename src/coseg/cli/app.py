@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,26 @@ from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.multirun import Multirun, found_stop, is_parallel, leave_stop
 from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
+from coseg.cli.system_errors import file_sentence, memory_sentence
 from coseg.errors import CosegError
+from coseg.overrides import quoting_hint
+from coseg.settings.check import check_settings
 from coseg.sweeps.failed import write_failure
 from coseg.training.errors import Stopped
 from coseg.training.run import STUDY
+from coseg.writable import short_path
 
 log = logging.getLogger(__name__)
+
+SHOWN = 60
+"""Characters of an override that a sentence shows."""
 
 BAD_INPUT = 2
 """Exit code after a sentence."""
@@ -48,9 +55,11 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
 
     Raises:
         HydraException: an override does not fit.
+        CosegError: one gives a group what is no name.
     """
     register_resolvers()
-    with _started():
+    with _started(), _hinted(overrides):
+        require_names(overrides)
         return hydra.compose(name, overrides)
 
 
@@ -68,12 +77,23 @@ def parse_overrides(words: list[str]) -> list[Override]:
     Raises:
         HydraException: one is none.
     """
-    with _started():
+    with _started(), _hinted(words, sweeps=True):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         try:
             return parser.parse_overrides(words)
         except OverrideParseException as error:
             raise HydraException(f"{error.override}: {error}") from None
+
+
+@contextmanager
+def _hinted(words: list[str], sweeps: bool = False) -> Iterator[None]:
+    """Hydra's error with a note how to quote what it could not read."""
+    try:
+        yield
+    except HydraException as error:
+        if (hint := quoting_hint(words, sweeps)) is not None:
+            error.add_note(hint)
+        raise
 
 
 def choices(group: str) -> list[str]:
@@ -82,6 +102,28 @@ def choices(group: str) -> list[str]:
     package = path.removeprefix("pkg://")
     folder = Path(path) if path == package else Path(str(importlib.resources.files(package)))
     return sorted(file.stem for file in (folder / group).glob("*.yaml"))
+
+
+def require_names(words: Iterable[str]) -> None:
+    """Refuse overrides that give a configuration group a value that is no name, for which Hydra has a traceback.
+
+    Raises:
+        CosegError: so.
+    """
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            continue  # an option, or what Hydra has a message for
+        except ValueError as error:  # a whole number of thousands of digits
+            raise CosegError(f"{word[:SHOWN]}… can't be read ({error}): give another value.") from None
+        value = override.value()
+        if override.is_sweep_override() or override.is_delete() or isinstance(value, str | QuotedString | list | dict):
+            continue
+        group = override.key_or_group
+        if (names := choices(group)) or group == "hydra":
+            shown = "null" if value is None else value
+            raise CosegError(f"{group} is {shown}, but must be a name: {', '.join(names) or 'leave it out'}.")
 
 
 def _absolute(path: str | None) -> str | None:
@@ -116,7 +158,13 @@ def sentence(error: BaseException) -> str | None:
     found = re.search(r"^coseg\.errors\.(?:CosegError|DamagedFile): (.*)", str(error), re.MULTILINE | re.DOTALL)
     if found is not None:
         return found[1].strip()
-    return str(error) if isinstance(error, CosegError) else None
+    # What was refused for want of memory would be refused whatever the settings say: that comes first.
+    memory = memory_sentence(error)
+    if memory is not None or isinstance(error, CosegError):
+        return memory or str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's word for settings that don't go together
+        return " ".join(str(error).split())
+    return file_sentence(error)
 
 
 def tell(error: BaseException, where: str = "") -> int | None:
@@ -136,7 +184,7 @@ def guard(job: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except HydraException as error:  # an override that does not fit: Hydra's own words and exit code
-        print(error, file=sys.stderr)
+        print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         raise SystemExit(1) from None
     except Exception as error:
         code = tell(error)
@@ -152,7 +200,9 @@ def told_output(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise CosegError(f"{path} can't be written ({reason}): choose another place, or make room.") from error
+        raise CosegError(
+            f"{short_path(path)} can't be written ({reason}): choose another place, or make room."
+        ) from error
 
 
 def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -174,6 +224,7 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         if beside and found_stop(Path(chosen.sweep.dir)):
             return None
         try:
+            check_settings(config, config_name)
             return job(config)
         except Exception as error:
             code = tell(error, f"job {chosen.job.num}: " if in_sweep else "")
@@ -196,9 +247,17 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         return None
 
     try:
+        require_names(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=config_path(), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except CosegError as error:  # of `require_names`
+        raise SystemExit(tell(error)) from None
+    except SystemExit as leaving:
+        words = sys.argv[1:]
+        if leaving.code == 1 and (hint := quoting_hint(words, not {"-m", "--multirun"}.isdisjoint(words))) is not None:
+            print(hint, file=sys.stderr)
+        raise
     if Multirun.stopped:
         raise SystemExit(Multirun.stopped)
     if codes := set(Multirun.codes):

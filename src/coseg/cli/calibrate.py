@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coseg.cli.options import MOST_PIXELS, MOST_SEED, MOST_THREADS, whole
 from coseg.errors import CosegError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     from coseg.inference.pretrained import save_pretrained, shareable, write_settings
     from coseg.inference.segmenter import CoSegmenter
     from coseg.training.shared import CONFIG, WEIGHTS
+    from coseg.writable import require_writable
 
     source = Path(options.checkpoint)
     shared = source.is_dir() and (source / WEIGHTS).is_file()
@@ -37,6 +39,7 @@ def _calibrate(options: argparse.Namespace) -> None:
             f"{source} is no folder of a shared model, so there is no {CONFIG} to write the calibration to: give a "
             "folder for both as --out."
         )
+    require_writable(options.out or source, "choose another --out, or make room")
     if options.threads:
         import torch
 
@@ -125,16 +128,20 @@ def _parser() -> argparse.ArgumentParser:
         help="on pairs of the training split (train), or of one half of the validation split, measured on the other",
     )
     parser.add_argument(
-        "--pairs", type=int, default=1000, metavar="N", help="of each kind, for the fit and for the measures (1000)"
+        "--pairs",
+        type=whole(1),
+        default=1000,
+        metavar="N",
+        help="of each kind, for the fit and for the measures (1000)",
     )
     parser.add_argument(
-        "--groups", type=int, default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
+        "--groups", type=whole(0), default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
     )
     parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")
-    parser.add_argument("--size", type=int, metavar="N", help="input size, if not the model's own")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="of the draw (0)")
+    parser.add_argument("--size", type=whole(1, MOST_PIXELS), metavar="N", help="input size, if not the model's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--threads", type=int, metavar="N", help="torch's threads on a CPU")
+    parser.add_argument("--threads", type=whole(1, MOST_THREADS), metavar="N", help="torch's threads on a CPU")
     return parser
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coseg.cli.options import MOST_SEED, MOST_THREADS, positive, whole
+
 if TYPE_CHECKING:
     from coseg.sweeps.budget import Job
 
@@ -62,11 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m coseg.cli.compare", description=__doc__)
     parser.add_argument("--kinds", nargs="+", choices=("models", "ablations"), default=["models", "ablations"])
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="only these networks or ablations")
-    parser.add_argument("--minutes", type=float, default=12.0, help="of training, for each (12)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="N", help="of the trainings (0 1)")
+    parser.add_argument("--minutes", type=positive(1e6), default=12.0, help="of training, for each (12)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=whole(0, MOST_SEED), default=[0, 1], metavar="N", help="of the trainings (0 1)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="FOLDER", help="where (runs/compare)")
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="of each training and test, to run several at once (all)"
+        "--threads",
+        type=whole(1, MOST_THREADS),
+        metavar="N",
+        help="of each training and test, to run several at once (all)",
     )
     parser.add_argument("--time", action="store_true", help="count how many steps fit, and train nothing yet")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of those records, no more")

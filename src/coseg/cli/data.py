@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coseg.cli.datasets import chosen_dataset, known_dataset
+from coseg.cli.options import MOST_SEED, whole
 from coseg.data.sources import SOURCES
 from coseg.errors import CosegError
 
@@ -156,8 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--csv", type=Path, metavar="FILE", help="write the list of pairs")
     show = command("show", _show, "a picture of sample pairs with their truth")
     show.add_argument("--split", metavar="SPLIT", help="the first one, if not given")
-    show.add_argument("--pairs", type=int, default=6, metavar="N", help="how many (6)")
-    show.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
+    show.add_argument("--pairs", type=whole(1, 1000), default=6, metavar="N", help="how many (6)")
+    show.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="which (0)")
     show.add_argument("--out", type=Path, metavar="FILE", help="the picture, <data set>-<split>.png if not given")
     return parser
 

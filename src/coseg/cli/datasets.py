@@ -51,9 +51,10 @@ def chosen_dataset(
     from omegaconf import OmegaConf, open_dict
 
     from coseg.cli.app import compose_config
+    from coseg.settings.check import check_settings
 
     overrides = [f"dataset={known_dataset(name)}", *(f"dataset.{word}" for word in words)]
-    dataset = compose_config("test", overrides).dataset
+    dataset = check_settings(compose_config("test", overrides), "test").dataset
     with open_dict(dataset):
         for key, value in (("root", root), ("groups", groups)):
             if value is None:

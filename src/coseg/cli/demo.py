@@ -35,13 +35,14 @@ def demo(overrides: list[str]) -> None:
     from coseg.evaluation.results import read_results
     from coseg.files import write_text_atomically
     from coseg.json_text import json_text
+    from coseg.settings.check import check_settings
     from coseg.training.fit import fit, prepare_process
     from coseg.training.score import score
 
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     folder = Path("runs", "demo").resolve()
-    training = compose_config("train", ["experiment=shapes", "name=demo", *overrides])
+    training = check_settings(compose_config("train", ["experiment=shapes", "name=demo", *overrides]), "train")
     testing = compose_config("test", ["dataset=shapes", f"ckpt='{folder / 'checkpoints' / 'best.ckpt'}'"])
     with open_dict(testing):
         testing.dataset = training.dataset  # the same pictures, whatever was overridden

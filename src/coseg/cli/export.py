@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coseg.cli.options import MOST_PIXELS, MOST_THREADS, whole
+
 FORMATS = ("onnx", "torch", "safetensors")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number of at least 1")
-    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,7 +27,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["onnx"], help="what to write (onnx)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
     parser.add_argument("--overwrite", action="store_true", help="into a folder that is not empty")
-    parser.add_argument("--size", type=_count, metavar="N", help="side, or longest side, of images (the model's own)")
+    parser.add_argument(
+        "--size",
+        type=whole(1, MOST_PIXELS, "a number of pixels"),
+        metavar="N",
+        help="side, or longest side, of images (the model's own)",
+    )
     parser.add_argument(
         "--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours"
     )
@@ -45,12 +46,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="photographs to calibrate with: a folder, or dataset=voc dataset.root=... for its training images",
     )
-    int8.add_argument("--images", type=_count, default=100, metavar="N", help="how many to calibrate with (100)")
+    int8.add_argument("--images", type=whole(1), default=100, metavar="N", help="how many to calibrate with (100)")
     int8.add_argument(
         "--measure", nargs="+", metavar="SETTING", help="score the ONNX graphs on pairs: dataset=voc dataset.root=..."
     )
-    int8.add_argument("--pairs", type=_count, default=500, metavar="N", help="how many to score (500)")
-    int8.add_argument("--threads", type=_count, default=1, metavar="N", help="of onnxruntime when scoring (1)")
+    int8.add_argument("--pairs", type=whole(1), default=500, metavar="N", help="how many to score (500)")
+    int8.add_argument(
+        "--threads", type=whole(1, MOST_THREADS), default=1, metavar="N", help="of onnxruntime when scoring (1)"
+    )
     return parser
 
 
@@ -60,6 +63,7 @@ def _export(options: argparse.Namespace) -> None:
     from coseg.export.folder import check_folder
     from coseg.export.job import export_model, scored
     from coseg.inference.pretrained import load_pretrained, mirrored
+    from coseg.writable import require_writable
 
     if options.int8 != (options.calibrate is not None):
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
@@ -68,6 +72,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.int8 and "onnx" not in options.format:
         raise CosegError("int8 is made from ONNX: add onnx to --format.")
     check_folder(options.out, options.overwrite, "safetensors" in options.format)
+    require_writable(options.out, "choose another --out, or make room")
     model = load_pretrained(options.source, options.trust)
     if options.mirrored:
         model = mirrored(model)
@@ -90,17 +95,19 @@ def _export(options: argparse.Namespace) -> None:
 def _training_images(overrides: Sequence[str], count: int) -> Any:
     from coseg.cli.app import compose_config
     from coseg.export.calibration import catalog_images
+    from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
-    datamodule = make_datamodule(compose_config("test", list(overrides)))
+    datamodule = make_datamodule(check_settings(compose_config("test", list(overrides)), "test"))
     return catalog_images(datamodule.catalog("train"), count)
 
 
 def _test_pairs(overrides: Sequence[str], count: int) -> Any:
     from coseg.cli.app import compose_config
+    from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
-    config = compose_config("test", [*overrides, f"data.test_pairs={count}"])
+    config = check_settings(compose_config("test", [*overrides, f"data.test_pairs={count}"]), "test")
     tests = config.dataset.splits.test
     split = config.split or (tests if isinstance(tests, str) else tests[0])
     datamodule = make_datamodule(config, splits={"train": split, "val": split, "test": str(split)})

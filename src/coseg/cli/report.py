@@ -6,9 +6,12 @@ import argparse
 import json
 import math
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from coseg.cli.options import MOST_SEED, whole
 
 _TRUST = "results and model may name classes outside of coseg, which are imported: they are yours"
 
@@ -69,17 +72,6 @@ def _figures(options: argparse.Namespace) -> int:
     return 0
 
 
-def _count(minimum: int) -> Callable[[str], int]:
-    """A whole number of at least `minimum`, for an option."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"'{text}' must be a whole number of at least {minimum}")
-        return int(text)
-
-    return parse
-
-
 def _compare(options: argparse.Namespace) -> int:
     from coseg.evaluation.compare import changes, compare
     from coseg.evaluation.rows import PairRow
@@ -132,7 +124,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from coseg.evaluation.table import FORMATS
     from coseg.files import write_text_atomically
     from coseg.sweeps.best import NAME, experiment_path, experiment_text
-    from coseg.sweeps.jobs import read_sweep
+    from coseg.sweeps.jobs import DAMAGED, read_sweep
     from coseg.sweeps.picture import draw_parameters
     from coseg.sweeps.report import jobs_table, values_table
 
@@ -147,7 +139,10 @@ def _sweep(options: argparse.Namespace) -> int:
         if text is not None:
             write_text_atomically(experiment_path(out), text)
             print(f"{experiment_path(out)}: coseg-train --config-dir {shlex.quote(str(out))} experiment={NAME}")
-    return 0
+    damaged = [job for job in sweep.jobs if job.state == DAMAGED]
+    for job in damaged:
+        print(f"job {job.number}: {job.error}", file=sys.stderr)
+    return 2 if damaged else 0
 
 
 def _composed(overrides: Sequence[str]) -> Any:
@@ -186,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.set_defaults(job=_figures)
     figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
-    figures.add_argument("--pairs", type=_count(1), default=8, metavar="N", help="pairs on a sheet (8)")
+    figures.add_argument("--pairs", type=whole(1, 1000), default=8, metavar="N", help="pairs on a sheet (8)")
     figures.add_argument("--trust", action="store_true", help=_TRUST)
     figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
@@ -195,9 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(job=_compare)
     compare.add_argument("a", type=Path, metavar="A", help="folder of results of the first, or a run with one test")
     compare.add_argument("b", type=Path, metavar="B", help="those of the second")
-    compare.add_argument("--pairs", type=_count(0), default=10, metavar="N", help="how many pairs to list (10)")
-    compare.add_argument("--draws", type=_count(1), default=1000, metavar="N", help="draws of the bootstrap (1000)")
-    compare.add_argument("--seed", type=_count(0), default=0, metavar="N", help="seed of the bootstrap (0)")
+    compare.add_argument("--pairs", type=whole(0), default=10, metavar="N", help="how many pairs to list (10)")
+    compare.add_argument(
+        "--draws", type=whole(1, 100_000), default=1000, metavar="N", help="draws of the bootstrap (1000)"
+    )
+    compare.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="seed of the bootstrap (0)")
     compare.add_argument("--json", action="store_true", help="as JSON")
 
     text = "for each tested class that training did not show, the training class that is nearest to it"

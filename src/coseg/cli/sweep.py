@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,13 @@ def _sweep(options: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
     from coseg.cli.app import compose_config, parse_overrides
+    from coseg.settings.check import check_settings
     from coseg.sweeps.space import space_of
     from coseg.sweeps.study import require_optuna
 
-    study = compose_config("sweep", [word for word in options.overrides if _is_of_study(word)]).study
+    study = check_settings(
+        compose_config("sweep", [word for word in options.overrides if _is_of_study(word)]), "sweep"
+    ).study
     words = [*study.overrides, *(word for word in options.overrides if not _is_of_study(word))]
     if options.cfg:
         study.overrides = words
@@ -41,19 +44,27 @@ def _sweep(options: argparse.Namespace) -> None:
         return
     require_optuna()
     from coseg.sweeps.search import search
+    from coseg.writable import require_writable
 
     space = space_of(parse_overrides(words))
-    first = [f"{key}={value}" for key, value in _first(space.distributions()).items()]
-    compose_config("train", [*space.fixed, *first])  # a mistake is told now, not by the first trial
+    for trial in _extremes(space.distributions()):  # a mistake is told now, not by a trial
+        check_settings(compose_config("train", [*space.fixed, *trial]), "train")
     settings = OmegaConf.to_container(study, resolve=True)
     assert isinstance(settings, dict)
+    folder = Path(study.runs, study.name).resolve()
+    require_writable(folder, "choose another place with study.runs=… and study.name=…, or make room")
     told = partial(print, flush=True)  # line by line, in a file too
-    search(Path(study.runs, study.name).resolve(), space, {str(key): value for key, value in settings.items()}, told)
+    search(folder, space, {str(key): value for key, value in settings.items()}, told)
 
 
-def _first(distributions: Any) -> dict[str, Any]:
-    """A value of each."""
-    return {key: each.choices[0] if hasattr(each, "choices") else each.low for key, each in distributions.items()}
+def _extremes(distributions: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Overrides of trials that have each choice and both ends of each range, in as few trials as there can be."""
+    values = {
+        key: list(each.choices) if hasattr(each, "choices") else [each.low, each.high]
+        for key, each in distributions.items()
+    }
+    for place in range(max(map(len, values.values()))):
+        yield [f"{key}={some[min(place, len(some) - 1)]}" for key, some in values.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

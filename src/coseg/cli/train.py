@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from coseg.cli.app import run
 from coseg.errors import CosegError
+from coseg.settings.check import check_settings
 
 
 def job(config: DictConfig) -> float | None:
@@ -26,7 +27,7 @@ def job(config: DictConfig) -> float | None:
                 "it out, or start a new run."
             )
         folder = Path(config.resume).resolve()
-        resumed = resumed_config(folder, bool(config.trust))
+        resumed = check_settings(resumed_config(folder, bool(config.trust)))
         prepare_process(resumed.get("threads"))  # another number of threads sums in another order
         return fit(resumed, folder, resume=True)
     prepare_process(config.threads)

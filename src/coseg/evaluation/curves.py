@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from coseg.errors import CosegError
 from coseg.files import atomic_path
 
 LOSSES = ("train/loss", "val/loss")
@@ -66,18 +67,25 @@ def running_mean(values: Sequence[float]) -> list[float]:
 
 
 def read_series(metrics_csv: str | Path) -> Series:
-    """The points of each column; cells that are empty or nan are skipped. No file, no points."""
+    """The points of each column; cells that are empty or nan are skipped. No file, no points.
+
+    Raises:
+        CosegError: the file is no table.
+    """
     path = Path(metrics_csv)
     series: Series = {}
     if not path.is_file():
         return series
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            step = _number(row.get("step"))
-            for name, cell in row.items():
-                value = _number(cell)
-                if step is not None and value is not None:
-                    series.setdefault(name, []).append((step, value))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                step = _number(row.get("step"))
+                for name, cell in row.items():
+                    value = _number(cell)
+                    if step is not None and value is not None:
+                        series.setdefault(name, []).append((step, value))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CosegError(f"{path} is damaged ({error}): take it from a copy, or remove it.") from None
     return {name: sorted(points) for name, points in series.items()}
 
 

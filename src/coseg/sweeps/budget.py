@@ -18,7 +18,8 @@ from coseg.evaluation.results import read_results
 from coseg.evaluation.rows_file import read_rows, rows_file, write_rows
 from coseg.files import write_text_atomically
 from coseg.json_text import json_text
-from coseg.sweeps.child import quoted, run_child
+from coseg.overrides import quoted
+from coseg.sweeps.child import run_child
 from coseg.sweeps.claims import alone, claim
 from coseg.sweeps.costs import cost
 from coseg.sweeps.tables import BASELINE, CONTROL, COSTS, DIFFERENCES, TESTS, UNCHANGED, write_tables

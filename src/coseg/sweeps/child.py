@@ -71,12 +71,6 @@ def program(command: str) -> list[str]:
     return [sys.executable, "-m", f"coseg.cli.{command}"]
 
 
-def quoted(path: Path) -> str:
-    """A path as Hydra reads it, whatever is in it."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
-
-
 def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool], received: Sequence[int]) -> int:
     """The exit code of `process`."""
     asked = False

@@ -16,6 +16,9 @@ from coseg.training.run import FINISHED
 
 RUNNING = "stopped or running"
 
+DAMAGED = "damaged"
+"""A job whose files can't be read; the others are shown."""
+
 
 class SweepJob(NamedTuple):
     """One training of a sweep.
@@ -23,13 +26,13 @@ class SweepJob(NamedTuple):
     Attributes:
         number: its place, and the name of its directory.
         values: of what differs between the jobs: the key of an override, and its value as text.
-        state: ``complete``, ``pruned``, ``failed``, or `RUNNING`.
+        state: ``complete``, ``pruned``, ``failed``, `RUNNING`, or `DAMAGED`.
         jaccard: the best validation Jaccard so far, 0..1; nan: none yet.
         validations: how many there were.
         seconds: that its last start took; nan: it did not come to its end.
         folder: its run directory.
         overrides: all of them.
-        error: why it failed.
+        error: why it failed, or what is damaged.
     """
 
     number: int
@@ -82,23 +85,31 @@ def read_sweep(folder: str | Path) -> Sweep:
             f"{folder} holds no sweep: give the folder that coseg-train -m made (runs/<experiment>/sweeps/<time>), or "
             "that of a study (runs/studies/<name>)."
         )
-    overrides = [_overrides(run) for run in runs]
-    keys = _varied(overrides)
-    jobs = [_job(run, words, keys) for run, words in zip(runs, overrides, strict=True)]
+    overrides: list[list[str] | CosegError] = [_overrides_or_error(run) for run in runs]
+    known = [words for words in overrides if not isinstance(words, CosegError)]
+    if not known and isinstance(overrides[0], CosegError):
+        raise overrides[0]
+    keys = _varied(known)
+    jobs = [
+        _damaged(run, [], keys, words) if isinstance(words, CosegError) else _job(run, words, keys)
+        for run, words in zip(runs, overrides, strict=True)
+    ]
     return Sweep(folder, "grid", keys, jobs)
 
 
 def _study(folder: Path) -> Sweep:
     study = read_study(folder)
-    fixed = [word for word in _read(folder / OVERRIDES) if isinstance(word, str)]
+    fixed = _words(_read(folder / OVERRIDES), folder / OVERRIDES)
     jobs = []
     for trial in study.get_trials(deepcopy=False):
         values = {key: str(value) for key, value in trial.params.items()}
         drawn = [f"{key}={value}" for key, value in values.items()]
         words = [word for word in fixed if word.partition("=")[0] not in values]
         job = _job(folder / str(trial.number), [*words, *drawn], list(values))
-        state = STATES[trial.state.name]
-        jobs.append(job._replace(state=state if state in ("complete", "pruned", "failed") else RUNNING))
+        if job.state != DAMAGED:
+            state = STATES[trial.state.name]
+            job = job._replace(state=state if state in ("complete", "pruned", "failed") else RUNNING)
+        jobs.append(job)
     return Sweep(folder, "study", list(dict.fromkeys(key for job in jobs for key in job.values)), jobs)
 
 
@@ -113,16 +124,29 @@ def _read(path: Path) -> Any:
         raise CosegError(f"There is no {path}: the sweep is damaged.") from None
 
 
+def _words(words: Any, path: Path) -> list[str]:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise CosegError(f"{path} holds no list of overrides: the sweep is damaged.")
+    return [str(word) for word in words]
+
+
 def _overrides(run: Path) -> list[str]:
     failure = read_failure(run)
     if failure is not None:
         return failure.overrides
-    environments = _read(run / "environment.json")
+    path = run / "environment.json"
+    environments = _read(path)
     first = environments[0] if isinstance(environments, list) and environments else None
-    words = first.get("overrides") if isinstance(first, dict) else None
-    if not isinstance(words, list):
-        raise CosegError(f"{run / 'environment.json'} does not tell the job's overrides: an earlier version made it.")
-    return [str(word) for word in words]
+    if not isinstance(first, dict) or "overrides" not in first:
+        raise CosegError(f"{path} does not tell the job's overrides: an earlier version made it, or it is damaged.")
+    return _words(first["overrides"], path)
+
+
+def _overrides_or_error(run: Path) -> list[str] | CosegError:
+    try:
+        return _overrides(run)
+    except CosegError as error:
+        return error
 
 
 def _varied(overrides: Sequence[Sequence[str]]) -> list[str]:
@@ -136,16 +160,33 @@ def _varied(overrides: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _job(run: Path, overrides: Sequence[str], keys: Sequence[str]) -> SweepJob:
-    values = {key: value for key, _, value in (word.partition("=") for word in overrides) if key in keys}
-    scores = validations(run)
-    failure = read_failure(run)
-    seconds = math.nan
-    if failure is not None:
-        state = "failed"
-    elif (run / FINISHED).is_file():
-        state, seconds = "complete", float(_read(run / FINISHED)["seconds"])
-    else:
-        state = RUNNING
+    """A job with its values of `keys`; one whose files can't be read is `DAMAGED`."""
+    try:
+        scores = validations(run)
+        failure = read_failure(run)
+        finished = None if failure is not None or not (run / FINISHED).is_file() else _seconds(run / FINISHED)
+    except CosegError as error:
+        return _damaged(run, overrides, keys, error)
+    state = "failed" if failure is not None else RUNNING if finished is None else "complete"
+    seconds = math.nan if finished is None else finished
     jaccard = max(scores, default=math.nan)
-    error = failure.error if failure is not None else ""
-    return SweepJob(int(run.name), values, state, jaccard, len(scores), seconds, run, list(overrides), error)
+    reason = failure.error if failure is not None else ""
+    values = _values(overrides, keys)
+    return SweepJob(int(run.name), values, state, jaccard, len(scores), seconds, run, list(overrides), reason)
+
+
+def _damaged(run: Path, overrides: Sequence[str], keys: Sequence[str], error: CosegError) -> SweepJob:
+    values = _values(overrides, keys)
+    return SweepJob(int(run.name), values, DAMAGED, math.nan, 0, math.nan, run, list(overrides), str(error))
+
+
+def _values(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (word.partition("=") for word in overrides) if key in keys}
+
+
+def _seconds(path: Path) -> float:
+    finished = _read(path)
+    seconds = finished.get("seconds") if isinstance(finished, dict) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise CosegError(f"{path} does not tell how long the training took: it is damaged.")
+    return float(seconds)

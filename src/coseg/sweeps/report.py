@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import mean
 
 from coseg.evaluation.table import NONE, Table
-from coseg.sweeps.jobs import Sweep, SweepJob
+from coseg.sweeps.jobs import DAMAGED, Sweep, SweepJob
 
 GROUPS = 3
 """Into so many groups, equal in number, the values of a number with more than `DISTINCT` ones are put."""
@@ -21,7 +21,7 @@ def jobs_table(sweep: Sweep) -> Table:
     order = ["complete", "pruned"]
 
     def key(job: SweepJob) -> tuple[int, float, int]:
-        rank = order.index(job.state) if job.state in order else len(order) + (job.state == "failed")
+        rank = order.index(job.state) if job.state in order else len(order) + (job.state in ("failed", DAMAGED))
         return rank, -job.jaccard if not math.isnan(job.jaccard) else 0.0, job.number
 
     rows = [
@@ -39,6 +39,7 @@ def jobs_table(sweep: Sweep) -> Table:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     notes = [f"{len(states)} jobs: {counts}. The Jaccard is that of the best validation, in per cent."]
     notes += [f"Job {job.number} failed: {job.error}" for job in sweep.jobs if job.state == "failed"]
+    notes += [f"Job {job.number} is damaged: {job.error}" for job in sweep.jobs if job.state == DAMAGED]
     return Table(["job", "state", *sweep.keys, "val/jaccard", "validations", "s"], [("", rows)], notes)
 
 

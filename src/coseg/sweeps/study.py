@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from coseg.training.build import make
 
 if TYPE_CHECKING:
     import optuna
+
+log = logging.getLogger(__name__)
 
 JOURNAL, LOCK, OVERRIDES = "journal.log", ".lock", "overrides.json"
 """In the folder of a study, the lock in those of its trials, too."""
@@ -50,13 +53,15 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
     """The study in `folder`, made anew where there is none.
 
     Raises:
-        CosegError: the study there searches another space.
+        CosegError: the study there searches another space, or is damaged.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with alone(folder / LOCK):
         path = folder / OVERRIDES
+        if (folder / JOURNAL).is_file():
+            mend_journal(folder / JOURNAL)
         if not path.exists():
             write_text_atomically(path, json.dumps(space.words, indent=2, ensure_ascii=False) + "\n")
         earlier = read_json(path, "remove the folder, or give another study.name", verbatim=True)
@@ -65,7 +70,12 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
                 f"{folder} holds a study of something else ({str(earlier)[:500]}): give this one another name, such as "
                 f"study.name={folder.name}_2, or remove the folder."
             )
-        return optuna.create_study(study_name=NAME, storage=_storage(folder), direction="maximize", load_if_exists=True)
+        with _told_when_damaged(folder):
+            study = optuna.create_study(
+                study_name=NAME, storage=_storage(folder), direction="maximize", load_if_exists=True
+            )
+            study.get_trials(deepcopy=False)
+            return study
 
 
 def read_study(folder: Path) -> optuna.Study:
@@ -78,10 +88,53 @@ def read_study(folder: Path) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _told_when_damaged(folder):
+        study = optuna.load_study(study_name=NAME, storage=_storage(folder))
+        study.get_trials(deepcopy=False)
+        return study
+
+
+@contextmanager
+def _told_when_damaged(folder: Path) -> Iterator[None]:
+    """What Optuna raises of a journal that is none: a record of another shape gives an error of any type."""
     try:
-        return optuna.load_study(study_name=NAME, storage=_storage(folder))
-    except (KeyError, ValueError) as error:
-        raise CosegError(f"{folder / JOURNAL} holds no study that can be read ({error}).") from None
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CosegError(
+            f"{folder / JOURNAL} holds no study that can be read ({reason}): take it from a copy, or give another "
+            "study.name."
+        ) from None
+
+
+def mend_journal(path: Path) -> None:
+    """Take away a last record that a killed process left unfinished: the next one would be written on its line.
+
+    It was never part of the study, since Optuna reads whole lines.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if _is_whole(path):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # or it may be a record that another process is writing
+    try:
+        if not _is_whole(path):
+            with path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+            log.warning(f"{path}: the last record, which was cut off, is taken away")
+    finally:
+        lock.release()
+
+
+def _is_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _storage(folder: Path) -> optuna.storages.JournalStorage:

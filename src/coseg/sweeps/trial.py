@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from coseg.evaluation.curves import read_series
-from coseg.sweeps.child import quoted, run_child
+from coseg.overrides import quoted
+from coseg.sweeps.child import run_child
 from coseg.sweeps.failed import read_failure, write_failure
 from coseg.sweeps.study import LOCK
 from coseg.training.errors import Stopped

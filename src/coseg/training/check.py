@@ -68,7 +68,7 @@ def check(config: DictConfig) -> None:
     batches = len(datamodule.order("train")) // datamodule.train_draws
     pairs = len(datamodule.order("val"))
     with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
-        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels))
+        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels or 0))
         timed = make_trainer(
             config,
             [*make_callbacks(config), FiniteTraining(), panels, clock],
@@ -97,8 +97,7 @@ def check(config: DictConfig) -> None:
     rate = datamodule.train_draws * pairs_each * real.world_size / batch_seconds
     print(f"{rate:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
     print(f"peak memory: {_memory()}; a checkpoint: {megabytes:.0f} MB, two are kept")
-    end = datetime.now() + timedelta(seconds=seconds)
-    print(f"{epochs:g} epochs of {batches} batches: about {_duration(seconds)}, to {end:%Y-%m-%d %H:%M}")
+    print(f"{epochs:g} epochs of {batches} batches: about {_duration(seconds)}{_until(seconds)}")
 
 
 @contextmanager
@@ -140,6 +139,14 @@ def _memory() -> str:
     if torch.cuda.is_available():
         parts.append(f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB on the GPU")
     return ", ".join(parts)
+
+
+def _until(seconds: float) -> str:
+    """When that will be; nothing where it is not known, or beyond the calendar."""
+    try:
+        return f", to {datetime.now() + timedelta(seconds=seconds):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 from pathlib import Path
 
@@ -37,15 +36,8 @@ class Stopped(Exception):
         """What to tell the user."""
         if self.path.suffix != ".ckpt":
             return f"Stopped; {self.path} holds what is finished. Go on with the same command."
-        resume = shlex.quote(f"resume={_hydra_value(self.path.parent.parent)}")
-        return f"Stopped; {self.path} holds the state. Go on with: coseg-train {resume}"
+        from coseg.overrides import quoted, shell_word
 
-
-def _hydra_value(path: Path) -> str:
-    """A path as a value of Hydra's, in quotes where it has characters that mean something there."""
-    text = str(path)
-    if re.fullmatch(r"[A-Za-z0-9_./+@%-]+", text):
-        return text
-    # A backslash is one, but before a quote, where two are.
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
-    return f"'{escaped}'"
+        run = str(self.path.parent.parent)
+        value = run if re.fullmatch(r"[A-Za-z0-9_./+@%-]+", run) else quoted(run)
+        return f"Stopped; {self.path} holds the state. Go on with: coseg-train {shell_word(f'resume={value}')}"

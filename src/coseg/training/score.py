@@ -33,6 +33,7 @@ from coseg.training.tested import CONFIG, as_tested
 from coseg.training.testing import NetworkTest
 from coseg.training.testing_groups import GroupTest, group_masks
 from coseg.training.testing_pairs import PairTest
+from coseg.writable import require_writable
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     scope = _scope(config, datamodule)
     keys = scope.keys
     folder = _run_of(checkpoint, Path(config.runs)) / "test" / _name(config, catalog, scope)
+    require_writable(folder, "take a checkpoint in another place, or make room; a shared model's results go to runs=…")
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
@@ -91,7 +93,7 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
         checkpoint=str(checkpoint),
         whole=scope.counted == scope.whole,
         groups=make is GroupTest,
-        panels=config.panels,
+        panels=config.panels or 0,
     )
     bar = config.trainer.get("enable_progress_bar", sys.stderr.isatty())
     trainer = make_trainer(config, [], False, enable_checkpointing=False, enable_progress_bar=False)

@@ -1,0 +1,96 @@
+"""Sentences for what the machine refuses: memory, and files that can't be written. Without torch."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+
+from coseg.writable import short_path
+
+_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of (?:shared )?memory|outofmemoryerror"
+    r"|std::bad_alloc|unable to allocate|insufficient memory|insufficient shared memory|unable to mmap"
+    r"|failed to map segment|alloc_failed|can't start new thread|is killed by signal: killed"
+    r"|error return without exception set|^memoryerror\b|^\w*memoryerror:",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""In the words of torch, NumPy, OpenCV, C++, the dynamic linker and the kernel."""
+
+_GPU = re.compile(r"cuda|cublas|cudnn|\bmps\b|\bhip\b|\bgpu\b", re.IGNORECASE)
+
+_LIBRARIES = re.compile(r"failed to map segment|error return without exception set")
+"""Where it lacked already for the program itself; the second is what Python says then."""
+
+_LOADER = re.compile(r"dataloader worker", re.IGNORECASE)
+
+_FILES = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.EFBIG, errno.EIO, errno.ELOOP, errno.ESTALE,
+}  # fmt: skip
+"""Errors of the system that no program can prevent."""
+
+SHOWN = 160
+"""Characters of the error itself that a sentence shows."""
+
+
+def memory_sentence(error: BaseException) -> str | None:
+    """What to tell of an error that comes of too little memory; None for another one."""
+    for cause in _causes(error):
+        text = str(cause)
+        found = _MEMORY.search(text)
+        lacking = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        if not lacking and found is None:
+            continue
+        words = _line(text, found.start() if found is not None else 0) or type(cause).__name__
+        if _LIBRARIES.search(words):
+            return (
+                f"There is too little memory to load the program itself ({words}): give the process more, whatever "
+                "data.batch_size and the other settings are, or start fewer at once (data.workers)."
+            )
+        if _GPU.search(words):
+            return (
+                f"The accelerator has too little memory ({words}): reduce data.batch_size, augmentation.size or "
+                "input_size (--size), set trainer.precision=bf16-mixed, or in a test reduce pairs_at_once and "
+                "feature_gb; device cpu needs none."
+            )
+        if _LOADER.search(words):
+            return (
+                f"Too little memory for the processes that make batches ({words}): reduce data.workers (0: none), "
+                "data.batch_size, data.cache_gb or augmentation.size."
+            )
+        return (
+            f"There is too little memory ({words}): reduce data.batch_size, augmentation.size or input_size (--size), "
+            "data.workers and data.cache_gb, in a test feature_gb and pairs_at_once; or give the process more."
+        )
+    return None
+
+
+def file_sentence(error: BaseException) -> str | None:
+    """What to tell of a file that the system refuses; None for another error."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in _FILES:
+            full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            advice = "make room there" if full else "see to its name and rights"
+            where = short_path(cause.filename) if cause.filename is not None else "A file"
+            return f"{where} can't be {'written' if full else 'used'} ({cause.strerror}): {advice}, or choose another."
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, or while handling."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _line(text: str, place: int) -> str:
+    """The line of an error's text around `place`, without what a traceback puts before it."""
+    start = text.rfind("\n", 0, place) + 1
+    end = text.find("\n", place)
+    line = text[start : end if end >= 0 else len(text)].strip().rstrip(".")
+    line = re.sub(r"^(\w+\.)*\w*Error: ", "", line)
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"
