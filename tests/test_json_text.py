@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from coseg.errors import CosegError
 from coseg.evaluation.records import Cost, Finished, read_record, write_record
 from coseg.json_text import json_text
 from coseg.training.run import FINISHED, finish_run
@@ -40,4 +41,8 @@ def test_a_record(tmp_path: Path) -> None:
     strict((tmp_path / "a.json").read_text())
     found = read_record(tmp_path / "a.json", Finished)
     assert math.isnan(found.minutes) and math.isnan(found.cost.pair_seconds)
+    text = (tmp_path / "a.json").read_text()
+    (tmp_path / "a.json").write_text(text.replace("0.5", "0.4"))
+    with pytest.raises(CosegError, match="checksum"):
+        read_record(tmp_path / "a.json", Finished)
     assert (found.name, found.steps, found.cost.step_seconds, found.results) == ("a", 8, 0.5, {"jaccard": None})

@@ -52,8 +52,8 @@ def predict(invoke: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> 
     settings = {"size": 64, "threshold": 0.5, "commonness": None, "network": {"_target_": "red"}}
     load = pretrained.load_pretrained
 
-    def loaded(source: str | None = None) -> Pretrained:
-        return Pretrained(network, settings, "the model in the box") if source is None else load(source)
+    def loaded(source: str | None = None, trust: bool = False) -> Pretrained:
+        return Pretrained(network, settings, "the model in the box") if source is None else load(source, trust)
 
     monkeypatch.setattr(pretrained, "load_pretrained", loaded)
     return lambda *arguments: invoke(main, *arguments)

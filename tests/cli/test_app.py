@@ -39,7 +39,7 @@ def test_a_stop_in_a_spawned_process_is_one_here() -> None:
     found = Stopped.find(Exception(HANDED_OVER.format(text)))
     assert found is not None
     assert (found.path, found.code) == (stopped.path, 130)
-    assert found.sentence.endswith("coseg-train 'resume=/runs/a b'")
+    assert found.sentence.endswith("coseg-train \"resume='/runs/a b'\"")
     assert Stopped.find(ValueError("a defect")) is None
     assert Stopped.find(stopped) is stopped
 

@@ -217,3 +217,18 @@ def test_the_model_in_the_box(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp
         load_pretrained()
     shutil.copytree(folder, tmp_path / "box")
     assert load_pretrained().source == "the model in the box"
+
+
+def test_a_changed_bit_of_the_weights_is_noticed(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    for place in (len(data) // 2, len(data) - 1):
+        weights.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(CosegError, match=r"model\.safetensors is damaged.*weights_sha256"):
+            load_pretrained(folder)
+    weights.write_bytes(data)
+    settings = json.loads((folder / "config.json").read_text())
+    assert len(settings.pop("weights_sha256")) == 64
+    (folder / "config.json").write_text(json.dumps(settings))  # of an earlier version
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert load_pretrained(folder).settings["format"] == 1

@@ -16,6 +16,7 @@ from metrics_file import read_losses, read_rows
 from omegaconf import DictConfig
 
 from coseg.training import fit as fit_module
+from coseg.training import tested
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.errors import Stopped
 from coseg.training.fit import fit
@@ -142,3 +143,19 @@ def test_a_finished_run_goes_on_where_its_configuration_is_longer(tiny: Tiny, tm
     path.write_text(path.read_text().replace("max_epochs: 1", "max_epochs: 2"))
     fit(resumed_config(tmp_path), tmp_path, resume=True)
     assert [step for step, _ in read_losses(tmp_path)] == list(range(8))
+
+
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_pictures_of_a_test_are_of_the_checkpoint_beside_it(way: str, tmp_path: Path) -> None:
+    first, now = tmp_path / "first", tmp_path / "now"
+    settings = "split: val\ninput_size: null\ndataset: {}\ndata: {}\nprotocol: {}\n"
+    for run in (first, now):
+        for folder in ("checkpoints", "test/voc"):
+            (run / folder).mkdir(parents=True)
+        (run / "test/voc/config.yaml").write_text(f"ckpt: {first}/checkpoints/best.ckpt\n{settings}")
+        (run / "checkpoints" / "best.ckpt").touch()
+    if way == "moved":
+        shutil.rmtree(first)
+    assert tested.tested_config(now / "test" / "voc").ckpt == str(now.resolve() / "checkpoints" / "best.ckpt")
+    (now / "checkpoints" / "best.ckpt").unlink()
+    assert tested.tested_config(now / "test" / "voc").ckpt == f"{first}/checkpoints/best.ckpt"

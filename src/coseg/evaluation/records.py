@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from coseg.errors import CosegError
+from coseg.evaluation.checksums import OWN, digest_of
 from coseg.files import write_text_atomically
 from coseg.json_text import json_text
 from coseg.plain_data import read_json
@@ -81,7 +83,8 @@ def write_record(path: Path, record: Record) -> None:
     document = record._asdict()
     if isinstance(record, Finished):
         document["cost"] = record.cost._asdict()
-    write_text_atomically(path, json_text(document, indent=1))
+    document = json.loads(json_text(document))
+    write_text_atomically(path, json_text({**document, OWN: digest_of(document)}, indent=1))
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:
@@ -92,6 +95,9 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     """
     try:
         document = read_json(path, "remove it, and run its job again", nan=True)
+        checksum = document.pop(OWN, None)  # those of before have none
+        if checksum is not None and checksum != digest_of(document):
+            raise ValueError("its checksum is another")
         if kind is Finished:
             document["cost"] = Cost(**_numbers(document["cost"], Cost))
             document = _numbers(document, Finished)

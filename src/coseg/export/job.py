@@ -24,7 +24,7 @@ from coseg.inference.pretrained import CARD, Pretrained, load_pretrained, save_p
 from coseg.json_text import json_text
 from coseg.models.network import CosegNetwork
 from coseg.models.registry import known_network
-from coseg.training.shared import CONFIG
+from coseg.training.shared import CHECKSUM, CONFIG
 
 FORMATS = (*SUFFIXES, "safetensors")
 
@@ -75,7 +75,8 @@ def export_model(
     if mirrored and wanted:
         tell("the network also sees images mirrored: exported is the one within, see README.md for the mirror images")
     with export_folder(out, overwrite, "safetensors" in formats) as folder:
-        config, texts = dict(sized.settings), []
+        config: dict[str, Any] = {key: value for key, value in sized.settings.items() if key != CHECKSUM}
+        texts: list[str] = []
         if "safetensors" in formats:
             _share(sized, folder, half, tell)
             config, texts = _read(folder / CONFIG), [(folder / CARD).read_text(encoding="utf-8")]

@@ -6,7 +6,6 @@ A shared model is a folder of three files: ``model.safetensors``, the network's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +22,15 @@ from coseg.inference.card import check_told, model_card, told_of_checkpoint
 from coseg.inference.commonness import Calibration
 from coseg.inference.hub import download, is_hub_id
 from coseg.inference.segment import checked_threshold
+from coseg.json_text import json_text
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.network import CosegNetwork
 from coseg.models.registry import known_network
+from coseg.sealed import file_digest
 from coseg.training.build import build_network, without_weights
 from coseg.training.checkpoint import load_task
-from coseg.training.shared import CONFIG, FORMAT, WEIGHTS, box, checked_settings, load_weights, read_shared
+from coseg.training.shared import CHECKSUM, CONFIG, FORMAT, WEIGHTS, box, checked_settings, load_weights, read_shared
 from coseg.training.task import CosegTask
 
 CARD = "README.md"
@@ -121,8 +122,9 @@ def save_pretrained(
             temporary.write_bytes(
                 save(weights, {"format": "pt"})
             )  # save_file would make it readable by its owner alone
+        complete[CHECKSUM] = file_digest(folder / WEIGHTS)
         write_text_atomically(folder / CARD, model_card(complete, network))
-        write_text_atomically(folder / CONFIG, json.dumps(complete, indent=2, ensure_ascii=False) + "\n")
+        write_text_atomically(folder / CONFIG, json_text(complete))
     except (OSError, SafetensorError) as error:
         raise CosegError(f"The model can't be written to {folder} ({error}): choose another folder.") from error
 
@@ -162,6 +164,8 @@ def settings_of(
     - ``threshold``: probability from which a pixel is marked;
     - ``commonness``: a `coseg.inference.commonness.Calibration` as a dictionary, its ``group`` that of groups; or null;
     - ``training``: what is known of it, for the model card (see `coseg.inference.card.model_card`), or null.
+
+    `save_pretrained` adds ``weights_sha256``, of the file of weights beside it.
 
     Raises:
         CosegError: a value is none of these.
@@ -221,7 +225,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """
     checked = _checked(dict(settings), "the settings")
     try:
-        write_text_atomically(path, json.dumps(checked, indent=2, ensure_ascii=False) + "\n")
+        write_text_atomically(path, json_text(checked))
     except OSError as error:
         raise CosegError(f"{path} can't be written ({error}).") from error
 

@@ -22,8 +22,6 @@ from coseg.training.task import CosegTask
 
 Task = TypeVar("Task", bound=CosegTask)
 
-_DAMAGED = "it is damaged, or it is another kind of file"
-
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The contents of a checkpoint; its hyper-parameters are plain data without ``${``.
@@ -33,10 +31,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         size = path.stat().st_size
-        checkpoint = read_torch_file(path, f"{path} can't be read as a checkpoint: {_DAMAGED}.")
+        checkpoint = read_torch_file(
+            path, f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file."
+        )
         check_seal(path)
     except Changed as error:
-        raise CosegError(f"{path} can't be read as a checkpoint: {_DAMAGED} ({error}).") from None
+        raise CosegError(
+            f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file ({error})."
+        ) from None
     except FileNotFoundError:
         raise CosegError(f"There is no checkpoint {path}.") from None
     except OSError as error:

@@ -12,7 +12,8 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from coseg.errors import CosegError
 from coseg.files import atomic_path
-from coseg.sealed import seal
+from coseg.sealed import Changed, check_seal, seal
+from coseg.torch_file import read_torch_file
 
 
 class SealedCheckpointIO(TorchCheckpointIO):
@@ -34,14 +35,20 @@ class SealedCheckpointIO(TorchCheckpointIO):
         write_checkpoint(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint, onto the CPU unless `map_location` says otherwise, and nothing but data from it.
+        """Read a checkpoint onto the CPU, and nothing but data from it.
 
         Raises:
-            CosegError: there is none, or it is damaged.
+            CosegError: it is damaged.
+            FileNotFoundError: there is none.
         """
-        from coseg.training.checkpoint import read_checkpoint  # which imports networks and tasks
-
-        return read_checkpoint(Path(path))
+        path = Path(path)
+        refusal = f"{path} can't be read as a checkpoint: it is damaged, or it is another kind of file"
+        found: dict[str, Any] = read_torch_file(path, f"{refusal}.")
+        try:
+            check_seal(path)
+        except Changed as error:
+            raise CosegError(f"{refusal} ({error}).") from None
+        return found
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a file; its name is no pattern, whatever is in it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 from pathlib import Path
 
@@ -37,5 +36,8 @@ class Stopped(Exception):
         """What to tell the user."""
         if self.path.suffix != ".ckpt":
             return f"Stopped; {self.path} holds what is finished. Go on with the same command."
-        resume = shlex.quote(f"resume={self.path.parent.parent}")
-        return f"Stopped; {self.path} holds the state. Go on with: coseg-train {resume}"
+        from coseg.overrides import quoted, shell_word
+
+        run = str(self.path.parent.parent)
+        value = run if re.fullmatch(r"[A-Za-z0-9_./+@%-]+", run) else quoted(run)
+        return f"Stopped; {self.path} holds the state. Go on with: coseg-train {shell_word(f'resume={value}')}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
@@ -73,15 +75,49 @@ def continue_metrics(logger: CSVLogger, rows: Rows) -> None:
     folder = Path(logger.log_dir)
     if rows and (folder / NAME).is_file() and not (folder / _BEFORE).exists():
         os.replace(folder / NAME, folder / _BEFORE)
-    writer = logger.experiment  # made here: making it deletes the file
+    logger._experiment = writer = WholeRows(logger.log_dir)  # made here: making it deletes the file
     if rows:
         writer.metrics_keys = sorted(rows[0])
-        text = io.StringIO(newline="")
-        table = csv.DictWriter(text, fieldnames=writer.metrics_keys)
-        table.writeheader()
-        table.writerows(rows)
-        write_text_atomically(writer.metrics_file_path, text.getvalue())
+        _write(Path(writer.metrics_file_path), rows, writer.metrics_keys)
     (folder / _BEFORE).unlink(missing_ok=True)
+
+
+class WholeRows(ExperimentWriter):
+    """Lightning's writer of ``metrics.csv``, which leaves whole rows whatever happens while it writes."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self._file = Path(self.metrics_file_path)
+        self._good: tuple[int, list[str]] = 0, []  # bytes and columns of the file as it was whole
+
+    def save(self) -> None:
+        """Add rows; where that fails, on a full disk, say, the file is as before, and they are added the next time."""
+        self._note(self.metrics_keys)
+        try:
+            super().save()
+        except BaseException:
+            size, self.metrics_keys = self._good
+            if self._file.is_file() and self._file.stat().st_size > size:
+                os.truncate(self._file, size)
+            raise
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Lightning would write all rows anew, in their place, when a column comes, such as the first validation's."""
+        with self._file.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        _write(self._file, rows, fieldnames)
+        self._note(fieldnames)
+
+    def _note(self, names: list[str]) -> None:
+        self._good = self._file.stat().st_size if self._file.is_file() else 0, list(names)
+
+
+def _write(path: Path, rows: Rows, names: Sequence[str]) -> None:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, fieldnames=names)
+    table.writeheader()
+    table.writerows(rows)
+    write_text_atomically(path, text.getvalue())
 
 
 class MetricsWithCheckpoints(Callback):

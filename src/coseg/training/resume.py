@@ -22,7 +22,16 @@ from coseg.training.task import CosegTask
 NEEDED = ("data", "logger", "model", "optimizer", "panels", "protocol", "seed", "task", "threads", "trainer")
 """Keys that a run's configuration has."""
 
-FILES = ("config.yaml", "environment.json", "metrics.csv", "hparams.yaml", "curves.png", FINISHED, "wandb.json")
+FILES = (
+    "config.yaml",
+    "environment.json",
+    "metrics.csv",
+    "hparams.yaml",
+    "curves.png",
+    FINISHED,
+    "wandb.json",
+    "skipped.txt",
+)
 FOLDERS = ("checkpoints", "panels", "tensorboard", "wandb", "test")
 
 Shapes = Mapping[str, tuple[int, ...]]

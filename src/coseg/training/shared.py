@@ -22,6 +22,7 @@ from coseg.errors import CosegError
 from coseg.models.network import CosegNetwork, checked_input_size
 from coseg.models.registry import MAX_SIZE
 from coseg.plain_data import read_json, require_regular_file
+from coseg.sealed import file_digest
 from coseg.torch_file import MAX_BYTES
 from coseg.training.build import build_network, without_weights
 
@@ -30,6 +31,9 @@ FORMAT = 1
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+
+CHECKSUM = "weights_sha256"
+"""In ``config.json``: of the weights' file. Models of before it have none."""
 
 _MAX_HEADER = 16 * 2**20
 
@@ -54,6 +58,7 @@ def read_shared(weights: Path, config: Path, trust: bool = False) -> tuple[Coseg
     """
     settings = read_settings(config)
     shapes = _shapes(weights)
+    _check_unchanged(weights, settings.get(CHECKSUM), config)
     description = without_weights(settings["network"])  # which would be fetched, or read from a file of the user's
     try:
         if not trust:
@@ -67,6 +72,15 @@ def read_shared(weights: Path, config: Path, trust: bool = False) -> tuple[Coseg
         raise CosegError(f"{weights} is damaged or no safetensors file ({error}): fetch or export it again.") from error
     load_weights(network, tensors, str(weights))
     return network.eval(), settings
+
+
+def _check_unchanged(weights: Path, checksum: object, config: Path) -> None:
+    """Compare the weights' file with the checksum in ``config.json``, where that has one."""
+    if checksum is not None and checksum != file_digest(weights):
+        raise CosegError(
+            f"{weights} is damaged, or of another model than {config} (its SHA-256 is not that in {CHECKSUM}): fetch "
+            f"or export it again. If you changed the weights on purpose, take {CHECKSUM} out of {CONFIG}."
+        )
 
 
 def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:

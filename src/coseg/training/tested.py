@@ -68,4 +68,11 @@ def tested_config(folder: Path, trust: bool = False) -> DictConfig:
     missing = [key for key in ("ckpt", "split", "input_size", "dataset", "data", "protocol") if key not in config]
     if missing:
         raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): run coseg-test again.")
+    config.ckpt = str(_present(Path(config.ckpt), folder))
     return config
+
+
+def _present(checkpoint: Path, folder: Path) -> Path:
+    """Where a tested checkpoint is now: beside its results, when the run of both was moved or copied since."""
+    beside = folder.resolve().parent.parent / checkpoint.parent.name / checkpoint.name
+    return beside if checkpoint.parent.name == "checkpoints" and beside.is_file() else checkpoint
