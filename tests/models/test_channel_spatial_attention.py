@@ -27,7 +27,8 @@ def test_levels_of_the_encoder() -> None:
         torch.testing.assert_close(high, network.encoder(images))
     # conv3_3 after ReLU is the last at this stride
     assert isinstance(network.encoder.features, nn.Sequential)
-    assert isinstance(network.encoder.features[network.last_low], nn.MaxPool2d)
+    end = network.encoder.level_ends[0]
+    assert network.encoder.level_strides[0] == 4 and isinstance(network.encoder.features[end], nn.MaxPool2d)
 
 
 class Opaque(nn.Module):

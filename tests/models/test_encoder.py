@@ -40,6 +40,29 @@ def test_any_size_gives_a_map_of_its_stride(make: Callable[..., Encoder]) -> Non
             assert features.isfinite().all()
 
 
+def test_levels_are_maps_at_rising_strides_that_end_with_the_features(make: Callable[..., Encoder]) -> None:
+    encoder, image = make(stride=16).eval(), torch.rand(2, 3, 40, 33)
+    assert encoder.level_strides in ((4, 8, 16), (16,)) and len(encoder.level_channels) == len(encoder.level_strides)
+    with torch.no_grad():
+        levels = encoder.levels(image)
+        for level, channels, stride in zip(levels, encoder.level_channels, encoder.level_strides, strict=True):
+            assert level.shape == (2, channels, 48 // stride, 48 // stride)
+        assert torch.equal(levels[-1], encoder(image))
+
+
+def test_a_level_is_the_last_map_before_a_pool() -> None:
+    encoder = VGG16Encoder(width=0.125, stride=16).eval()
+    with torch.no_grad():
+        maps, wanted = encoder.prepare(torch.rand(1, 3, 32, 32)), []
+        levels = encoder.levels(maps * encoder.std + encoder.mean)
+        for layer in encoder.features:
+            if isinstance(layer, torch.nn.MaxPool2d):
+                wanted.append(maps)
+            maps = layer(maps)
+    for level, expected in zip(levels, [*wanted[2:], maps], strict=True):
+        torch.testing.assert_close(level, expected, atol=1e-5, rtol=1e-4)
+
+
 def test_layers_hold_every_parameter_once(make: Callable[..., Encoder]) -> None:
     for settings in ({}, {"stride": 8}):
         encoder = make(**settings)

@@ -55,7 +55,7 @@ def make(request: pytest.FixtureRequest, compose: Callable[..., DictConfig]) -> 
     if request.param in NETWORKS:
         return NETWORKS[request.param]
     config = plain(compose("train", "experiment=voc_pairs", f"model={request.param}").model)
-    config["encoder"] |= {"width": 0.125, "weights": None}
+    config["encoder"] |= {"weights": None} | ({"width": 0.125} if "width" in config["encoder"] else {})
     if config["input_size"] is not None:
         config["input_size"] = 48
     return lambda: build_network(config)

@@ -16,7 +16,12 @@ from coseg.training.build import build_network
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS, ENCODERS = (sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("model", "encoder"))
+TIMM = [name for name in ENCODERS if "model_name" in OmegaConf.load(CONF / "encoder" / f"{name}.yaml")]
 SMALL = {
+    "efficientnet_lite0": {"out_indices": [1, 2]},
+    "efficientnet_lite1": {"out_indices": [1, 2, 3]},
+    "efficientnet_lite2": {"out_indices": [1, 2, 3]},
+    "dinov3_vits16": {"out_indices": [0]},
     "resnet50": {"width": 0.125, "blocks": [1, 1, 1, 1]},
     "convnext_tiny": {"width": 0.125, "blocks": [1, 1, 2, 1]},
     "vit": {"dim": 24, "depth": 2, "heads": 2, "grid": 4, "registers": 1},
@@ -26,6 +31,8 @@ SMALL = {
 def read(group: str, name: str) -> dict[str, Any]:
     config = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
     assert isinstance(config, dict)
+    base = [name for name in config.get("defaults", []) if isinstance(name, str) and name != "_self_"]
+    config = {key: value for name in base for key, value in read(group, name).items()} | config
     return {str(key): value for key, value in config.items() if key != "defaults"}
 
 
@@ -34,7 +41,8 @@ def network(request: pytest.FixtureRequest) -> CosegNetwork:
     """In evaluation, the statistics of its batch norm those of one batch."""
     model, encoder = request.param
     config = read("model", model)
-    config["encoder"] = read("encoder", encoder) | SMALL.get(encoder, {"width": 0.125})
+    small = SMALL.get(encoder, {} if encoder in TIMM else {"width": 0.125})
+    config["encoder"] = read("encoder", encoder) | small
     if config["input_size"] is not None:
         config["input_size"] = 48
     torch.manual_seed(0)

@@ -68,7 +68,7 @@ class Encode(nn.Module):
 
     def forward(self, images: Tensor) -> Tensors:
         """Features and kernels."""
-        features: Tensor = self.encoder.features(prepared(self.encoder, images))
+        features: Tensor = self.encoder.deepest(prepared(self.encoder, images))
         return (features,) if self.after is None else self.after(features)
 
 
@@ -173,7 +173,7 @@ class _Enhance(nn.Module):
 
 def _channel_spatial_attention(network: ChannelSpatialAttentionNetwork) -> Graphs:
     features = {"features": network.encoder.stride}
-    if network.last_low is not None:
+    if network.low_level is not None:
         features = {"features_low": LOW_STRIDE, **features}
     kernels = {name.replace("features", "attention"): False for name in features}
     return _graphs(network, _EncodeLevels(network), _Enhance(network), kernels, features)
@@ -186,7 +186,7 @@ class _EncodeFully(nn.Module):
 
     def forward(self, images: Tensor) -> Tensors:
         encoder = self.network.encoder
-        features: Tensor = self.network.fully(encoder.features(prepared(encoder, images)))
+        features: Tensor = self.network.fully(encoder.deepest(prepared(encoder, images)))
         return (features,)
 
 

@@ -43,8 +43,8 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
 
     Levels and decoder, for plain VGG16 at stride 32:
 
-    - low: what the encoder's last layer at a stride of 4 gives, conv3_3, (B, 256, H/4, W/4); high: its features,
-      (B, 512, H/32, W/32). An encoder that is no sequence of layers, or of no larger stride, has the high level alone.
+    - low: the encoder's level at a stride of 4, conv3_3, (B, 256, H/4, W/4); high: its features,
+      (B, 512, H/32, W/32). An encoder that has no level at a stride of 4, or ends there, has the high level alone.
     - Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling as in the other networks, to
       256, 128, 64 channels at H/4; there the low level joins, by a 1 x 1 convolution to as many channels, and two
       more blocks go on to 32 and 16 at H x W; 3 x 3 convolution to (B, 2, H, W).
@@ -83,10 +83,12 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
             raise CosegError(f"model.reduction is '{reduction}', but must be a positive whole number.")
         channels, stride = require_encoder(encoder).out_channels, encoder.stride
         widths = decoder_widths(decoder_channels, stride, halved_widths(channels, stride))
-        last, low = _low_level(encoder) if low_level else (None, 0)
-        levels = (channels,) if last is None else (low, channels)
+        low = (
+            encoder.level_strides.index(LOW_STRIDE) if low_level and LOW_STRIDE in encoder.level_strides[:-1] else None
+        )
+        levels = (channels,) if low is None else (encoder.level_channels[low], channels)
         super().__init__(encoder, _SkipDecoder(levels, widths, stride), input_size)
-        self.last_low = last
+        self.low_level = low
         self.channel_attention = nn.ModuleList(_ChannelAttention(each, reduction) for each in levels)
         self.spatial_attention = nn.ModuleList(nn.Conv2d(2, 1, _SPATIAL, padding=_SPATIAL // 2) for _ in levels)
 
@@ -96,11 +98,10 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
 
     def levels(self, prepared: Tensor) -> Levels:
         """As `encode`, of images as `Encoder.prepare` gives them."""
-        if self.last_low is None:
-            return (self.encoder.features(prepared),)
-        assert isinstance(self.encoder.features, nn.Sequential)
-        low = self.encoder.features[: self.last_low](prepared)
-        return low, self.encoder.features[self.last_low :](low)
+        if self.low_level is None:
+            return (self.encoder.deepest(prepared),)
+        levels = self.encoder.levels_of(prepared)
+        return levels[self.low_level], levels[-1]
 
     def attend(self, features: Levels) -> Levels:
         """The channel attention a of each level, (B, C)."""
@@ -178,24 +179,3 @@ class _SkipDecoder(nn.Module):
             maps = block(maps)
         logits: Tensor = self.logits(maps)
         return logits
-
-
-def _low_level(encoder: Encoder) -> tuple[int | None, int]:
-    """How many of the encoder's layers come before its stride exceeds 4, and the channels of the last of them.
-
-    None and 0 where it is no sequence of layers, or there is no such point.
-    """
-    if not isinstance(encoder.features, nn.Sequential) or encoder.stride % LOW_STRIDE or encoder.stride == LOW_STRIDE:
-        return None, 0
-    training = encoder.training
-    encoder.eval()
-    side = 2 * encoder.stride
-    maps = encoder.mean.new_zeros(1, 3, side, side)
-    found: tuple[int | None, int] = None, 0
-    with torch.no_grad():
-        for k, layer in enumerate(encoder.features):
-            maps = layer(maps)
-            if maps.shape[-1] * LOW_STRIDE == side:
-                found = k + 1, maps.shape[1]
-    encoder.train(training)
-    return found

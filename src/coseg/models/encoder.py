@@ -15,6 +15,9 @@ from coseg.models.padding import pad_by_reflection
 STRIDES = (8, 16, 32)
 """Those that the convolutional encoders can have."""
 
+LEAST_LEVEL_STRIDE = 4
+"""Finer maps of an encoder are no level of its own: they are large, and say little about objects."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -36,8 +39,8 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 class Encoder(nn.Module):
     """Normalises images, pads them to a multiple of the stride, and applies `features`.
 
-    Every encoder of a configuration takes `width` (a factor on its channels), `stride`, `weights` and `frozen`, so
-    that an experiment may set them whichever encoder is chosen.
+    The levels of an encoder are its features at several strides, the deepest last, which is what calling it gives.
+    Where `features` is a sequence, they are its last map at each stride from 4 on; elsewhere the deepest alone.
 
     Args:
         features: from (B, 3, H, W), multiples of the stride, to (B, out_channels, H / stride, W / stride).
@@ -51,6 +54,8 @@ class Encoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    level_channels: tuple[int, ...]
+    level_strides: tuple[int, ...]
 
     def __init__(self, features: nn.Module, out_channels: int, stride: int, frozen: bool = False) -> None:
         super().__init__()
@@ -63,6 +68,10 @@ class Encoder(nn.Module):
         if frozen:
             self.requires_grad_(False)
             self.eval()
+        self.level_ends: tuple[int, ...] = ()  # where in `features` each level ends; empty: there is one
+        self.level_channels, self.level_strides = (out_channels,), (stride,)
+        if isinstance(features, nn.Sequential):
+            self._find_levels(features)
 
     def normalise_with(self, mean: Iterable[float], std: Iterable[float]) -> None:
         """Normalise images, in 0..1, with three means and three standard deviations."""
@@ -71,8 +80,45 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, out_channels, ceil(H / stride), ceil(W / stride)) of uint8 or float (B, 3, H, W) images."""
-        features: Tensor = self.features(self.prepare(images))
+        return self.deepest(self.prepare(images))
+
+    def deepest(self, prepared: Tensor) -> Tensor:
+        """The features of images as `prepare` gives them."""
+        features: Tensor = self.features(prepared)
         return features
+
+    def levels(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps (B, level_channels[k], ceil(H / stride) * stride / level_strides[k], ...) of images as in `forward`."""
+        return self.levels_of(self.prepare(images))
+
+    def levels_of(self, prepared: Tensor) -> tuple[Tensor, ...]:
+        """The levels of images as `prepare` gives them."""
+        if not self.level_ends:
+            return (self.deepest(prepared),)
+        assert isinstance(self.features, nn.Sequential)
+        maps, levels, start = prepared, [], 0
+        for end in self.level_ends:
+            maps = self.features[start:end](maps)
+            levels.append(maps)
+            start = end
+        return tuple(levels)
+
+    def _find_levels(self, features: nn.Sequential) -> None:
+        """Where in `features` each level ends, seen in the sizes of a small image's maps."""
+        side = 2 * self.stride
+        maps, ends = self.mean.new_zeros(1, 3, side, side), {}
+        modes = {module: module.training for module in features.modules()}
+        features.eval()
+        with torch.no_grad():
+            for k, layer in enumerate(features, start=1):
+                maps = layer(maps)
+                ends[side // maps.shape[-1]] = (k, maps.shape[1])
+        for module, mode in modes.items():
+            module.training = mode
+        chosen = {stride: end for stride, end in ends.items() if stride >= min(LEAST_LEVEL_STRIDE, self.stride)}
+        self.level_strides = tuple(chosen)
+        self.level_ends = tuple(end for end, _ in chosen.values())
+        self.level_channels = tuple(channels for _, channels in chosen.values())
 
     def prepare(self, images: Tensor) -> Tensor:
         """The input of `features`: images normalised and padded."""

@@ -1,0 +1,213 @@
+"""Matching of embeddings in which channels mean classes, made of several levels of a pretrained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.errors import CosegError
+from coseg.models.blocks import ConvBlock
+from coseg.models.encoder import Encoder
+from coseg.models.network import EncoderDecoderNetwork, Size, require_encoder, require_group
+
+Features = tuple[Tensor, Tensor]
+
+GROUP_POSITIONS = 2048
+"""Positions of all partners together that an image of a group is compared with: so its cost is linear."""
+
+
+class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
+    r"""Siamese encoder, embedding of several levels, attention to the partner's alike positions, decoder with a skip.
+
+    Our own. The paper correlates an encoder's last features, which training for pairs alone teaches slowly to tell
+    classes apart. Here a pretrained encoder may stay frozen, and what is matched is an embedding e, (B, C, h, w) at the
+    stride of the encoder's second level: the sum of a 1 x 1 convolution of each level from the second on, enlarged
+    bilinearly, then a 3 x 3 and a 1 x 1 convolution. It is what `feature_map` gives, so that ``task.semantic`` teaches
+    it classes. With u the embeddings at unit length, p a position of image A and q one of B:
+
+    - similarity c(p, q) = <u_A(p), u_B(q)>
+    - attended m(p) = Σ_q softmax_q(t c(p, q)) e_B(q), (B, C, h, w); t is learned.
+    - alikeness a(p), (B, 3, h, w): the largest c(p, q), the mean of the largest `top` of them, and of five times as
+      many.
+    - Decoder: 3 x 3 convolution of e, 1 x 1 of [m, e m] and 3 x 3 of a, summed; batch norm, ReLU; a residual block;
+      enlarged to the first level, which joins by a 1 x 1 convolution; a block, 3 x 3 convolution to two logits there,
+      enlarged to the input's size.
+
+    Group of n images: the mean of m and a over all partners, decoded once an image. Above a number of images the
+    partners' embeddings are averaged over cells of a grid, so that the cost is linear in n.
+
+    An encoder of one level (a vision transformer) has no skip.
+
+    Args:
+        encoder: shared by both images; all of its levels are used.
+        channels: C.
+        skip_channels: of the first level where it joins.
+        decoder_channels: of the decoder at the stride of e; half of them after the skip.
+        top: share of the partner's positions, see above.
+        matching: false: without m and a, each image by itself; the control.
+        dropout: probability of a channel to be left out before the 3 x 3 convolution of e, in training.
+        input_size: see `CosegNetwork`.
+
+    Raises:
+        CosegError: a value is none of these.
+
+    Example:
+        >>> import torch
+        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> network = EmbeddingMatchingNetwork(VGG16Encoder(width=0.125), channels=16)
+        >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
+        [(2, 2, 33, 47), (2, 2, 20, 20)]
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        channels: int = 128,
+        skip_channels: int = 24,
+        decoder_channels: int = 96,
+        top: float = 0.02,
+        matching: bool = True,
+        dropout: float = 0.1,
+        input_size: int | None = None,
+    ) -> None:
+        for name, value in (
+            ("channels", channels),
+            ("skip_channels", skip_channels),
+            ("decoder_channels", decoder_channels),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 < value <= 4096:
+                raise CosegError(f"model.{name} is '{value}', but must be a whole number from 2 to 4096.")
+        if isinstance(top, bool) or not isinstance(top, float | int) or not 0 < top <= 0.2:
+            raise CosegError(f"model.top is '{top}', but must be above 0 and at most 0.2.")
+        if isinstance(dropout, bool) or not isinstance(dropout, float | int) or not 0 <= dropout < 1:
+            raise CosegError(f"model.dropout is '{dropout}', but must be at least 0 and below 1.")
+        widths, strides = require_encoder(encoder).level_channels, encoder.level_strides
+        several = len(widths) > 1
+        decoder = _SkipDecoder(channels, skip_channels if several else 0, decoder_channels, strides[0], matching)
+        super().__init__(encoder, decoder, input_size)
+        self.skip = ConvBlock(widths[0], skip_channels, 1) if several else None
+        self.lateral = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths[int(several) :])
+        self.embed = nn.Sequential(
+            nn.Dropout2d(dropout), ConvBlock(channels, channels), nn.Conv2d(channels, channels, 1)
+        )
+        self.temperature = nn.Parameter(torch.tensor(3.0))  # the logarithm of t
+        self.channels, self.top, self.matching = channels, top, matching
+
+    @property
+    def feature_channels(self) -> int:
+        """C of the embedding."""
+        return self.channels
+
+    def encode(self, images: Tensor) -> Features:
+        """The first level as the decoder takes it, (B, skip_channels, ...), and the embedding e; see the base class."""
+        levels = self.encoder.levels(self.resize(images))
+        coarse = levels if self.skip is None else levels[1:]
+        skip = levels[0][:, :0] if self.skip is None else self.skip(levels[0])
+        total = None
+        for lateral, level in zip(self.lateral, coarse, strict=True):
+            part = lateral(level)
+            if part.shape[-2:] != coarse[0].shape[-2:]:
+                part = F.interpolate(part, coarse[0].shape[-2:], mode="bilinear", align_corners=False)
+            total = part if total is None else total + part
+        return skip, self.embed(total)
+
+    def match(self, base: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+        """The attended m (B, C, h, w) and the alikeness a (B, 3, h, w) of `base` (B, C, h, w).
+
+        `partner`, (B, C, P), holds the embedding's positions of the other image. A `base` of batch 1 is compared with
+        each of B partners.
+        """
+        size = base.shape[-2:]
+        query = F.normalize(base, dim=1).flatten(2).transpose(1, 2)
+        cosine = query @ F.normalize(partner, dim=1)  # (B, hw, P)
+        attention = (cosine * self.temperature.exp()).softmax(-1)
+        attended = (partner @ attention.transpose(1, 2)).unflatten(2, size)
+        count = cosine.shape[-1]
+        few, many = (max(1, round(share * count)) for share in (self.top, 5 * self.top))
+        best = cosine.topk(many, -1).values
+        alike = torch.stack((best[..., 0], best[..., :few].mean(-1), best.mean(-1)), 1).unflatten(2, size)
+        return attended, alike
+
+    def cosegment(
+        self, features_a: Features, features_b: Features, size_a: Size, size_b: Size
+    ) -> tuple[Tensor, Tensor]:
+        joined_a, joined_b = self._join(features_a, features_b), self._join(features_b, features_a)
+        if all(a.shape == b.shape for a, b in zip(joined_a, joined_b, strict=True)):  # batch norm sees both sides
+            both = (torch.cat(sides) for sides in zip(joined_a, joined_b, strict=True))
+            decoded_a, decoded_b = self.decoder(*both).chunk(2)
+        else:
+            decoded_a, decoded_b = self.decoder(*joined_a), self.decoder(*joined_b)
+        return self.restore(decoded_a, size_a), self.restore(decoded_b, size_b)
+
+    def _join(self, features: Features, partner: Features) -> tuple[Tensor, ...]:
+        return (*features, *self.match(features[1], partner[1].flatten(2))) if self.matching else features
+
+    def cosegment_group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
+        """Logits (1, 2, *size) of each image, given the mean of what matching makes of it and each of the others.
+
+        Raises:
+            CosegError: the group has fewer than two images.
+        """
+        require_group(features)
+        return self._group(features, sizes)
+
+    def _group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
+        positions = [_pooled(embedding, GROUP_POSITIONS // (len(features) - 1)) for _, embedding in features]
+        for i, size in enumerate(sizes):
+            skip, embedding = features[i]
+            matched: tuple[Tensor, ...] = ()
+            if self.matching:
+                others = positions[:i] + positions[i + 1 :]
+                parts = [self.match(embedding, torch.cat(group)) for group in _of_one_shape(others)]
+                matched = tuple(torch.cat(maps).mean(0, keepdim=True) for maps in zip(*parts, strict=True))
+            yield self.restore(self.decoder(skip, embedding, *matched), size)
+
+
+def _pooled(embedding: Tensor, most: int) -> Tensor:
+    """(1, C, h, w) as at most `most` positions, (1, C, P): all of them, or the means of the cells of a square grid."""
+    if embedding.shape[-2] * embedding.shape[-1] <= most:
+        return embedding.flatten(2)
+    side = max(1, int(most**0.5))
+    return F.adaptive_avg_pool2d(embedding, (side, side)).flatten(2)
+
+
+def _of_one_shape(positions: Sequence[Tensor]) -> list[list[Tensor]]:
+    """`positions` in lists of one shape each."""
+    lists: dict[int, list[Tensor]] = {}
+    for tensor in positions:
+        lists.setdefault(tensor.shape[-1], []).append(tensor)
+    return list(lists.values())
+
+
+class _SkipDecoder(nn.Module):
+    """From skip, embedding and what matching made of it to (B, 2, H, W)."""
+
+    def __init__(self, channels: int, skip: int, wide: int, stride: int, matching: bool) -> None:
+        super().__init__()
+        self.base = nn.Conv2d(channels, wide, 3, padding=1, bias=False)
+        if matching:
+            self.attended = nn.Conv2d(2 * channels, wide, 1, bias=False)
+            self.alike = nn.Conv2d(3, wide, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(wide)
+        self.second = ConvBlock(wide, wide)
+        self.third = ConvBlock(wide + skip, wide // 2)
+        self.logits = nn.Conv2d(wide // 2, 2, 3, padding=1)
+        self.stride = stride
+
+    def forward(
+        self, skip: Tensor, base: Tensor, attended: Tensor | None = None, alike: Tensor | None = None
+    ) -> Tensor:
+        maps = self.base(base)
+        if attended is not None:
+            maps = maps + self.attended(torch.cat((attended, base * attended), 1)) + self.alike(alike)
+        maps = self.norm(maps).relu()
+        maps = maps + self.second(maps)
+        if skip.shape[1]:
+            maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
+            maps = torch.cat((maps, skip), 1)
+        return F.interpolate(
+            self.logits(self.third(maps)), scale_factor=self.stride, mode="bilinear", align_corners=False
+        )
