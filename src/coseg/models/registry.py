@@ -24,12 +24,14 @@ _NETWORK_FILES = {
     "SemanticAttentionNetwork": "semantic_attention",
     "ChannelSpatialAttentionNetwork": "channel_spatial_attention",
     "ConditionalSiameseNetwork": "conditional_siamese",
+    "EmbeddingMatchingNetwork": "embedding_matching",
 }
 _ENCODER_FILES = {
     "VGG16Encoder": "vgg16",
     "ResNetEncoder": "resnet",
     "ConvNeXtEncoder": "convnext",
     "ViTEncoder": "vit",
+    "TimmEncoder": "timm",
 }
 
 MIRRORED = "coseg.models.mirrored.MirroredNetwork"
@@ -63,6 +65,8 @@ _MOST = {
     "decoder_channels": 8192,
     "hidden": 65536,
     "reduction": 8192,
+    "channels": 4096,
+    "skip_channels": 4096,
     "metric_channels": 8192,
     "decision_channels": 8192,
 }

@@ -96,6 +96,13 @@ def test_layers_before_a_level_are_frozen(name: str, settings: dict[str, object]
     assert len(encoder.layers()) in (layers, layers - 1)
 
 
+def test_a_smaller_stride_of_the_deepest_level() -> None:
+    encoder = TimmEncoder("resnet18", [2, 4], output_stride=16).eval()
+    assert encoder.level_strides == (8, 16)
+    with torch.no_grad():
+        assert [level.shape[-1] for level in encoder.levels(torch.rand(1, 3, 64, 64))] == [8, 4]
+
+
 def test_a_frozen_encoder_trains_nothing_and_keeps_its_statistics() -> None:
     encoder = TimmEncoder(LITE0, [1, 2], frozen=True).train()
     assert not any(part.training for part in encoder.modules())
@@ -120,7 +127,9 @@ def test_a_file_under_timm_s_names(name: str, tmp_path: Path) -> None:
     [
         ({"model_name": "resnet5"}, "model_name.*resnet50"),
         ({"model_name": "resnet18", "out_indices": [9]}, "out_indices"),
-        ({"model_name": "resnet18", "options": {"no_such": 1}}, "no_such"),
+        ({"model_name": "vit_tiny_patch16_224", "output_stride": 8}, "output_stride"),
+        ({"model_name": "hf-hub:owner/name"}, "model_name"),
+        ({"model_name": "local-dir:/tmp"}, "model_name"),
         ({"model_name": "resnet18", "weights": "package"}, "resnet18"),
         ({"model_name": "resnet18", "train_from": 5}, "train_from is 5"),
         ({"model_name": "resnet18", "weights": "no/such.pth"}, "no/such.pth"),

@@ -47,7 +47,8 @@ class TimmEncoder(Encoder):
         frozen: see `Encoder`.
         train_from: the first of `out_indices`, counted from 0, whose layers are trained. All layers before are frozen,
             and so are the statistics of every batch norm, since a batch of pairs is small. None: all are trained.
-        options: further arguments of ``timm.create_model``, such as ``{"output_stride": 16}``.
+        output_stride: of the deepest level, 8 or 16, where timm can dilate the network (ResNet, EfficientNet,
+            ConvNeXt); None: the network's own.
 
     Raises:
         CosegError: timm has no such network or levels, a value is none of the above, or the weights can't be had.
@@ -66,9 +67,9 @@ class TimmEncoder(Encoder):
         weights: str | None = None,
         frozen: bool = False,
         train_from: int | None = None,
-        options: Mapping[str, Any] | None = None,
+        output_stride: int | None = None,
     ) -> None:
-        features = _create(model_name, out_indices, weights == "timm", dict(options or {}))
+        features = _create(model_name, out_indices, weights == "timm", output_stride)
         channels, strides = features.feature_info.channels(), features.feature_info.reduction()
         super().__init__(features, channels[-1], strides[-1], frozen)
         self.level_channels, self.level_strides = tuple(channels), tuple(strides)
@@ -157,24 +158,37 @@ def _published(name: str) -> str:
     return re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", name.removeprefix("model."))
 
 
-def _create(name: str, out_indices: Iterable[int] | None, pretrained: bool, options: dict[str, Any]) -> Any:
+def _create(name: str, out_indices: Iterable[int] | None, pretrained: bool, output_stride: int | None) -> Any:
     import timm
 
-    if not timm.is_model(name):
+    if not timm.is_model(name):  # nor is a name of a hub or a folder taken, which timm would open
         raise unknown_choice("model.encoder.model_name", name, timm.list_models(f"{str(name)[:4]}*")[:20])
-    if out_indices is not None:
-        options["out_indices"] = tuple(out_indices)
+    options: dict[str, Any] = {} if out_indices is None else {"out_indices": tuple(out_indices)}
+    if output_stride is not None:
+        options["output_stride"] = output_stride
     try:
-        return _without_unused(timm.create_model(name, pretrained=pretrained, features_only=True, **options))
+        try:  # a vision transformer has to be asked to take images of any size
+            features = timm.create_model(name, pretrained, features_only=True, dynamic_img_size=True, **options)
+        except TypeError:
+            features = timm.create_model(name, pretrained, features_only=True, **options)
+        return _without_unused(features)
     except OSError as error:  # the hub's client among them
         raise CosegError(
             f"The weights of {name} can't be fetched from the Hugging Face hub ({type(error).__name__}): give a file "
             "as model.encoder.weights, or null to train from scratch."
         ) from error
-    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (
+        RuntimeError,
+        AssertionError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise CosegError(
             f"timm can't make an encoder of {name} ({' '.join(str(error).split()) or type(error).__name__}): look at "
-            "model.encoder.out_indices and model.encoder.options."
+            "model.encoder.out_indices and model.encoder.output_stride."
         ) from error
 
 
