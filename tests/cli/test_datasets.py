@@ -100,19 +100,25 @@ def test_groups_of_ones_own_choice_have_results_of_their_own(
         assert words in err
 
 
-def test_truth_without_foreground_is_one_sentence(
-    trees: Callable[[str], Path], trained: Path, command: Command, tmp_path: Path
+@pytest.mark.parametrize("dataset", ["icoseg", "folder"])
+def test_truth_without_foreground(
+    dataset: str, trained: Path, command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_tree(shapes("folder"), tmp_path / "own", "folder")
-    mask = next((tmp_path / "own").glob("*/masks/0001.png"))
+    """Every image of a release shows its group's object; one of a user's own may not."""
+    write_tree(shapes(dataset), tmp_path / "own", dataset)
+    mask = min(path for path in (tmp_path / "own").rglob("*.png") if "images" not in path.parts[-3:])
     Image.new("L", (SIZE, SIZE)).save(mask)
-    code, _, err = command(
-        "test", "dataset=folder", f"dataset.root={tmp_path / 'own'}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}",
-        *OVERRIDES,
+    code, out, err = command(
+        "test", f"dataset={dataset}", f"dataset.root={tmp_path / 'own'}", *ALL.get(dataset, []),
+        f"ckpt={trained / 'checkpoints' / 'best.ckpt'}", *OVERRIDES,
     )  # fmt: skip
-    assert (code, err.count("\n")) == (2, 1)
-    assert str(mask) in err
-    assert "marks no pixel" in err
+    if dataset == "folder":
+        assert code == 0
+        assert "images hold no object of a class" in out + err + caplog.text
+    else:
+        assert (code, err.count("\n")) == (2, 1)
+        assert str(mask) in err
+        assert "marks no pixel" in err
 
 
 @pytest.mark.parametrize("dataset", ["voc", "msrc", "icoseg", "internet", "folder"])
