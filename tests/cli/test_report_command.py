@@ -79,7 +79,8 @@ def test_from_a_test_to_its_table(trained: Path, command: Command, run: Run, tmp
     for spoilt, words in (
         (None, "has no config.yaml"),
         ("a: [", "config.yaml is damaged"),
-        ("- 1", "config.yaml is damaged (it lacks ckpt, split"),
+        ("- 1", "config.yaml is damaged (it holds no settings"),
+        ("a: 1", "config.yaml is damaged (it lacks ckpt, split"),
         (text.replace("best.ckpt", "gone.ckpt"), "There is no checkpoint"),
         (text.replace("size: 48", "size: 64").replace("seen: 16", "seen: 2"), "is of other images"),
     ):
