@@ -713,6 +713,7 @@ def test_resuming_a_hostile_run(run: Path, call: Call, canary: Path) -> None:
         replaced(config, ("data", "reader"), {"_target_": "evil_import.Evil"}),
         replaced(config, ("model", "encoder", "width"), 16.0),
         replaced(config, ("model", "encoder", "width"), 1e9),
+        replaced(config, ("seed",), "???"),
         nested(400),
     ):
         (run / "config.yaml").write_text(json.dumps(hostile))

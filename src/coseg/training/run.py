@@ -159,7 +159,10 @@ def run_config(path: Path, advice: str, trust: bool = False) -> DictConfig:
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise CosegError(f"{path} is damaged (it holds no settings): {advice}.")
     require_known_classes(found, str(path), trust)
-    return OmegaConf.create(found)
+    config = OmegaConf.create(found)
+    if missing := sorted(OmegaConf.missing_keys(config)):  # written as ???
+        raise CosegError(f"{path} is damaged (it leaves {', '.join(missing)[:200]} open): {advice}.")
+    return config
 
 
 def newest_best_checkpoint(runs: Path) -> Path:
