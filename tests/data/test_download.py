@@ -6,6 +6,8 @@ import errno
 import hashlib
 import io
 import json
+import multiprocessing
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -16,8 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 import coseg.data.download
+import coseg.data.unpack
+from coseg.data.archive import Limits
 from coseg.data.download import CHECKSUMS, download
 from coseg.data.sources import Archive
 from coseg.data.unpack import unpack
@@ -31,6 +36,9 @@ class Server(ThreadingHTTPServer):
     version = '"1"'
     cut: int | None = None
     ranges = True
+    location = ""
+    wrong_part = chunked = False
+    length = 0
     asked: list[str | None]
 
     @property
@@ -48,8 +56,20 @@ class Handler(BaseHTTPRequestHandler):
         if asked is not None and self.server.ranges and self.headers.get("If-Range") == self.server.version:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         body = self.server.content[start:]
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", self.server.location)
+            self.end_headers()
+            return
+        if start and start >= len(self.server.content):
+            self.send_response(416)
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if start and self.server.wrong_part:
+            self.send_header("Content-Range", f"bytes 7-{len(body)}/{len(body)}")
+        if not self.server.chunked:
+            self.send_header("Content-Length", str(self.server.length or len(body)))
         self.send_header("ETag", self.server.version)
         self.end_headers()
         self.wfile.write(body if self.server.cut is None else body[: self.server.cut])
@@ -336,3 +356,107 @@ def test_a_disk_that_fills_while_fetching_is_told_and_the_part_is_kept(
     download(archive(server), tmp_path / "pictures")
     assert server.asked == [None, f"bytes={1 << 16}-"]
     assert tree(tmp_path / "pictures") == WHOLE
+
+
+@pytest.mark.parametrize("change", ["shorter", "another place"])
+def test_a_part_that_no_longer_matches_is_fetched_anew(server: Server, tmp_path: Path, change: str) -> None:
+    server.cut = 200_000
+    with pytest.raises(CosegError):
+        download(archive(server), tmp_path / "pictures")
+    server.cut = None
+    if change == "shorter":
+        server.content = zipped({"pictures/b.txt": b"b"})
+    else:
+        server.wrong_part = True
+    download(archive(server), tmp_path / "pictures")
+    assert server.asked[-1] is None
+    assert tree(tmp_path / "pictures") == ({"pictures/b.txt": b"b"} if change == "shorter" else WHOLE)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_more_bytes_than_an_archive_may_have_are_not_taken(server: Server, tmp_path: Path, chunked: bool) -> None:
+    server.chunked = chunked
+    small = archive(server)._replace(limits=Limits(archive=100_000))
+    with pytest.raises(CosegError, match="more than the 100,000 bytes"):
+        download(small, tmp_path / "pictures")
+    assert not tree(tmp_path)
+
+
+def test_room_on_the_disk_is_asked_for_first(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Usage = type(shutil.disk_usage(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - 306_000, 306_000))
+        with pytest.raises(CosegError, match=r"has room for 0 MiB.*choose another folder with --root"):
+            download(archive(server), tmp_path / "pictures")  # enough to fetch it, not to unpack it
+    assert not (tmp_path / "pictures").exists() and not list(tmp_path.glob("**/unpacked"))
+    download(archive(server), tmp_path / "pictures")
+    assert len(server.asked) == 1  # what was fetched was kept
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/moved"])
+def test_a_redirect_elsewhere_is_not_followed(server: Server, tmp_path: Path, location: str) -> None:
+    server.location = location
+    moved = archive(server)._replace(url=server.url.replace("/pictures.zip", "/moved"))
+    with pytest.raises(CosegError, match=r"which is not followed|sends on more than"):
+        download(moved, tmp_path / "pictures")
+    assert not list(tmp_path.iterdir())
+    server.location = server.url
+    download(moved, tmp_path / "pictures")
+    assert tree(tmp_path / "pictures") == WHOLE
+
+
+def test_from_https_nothing_leads_to_http() -> None:
+    class Session:
+        def get(self, url: str, **_: Any) -> Any:
+            response = requests.Response()
+            response.status_code, response.raw = 302, io.BytesIO()
+            response.headers["Location"] = "http://example.org/pictures.zip"
+            return response
+
+    with pytest.raises(requests.ConnectionError, match="not followed"):
+        coseg.data.download._answer(Session(), "https://example.org/pictures.zip", {})  # type: ignore[arg-type]
+
+
+def test_what_a_killed_unpacking_left_goes_at_the_next_start(tmp_path: Path) -> None:
+    own = tmp_path / "own.zip"
+    own.write_bytes(zipped(WHOLE))
+    source = Archive("http://127.0.0.1:9/pictures.zip", None, "page")
+    with multiprocessing.get_context("fork").Manager() as manager:
+        reached = manager.Event()
+        process = multiprocessing.get_context("fork").Process(
+            target=_unpack_slowly, args=(source, tmp_path / "pictures", own, reached)
+        )
+        process.start()
+        assert reached.wait(60)
+        assert not (tmp_path / "pictures").exists()
+        with pytest.raises(CosegError, match="in use: another process"):
+            download(source, tmp_path / "pictures", own)
+        process.kill()
+        process.join()
+    assert list(tmp_path.glob("pictures.partial/unpacked/pictures/*"))
+    with pytest.raises(CosegError):
+        download(source, tmp_path / "pictures", tmp_path / "nowhere.zip")
+    assert not (tmp_path / "pictures.partial").exists() and not (tmp_path / "pictures").exists()
+    download(source, tmp_path / "pictures", own)
+    assert tree(tmp_path / "pictures") == WHOLE
+
+
+def _unpack_slowly(source: Archive, folder: Path, own: Path, reached: Any) -> None:
+    write = coseg.data.unpack._write
+
+    def wait(path: Path, *more: Any) -> None:
+        write(path, *more)
+        reached.set()
+        threading.Event().wait(60)
+
+    coseg.data.unpack._write = wait
+    download(source, folder, own)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"pictures.zip": 5}', '{"pictures.zip": "md4:00"}', "[" * 100_000])
+def test_damaged_checksums_are_told(text: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.zip"
+    own.write_bytes(zipped(WHOLE))
+    (tmp_path / CHECKSUMS).write_text(text)
+    with pytest.raises(CosegError, match=r"checksums\.json is damaged"):
+        download(Archive("http://127.0.0.1:9/pictures.zip", None, "page"), tmp_path / "pictures", own)

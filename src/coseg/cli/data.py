@@ -40,7 +40,7 @@ def _download(options: argparse.Namespace) -> int:
         there = ", ".join(name for name, other in SOURCES.items() if other.archive is not None)
         raise CosegError(f"The data set {options.name} can't be downloaded ({source.what}); these can: {there}.")
     folder = Path(options.root or Path("data") / options.name).expanduser()
-    download(source.archive, folder, options.archive)
+    download(source.archive, folder, options.archive, options.name)
     print(f"{folder} is there; use it with dataset={options.name} dataset.root={folder}, or {source.variable}={folder}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +20,12 @@ def _number(low: int, high: int, what: str) -> Callable[[str], int]:
     return parse
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a host's name, such as photos.example.org, without a port")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="coseg-demo",
@@ -33,6 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
     add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
     add("--port", type=port, default=7860, help="to listen at; 0: any that is free (%(default)s)")
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        type=_host_name,
+        metavar="NAME",
+        help="a further name by which the page may be asked for, behind a proxy for example; repeatable",
+    )
     add("--no-browser", action="store_true", help="do not open a browser")
     return parser
 
@@ -54,7 +69,7 @@ def _demo(options: argparse.Namespace) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with serving(segmenter, source, options.host, options.port) as address:
+    with serving(segmenter, source, options.host, options.port, options.allowed_host) as address:
         print(f"The page is at {address}, with {source} on {segmenter.device}. Ctrl-C stops it.", flush=True)
         if options.host not in _LOOPBACK:
             print("Everyone who reaches this machine can use it.", flush=True)

@@ -7,57 +7,101 @@ download never looks complete, and the next one goes on where it stopped.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
+from coseg.data.archive import Member, check_file, list_members
+from coseg.data.layouts import wrong_archive
 from coseg.data.sources import Archive
 from coseg.data.unpack import unpack
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+
+if TYPE_CHECKING:
+    import requests
 
 CHECKSUMS = "checksums.json"
 """Beside the folder: the checksums of archives whose publishers give none, as they were at the first download."""
 
 _CHUNK = 1 << 16  # bytes; the last, unfinished one is lost when a connection breaks off
 _TIMEOUT = 30  # seconds without an answer
+_BLOCK = 4096  # bytes that a file takes beyond its content, at most
+_REDIRECTS = 5
+_CHECKSUM = re.compile(r"(md5:|sha256:)?[0-9a-f]{32,64}")
 
 
-def download(archive: Archive, folder: Path, local: Path | None = None) -> None:
+def download(archive: Archive, folder: Path, local: Path | None = None, name: str = "") -> None:
     """Make `folder` from an archive.
 
     Args:
         archive: what to fetch.
         folder: the folder to make; it must not exist.
         local: the archive, fetched by hand, instead of a download; it stays.
+        name: the data set, whose layout the archive must have; empty for any.
 
     Raises:
-        CosegError: the folder exists, the archive can't be fetched, is not the one it was, is damaged, or would write
-            outside the folder; the disk is full.
+        CosegError: the folder exists or is being made, the archive can't be fetched, is not the one it was, is that of
+            another data set, is damaged, too large, or would write outside the folder; the disk is full.
     """
-    if folder.exists():
-        raise CosegError(f"{folder} exists already: check it with `coseg-data check`, or remove it to download anew.")
     partial = folder.with_name(f"{folder.name}.partial")
-    with _told_when_full(folder), _without_empty_folders(partial):
-        path = _checked(local, archive, folder) if local is not None else _fetched(archive, folder, partial)
-        unpacked = partial / "unpacked"
-        shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that broke off
+    unpacked = partial / "unpacked"
+    with _told_when_full(folder), _without_empty_folders(partial), _locked(partial):
+        shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that was killed
+        if folder.exists():
+            raise CosegError(
+                f"{folder} exists already: check it with `coseg-data check`, or remove it to download anew."
+            )
+        members = None
+        if local is not None:
+            # What it holds tells more than a checksum that differs, so it is looked at before.
+            members = _listed(local, archive, name)
+            path = _checked(local, archive, folder)
+        else:
+            path = _fetched(archive, folder, partial)
         try:
-            unpack(path, unpacked)
-        except (CosegError, OSError) as error:
+            members = members if members is not None else _listed(path, archive, name)
+            _check_room(folder, sum(member.size for member in members), len(members))
+            unpack(path, unpacked, archive.limits, members)
+        except BaseException as error:
             shutil.rmtree(unpacked, ignore_errors=True)
-            if local is None and isinstance(error, CosegError):
+            if local is None and isinstance(error, CosegError) and not isinstance(error, NoRoomError):
                 path.unlink(missing_ok=True)  # or the next attempt would find the same damaged file
             raise
         _record(folder, archive, path)  # not before: nobody should be held to a damaged file
         unpacked.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+class NoRoomError(CosegError):
+    """The disk has too little room: nothing is wrong with the archive."""
+
+
+def _listed(path: Path, archive: Archive, name: str) -> list[Member]:
+    members = list_members(path, archive.limits)
+    wrong = wrong_archive(name, members)
+    if wrong is not None:
+        raise CosegError(f"{path} is not the archive of {name} ({archive.file}): {wrong} Nothing was unpacked.")
+    return members
+
+
+def _check_room(folder: Path, size: int, files: int = 1) -> None:
+    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if size + _BLOCK * files > free:
+        raise NoRoomError(
+            f"The disk of {folder} has room for {free / 2**20:,.0f} MiB, and {size / 2**20:,.0f} MiB are needed: make "
+            "room, or choose another folder with --root."
+        )
 
 
 def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
@@ -70,7 +114,11 @@ def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
     partial.mkdir(parents=True, exist_ok=True)
     try:
         path = pooch.retrieve(
-            archive.url, known, fname=archive.file, path=partial, downloader=_go_on(partial / f"{archive.file}.part")
+            archive.url,
+            known,
+            fname=archive.file,
+            path=partial,
+            downloader=_go_on(partial / f"{archive.file}.part", archive.limits.archive),
         )
     except (requests.RequestException, TimeoutError) as error:
         raise CosegError(
@@ -87,8 +135,7 @@ def _checked(local: Path, archive: Archive, folder: Path) -> Path:
     """An archive that was fetched by hand, its checksum right."""
     import pooch
 
-    if not local.is_file():
-        raise CosegError(f"{local} is not a file: give the archive that you fetched, {archive.file}.")
+    check_file(local, archive.limits)
     known = archive.checksum or _recorded(folder, archive)
     if known is not None:
         kind, _, wanted = known.rpartition(":")
@@ -110,10 +157,13 @@ def _recorded(folder: Path, archive: Archive) -> str | None:
     if not path.is_file():
         return None
     try:
-        checksums: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        checksums = json.loads(path.read_text(encoding="utf-8"))
+        known = checksums.get(archive.file)
+        if known is not None and not _CHECKSUM.fullmatch(known):
+            raise ValueError(f"{known!r} is no checksum")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CosegError(f"{path} is damaged ({error}): correct it, or remove it to record checksums anew.") from error
-    return checksums.get(archive.file)
+    return known if known is None else str(known)
 
 
 def _record(folder: Path, archive: Archive, path: Path) -> None:
@@ -133,8 +183,11 @@ def _record(folder: Path, archive: Archive, path: Path) -> None:
     )
 
 
-def _go_on(part: Path) -> Any:
-    """A downloader for pooch that goes on with `part` where an earlier one broke off, if the file is still the same."""
+def _go_on(part: Path, most: int) -> Any:
+    """A downloader for pooch that goes on with `part` where an earlier one broke off, if the file is still the same.
+
+    It takes `most` bytes.
+    """
 
     def fetch(url: str, output: str, _: Any) -> None:
         import requests
@@ -143,32 +196,80 @@ def _go_on(part: Path) -> Any:
         tag = part.with_name(f"{part.name}.etag")
         have = part.stat().st_size if part.exists() and tag.exists() else 0
         headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text()}
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-            response.raise_for_status()
-            going_on = response.status_code == 206
-            have = have if going_on else 0
-            version = response.headers.get("ETag") or response.headers.get("Last-Modified")
-            if version is not None and not version.startswith("W/"):  # a weak one says nothing of the bytes
-                write_text_atomically(tag, version)
-            else:
-                tag.unlink(missing_ok=True)
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length is not None else None
-            with (
-                part.open("ab" if going_on else "wb") as file,
-                tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
-            ):
-                for chunk in response.iter_content(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+        resume = {"Range": f"bytes={have}-", "If-Range": tag.read_text()} if have else {}
+        with requests.Session() as session:
+            response = _answer(session, url, headers | resume)
+            if resume and not _continues(response, have, resume["If-Range"]):
+                response.close()
+                response = _answer(session, url, headers)
+            with response:
+                response.raise_for_status()
+                going_on = bool(resume) and response.status_code == 206
+                if response.status_code not in (200, 206) or (response.status_code == 206 and not going_on):
+                    raise requests.ConnectionError(f"the server answers {response.status_code}")
+                have = have if going_on else 0
+                version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+                if version is not None and not version.startswith("W/"):  # a weak one says nothing of the bytes
+                    write_text_atomically(tag, version)
+                else:
+                    tag.unlink(missing_ok=True)
+                length = response.headers.get("Content-Length", "")
+                total = have + int(length) if length.isdecimal() else None
+                if total is not None:
+                    _check_size(url, total, most, part)
+                    _check_room(part, total - have)
+                with (
+                    part.open("ab" if going_on else "wb") as file,
+                    tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+                ):
+                    for chunk in response.iter_content(_CHUNK):
+                        have += len(chunk)
+                        _check_size(url, have, most, part)
+                        file.write(chunk)
+                        bar.update(len(chunk))
         if total is not None and part.stat().st_size != total:
             raise requests.ConnectionError(f"the connection broke off at {part.stat().st_size} of {total} bytes")
         os.replace(part, output)
         tag.unlink(missing_ok=True)
 
     return fetch
+
+
+def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    """The answer to a request, followed where the server sends it on, but never from https to something else."""
+    import requests
+
+    for _ in range(_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=False)
+        if not response.is_redirect:
+            return response
+        target = urljoin(url, response.headers["location"])
+        response.close()
+        if urlsplit(target).scheme not in (("https",) if urlsplit(url).scheme == "https" else ("http", "https")):
+            raise requests.ConnectionError(f"the server sends on to {target!r}, which is not followed")
+        url = target
+    raise requests.TooManyRedirects(f"the server sends on more than {_REDIRECTS} times")
+
+
+def _continues(response: requests.Response, have: int, version: str) -> bool:
+    """Whether the answer is that to a request to go on after `have` bytes, or the whole file."""
+    if response.status_code == 416:  # there are no bytes after those
+        return False
+    if response.status_code != 206:
+        return True
+    start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", f"bytes {have}-"))
+    now = response.headers.get("ETag") or response.headers.get("Last-Modified") or version
+    return start is not None and int(start[1]) == have and now == version
+
+
+def _check_size(url: str, size: int, most: int, part: Path) -> None:
+    if size > most:
+        for path in (part, part.with_name(f"{part.name}.etag")):
+            path.unlink(missing_ok=True)
+        raise CosegError(
+            f"{url} has more than the {most:,} bytes that an archive of a data set may have: it is not the published "
+            "archive, so nothing was kept."
+        )
 
 
 def _short(error: BaseException) -> str:
@@ -188,6 +289,24 @@ def _without_empty_folders(partial: Path) -> Iterator[None]:
         for path in new:
             with suppress(OSError):  # not there any more, or not empty
                 path.rmdir()
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    """Keep `partial` for this process, and take what belongs to it away once more when nothing else is in it."""
+    partial.mkdir(parents=True, exist_ok=True)
+    path = partial / ".lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CosegError(f"{partial} is in use: another process downloads or unpacks it. Wait for it.") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty, or a data set by now
+                partial.rmdir()
 
 
 @contextmanager

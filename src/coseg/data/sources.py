@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from coseg.data.archive import Limits
+
 
 class Archive(NamedTuple):
     """A file to download.
@@ -12,11 +14,13 @@ class Archive(NamedTuple):
         url: where it is.
         checksum: ``md5:…`` or ``sha256:…``; None where nobody published one: the first download's is recorded.
         page: where people find it, should the address have changed.
+        limits: far above what it has: 2 GB at most, and 60,000 files.
     """
 
     url: str
     checksum: str | None
     page: str
+    limits: Limits = Limits()
 
     @property
     def file(self) -> str:

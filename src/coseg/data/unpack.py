@@ -2,73 +2,71 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import tarfile
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
-from typing import Any
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
+from coseg.data.archive import Limits, Member, Opened, list_members, open_members, reading
 from coseg.errors import CosegError
 
-DAMAGED = (
-    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
-    RuntimeError,
-)  # fmt: skip
-"""What Python raises for archives that are damaged, cut off, locked, or packed in a way that it does not know."""
+_CHUNK = 1 << 16
 
 
-def unpack(path: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into a new folder.
+def unpack(path: Path, folder: Path, limits: Limits | None = None, members: Sequence[Member] | None = None) -> None:
+    """Unpack a zip or tar archive into a new folder; everything is checked before the first byte is written.
+
+    Files get the modes that new files have, not those of the archive.
+
+    Args:
+        path: the archive.
+        folder: a new folder.
+        limits: of its size and members.
+        members: what `list_members` gave, where it was asked before.
 
     Raises:
-        CosegError: it is neither, is damaged or cut off, has a member that would lie outside the folder, or one that is
-            neither a file nor a folder, such as a link that could lead outside.
+        CosegError: see `coseg.data.archive.open_members`; a member has other bytes than the archive says.
+        OSError: the folder can't be written.
     """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as zipped:  # a link in it becomes a file
-                for name in zipped.namelist():
-                    _check_name(path, name, folder)
-                zipped.extractall(folder)
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as tarred:
-                for member in tarred:
-                    _check_name(path, member.name, folder)
-                    _check_kind(path, member, folder)
-                # Python's own filter knows of further tricks; 3.11.0 to 3.11.3 lack it.
-                options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                tarred.extractall(folder, **options)
+    limits = limits or Limits()
+    if members is None:
+        list_members(path, limits)
+    links: list[Member] = []
+    folder.mkdir(parents=True)
+    with open_members(path, limits) as opened:
+        for member, content in opened:
+            place = folder / member.name
+            if member.type == "folder":
+                place.mkdir(parents=True, exist_ok=True)
+            elif member.type == "file":
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, member, content, place)
+            else:
+                links.append(member)
+    for member in links:  # after all files, so that none is written through a link
+        place = folder / member.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if member.type == "symlink":
+            place.symlink_to(member.target)
         else:
-            raise CosegError(f"{path} is no zip or tar archive, or is cut off: download it again.")
-    except DAMAGED as error:
-        raise CosegError(f"{path} cannot be unpacked ({error}): download it again.") from error
+            os.link(folder / member.target, place)
 
 
-def _check_name(path: Path, name: str, folder: Path) -> None:
-    if _leaves(name):
+def _write(path: Path, member: Member, content: Opened, place: Path) -> None:
+    written = 0
+    with reading(path):
+        source = content()
+    with source, place.open("xb") as file:
+        while True:
+            with reading(path):
+                chunk = source.read(_CHUNK)
+            if not chunk:
+                break
+            written += len(chunk)
+            if written > member.size:
+                break
+            file.write(chunk)
+    if written != member.size:
         raise CosegError(
-            f"{path} has the member '{name}', which would be written outside of {folder}: nothing was unpacked. "
-            "It is not the published archive."
+            f"{path} cannot be unpacked: {member.name!r} has other bytes than the {member.size:,} that it says. "
+            "Download it again."
         )
-
-
-def _check_kind(path: Path, member: tarfile.TarInfo, folder: Path) -> None:
-    link = member.issym() or member.islnk()
-    if not (member.isfile() or member.isdir() or link):
-        raise CosegError(
-            f"{path} has the member '{member.name}', which is neither a file nor a folder: nothing was unpacked. "
-            "It is not the published archive."
-        )
-    if link and _leaves(member.linkname):
-        raise CosegError(
-            f"{path} has the member '{member.name}', a link to '{member.linkname}', which could lead outside of "
-            f"{folder}: nothing was unpacked. It is not the published archive."
-        )
-
-
-def _leaves(name: str) -> bool:
-    """Whether a path is absolute or goes up; where none does, no chain of links leads outside either."""
-    parts = PurePosixPath(name.replace("\\", "/"))
-    return parts.is_absolute() or ".." in parts.parts or bool(parts.parts and parts.parts[0].endswith(":"))

@@ -11,13 +11,12 @@ import gradio as gr
 from coseg.errors import CosegError
 from coseg.page import actions, words
 from coseg.page.archive import write_archive
-from coseg.page.look import Look, Progress
+from coseg.page.calls import COOKIE, visitor_of
+from coseg.page.look import Progress
+from coseg.page.visits import AGE, Visits
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter
-
-AGE = 1800
-"""Seconds after which what visitors uploaded and what was made of it is removed."""
 
 SWEEP = 60
 """Seconds between two removals."""
@@ -32,7 +31,9 @@ PROGRESS = gr.Progress()
 """gradio takes a default of this kind as the wish for a bar, and puts the request's own in its place."""
 
 
-def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Path]], folder: Path) -> gr.Blocks:
+def build(
+    segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Path]], folder: Path, visits: Visits
+) -> gr.Blocks:
     """The page.
 
     Args:
@@ -40,12 +41,12 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
         model: where its network came from.
         examples: name and files of each example set.
         folder: where archives are written until they are removed.
+        visits: where the results of each visitor are kept.
     """
     on_network: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", "api_visibility": "private"}
     beside: dict[str, Any] = {"concurrency_limit": 4, "api_visibility": "private", "show_progress": "hidden"}
 
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True) as page:
-        look = gr.State(None, time_to_live=AGE)
         point = gr.State(None, time_to_live=AGE)
         gr.HTML(words.heading(segmenter, model), elem_id="heading", padding=False)
         with gr.Row(equal_height=False):
@@ -88,31 +89,41 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
                         a = gr.Image(label="A: click a point", elem_id="point-a", **picture)
                         b = gr.Image(label="B: its response", elem_id="response-b", **picture)
 
-        found = [look, point, notice, verdict, masks, overlays, cutouts, download, panel, name_a, name_b, a, b, said]
-        matching = [look, name_a, name_b, point]
+        found = [point, notice, verdict, masks, overlays, cutouts, download, panel, name_a, name_b, a, b, said]
+        matching = [name_a, name_b, point]
 
-        def look_at(given: list[str] | None, level: float, progress: gr.Progress = PROGRESS) -> list[Any]:
-            return _found(actions.look_at(segmenter, given, level, _telling(progress, "Reading")))
+        def look_at(
+            given: list[str] | None, level: float, request: gr.Request, progress: gr.Progress = PROGRESS
+        ) -> list[Any]:
+            session = str(request.session_hash)
+            visits.begin(session, _visitor(request))
+            shown = actions.look_at(segmenter, given, level, _telling(progress, "Reading"))
+            visits.keep(session, shown.look)
+            return _found(shown)
 
         def look_at_example(name: str) -> Callable[..., list[Any]]:
-            def run(level: float, progress: gr.Progress = PROGRESS) -> list[Any]:
+            def run(level: float, request: gr.Request, progress: gr.Progress = PROGRESS) -> list[Any]:
                 given = [str(path) for path in examples[name]]
-                return [given, *look_at(given, level, progress)]
+                return [given, *look_at(given, level, request, progress)]
 
             return run
 
-        def rethreshold(seen: Look | None, level: float) -> list[Any]:
+        def rethreshold(level: float, request: gr.Request) -> list[Any]:
+            seen = visits.look(request.session_hash)
             return [gr.skip()] * 3 if seen is None else list(actions.galleries(seen, level))
 
-        def match(seen: Look | None, i: int | None, j: int | None, at: tuple[float, float] | None) -> list[Any]:
+        def match(i: int | None, j: int | None, at: tuple[float, float] | None, request: gr.Request) -> list[Any]:
+            seen = visits.look(request.session_hash)
             if seen is None or i is None or j is None:
                 return [gr.skip()] * 3
             return list(actions.match(segmenter, seen, i, j, at))
 
-        def click(seen: Look | None, i: int | None, event: gr.SelectData) -> Any:
+        def click(i: int | None, event: gr.SelectData, request: gr.Request) -> Any:
+            seen = visits.look(request.session_hash)
             return gr.skip() if seen is None or i is None else seen.place(i, *event.index)
 
-        def pack(seen: Look | None, level: float, progress: gr.Progress = PROGRESS) -> str:
+        def pack(level: float, request: gr.Request, progress: gr.Progress = PROGRESS) -> str:
+            seen = visits.look(request.session_hash)
             if seen is None:
                 raise gr.Error("There is nothing to download: press the button first.", print_exception=False)
             try:
@@ -120,20 +131,31 @@ def build(segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Pa
             except CosegError as error:
                 raise gr.Error(str(error), print_exception=False) from error
 
+        def opened(request: gr.Request) -> None:
+            visits.begin(str(request.session_hash), _visitor(request))
+
+        def closed(request: gr.Request) -> None:
+            visits.end(str(request.session_hash), _visitor(request))
+
+        page.load(opened, **beside)
+        page.unload(closed)
         press.click(look_at, [files, threshold], found, show_progress_on=overlays, **on_network)
         for name, button in tries.items():
             button.click(look_at_example(name), [threshold], [files, *found], show_progress_on=overlays, **on_network)
-        threshold.change(
-            rethreshold, [look, threshold], [masks, overlays, cutouts], trigger_mode="always_last", **beside
-        )
-        a.select(click, [look, name_a], [point], **beside).then(match, matching, [a, b, said], **on_network)
+        threshold.change(rethreshold, [threshold], [masks, overlays, cutouts], trigger_mode="always_last", **beside)
+        a.select(click, [name_a], [point], **beside).then(match, matching, [a, b, said], **on_network)
         name_a.input(lambda: None, None, [point], **beside).then(match, matching, [a, b, said], **on_network)
         name_b.input(match, matching, [a, b, said], **on_network)
         written = download.click(
-            pack, [look, threshold], [archive], show_progress_on=download, concurrency_limit=1, api_visibility="private"
+            pack, [threshold], [archive], show_progress_on=download, concurrency_limit=1, api_visibility="private"
         )
         written.success(None, js=_PRESS_DOWNLOAD)
     return page.queue(max_size=WAITING)
+
+
+def _visitor(request: gr.Request) -> str:
+    cookie = request.cookies.get(COOKIE)
+    return visitor_of(f"{COOKIE}={cookie}" if cookie else "", request.client.host if request.client else None)
 
 
 def _found(shown: actions.Shown) -> list[Any]:
@@ -141,7 +163,7 @@ def _found(shown: actions.Shown) -> list[Any]:
     look = shown.look
     columns = 1 if look is None or len(look.names) < 4 else 2
     results = [gr.Gallery(value=value, columns=columns, selected_index=None) for value in shown.galleries]
-    values: list[Any] = [look, None, shown.notice, shown.verdict, *results]
+    values: list[Any] = [None, shown.notice, shown.verdict, *results]
     if look is None:
         return [*values, gr.Button(interactive=False), gr.Group(visible=False), *[gr.skip()] * 4, words.ASK_FOR_A_POINT]
     names = list(look.names)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import importlib.util
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coseg.errors import CosegError
+from coseg.page.guard import Guard, Names
+from coseg.page.visits import Quota, Visits
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from coseg.inference.segmenter import CoSegmenter
 
-MOST_BYTES = 50 * 2**20
-"""Size of a file that the page takes, at most."""
+CONNECTIONS = 256
+"""Of all visitors together; further ones are told to come back."""
+
+_PREFIX = "coseg-page-"
+_LOCK = ".lock"
 
 LOOPBACK = "127.0.0.1"
 
@@ -71,61 +82,134 @@ def prepare_gradio(cache: Path) -> None:
 
 
 @contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder of this process alone, which is removed at the end; those of pages that were killed go before."""
+    remove_dead()
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()  # for its owner only, as all that `tempfile` makes
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # which the system gives back whatever happens to the process
+            yield folder
+
+
+def remove_dead() -> None:
+    """Remove the folders of pages that do not run any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, or one that goes at this moment
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            lock = folder / _LOCK
+            if not lock.is_file():
+                if time.time() - folder.stat().st_mtime > 3600:  # or it is being made
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
+            with lock.open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def serving(
-    segmenter: CoSegmenter, model: str, host: str = LOOPBACK, port: int = 0, most_bytes: int = MOST_BYTES
+    segmenter: CoSegmenter,
+    model: str,
+    host: str = LOOPBACK,
+    port: int = 0,
+    allowed_hosts: Iterable[str] = (),
+    quota: Quota | None = None,
 ) -> Iterator[str]:
     """Serve the page until the block ends; its address.
 
-    What visitors upload and what is made of it lies in a temporary folder, which is removed at the end; files older
-    than `layout.AGE` are removed before.
+    What visitors upload and what is made of it lies in a temporary folder, which is removed at the end; what a visitor
+    left, and what is older than `visits.AGE`, is removed before.
 
     Args:
         segmenter: what co-segments.
         model: where its network came from.
         host: the address to listen at.
         port: 0 for a free one.
-        most_bytes: size of an uploaded file, at most.
+        allowed_hosts: further names by which the page may be asked for.
+        quota: what uploads may take.
 
     Raises:
         CosegError: gradio is missing; the port is in use; the host is none of this machine's.
     """
     require_gradio()
     port = free_port(host, port)
-    with tempfile.TemporaryDirectory(prefix="coseg-page-", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        cache = folder / "cache"
-        cache.mkdir()
-        prepare_gradio(cache)
-        from coseg.page.examples import draw_examples
-        from coseg.page.layout import build
-        from coseg.page.style import CSS, theme
+    with own_folder() as folder:
+        app, page, visits = make_app(segmenter, model, folder, Names(host, port, allowed_hosts), quota)
+        import uvicorn
 
-        drawn = folder / "examples"
-        page = build(segmenter, model, draw_examples(drawn), cache)
-        try:
-            page.launch(
-                server_name=host,
-                server_port=port,
-                prevent_thread_lock=True,
-                share=False,
-                quiet=True,
-                inbrowser=False,
-                inline=False,
-                ssr_mode=False,
-                enable_monitoring=False,
-                run_history=False,
-                footer_links=[],
-                max_file_size=most_bytes,
-                allowed_paths=[str(drawn)],
-                state_session_capacity=50,
-                theme=theme(),
-                css=CSS,
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host.strip("[]"),
+                port=port,
+                log_level="warning",
+                ws="none",
+                limit_concurrency=CONNECTIONS,
+                timeout_graceful_shutdown=3,
+                server_header=False,
             )
+        )
+        threads = [threading.Thread(target=server.run, daemon=True)]
+        stopped = threading.Event()
+        threads.append(threading.Thread(target=_sweep, args=(visits, stopped), daemon=True))
+        for thread in threads:
+            thread.start()
+        try:
+            while not server.started:
+                if not threads[0].is_alive():
+                    raise CosegError(f"The page cannot be served at {host}, port {port}: choose another with --port.")
+                time.sleep(0.01)
             yield f"http://{_in_address(host)}:{port}/"
-        except OSError as error:
-            raise CosegError(f"The page cannot be served at {host}, port {port}: {error}") from error
         finally:
+            stopped.set()
             page.close(verbose=False)
+            server.should_exit = True
+            for thread in threads:
+                thread.join(timeout=10)
+
+
+def make_app(
+    segmenter: CoSegmenter, model: str, folder: Path, names: Names, quota: Quota | None = None
+) -> tuple[Guard, gr.Blocks, Visits]:
+    """The page as an ASGI app, its widgets, and what its visitors hold; its files lie in `folder`."""
+    cache, drawn = folder / "cache", folder / "examples"
+    cache.mkdir(mode=0o700)
+    prepare_gradio(cache)
+    import gradio
+    from fastapi import FastAPI
+
+    from coseg.page.calls import Calls
+    from coseg.page.examples import draw_examples
+    from coseg.page.layout import build
+    from coseg.page.style import CSS, theme
+
+    visits = Visits(cache, quota)
+    page = build(segmenter, model, draw_examples(drawn), cache, visits)
+    page.state_session_capacity = 50
+    app = gradio.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        page,
+        path="/",
+        server_name=names.host,
+        server_port=names.port,
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[str(drawn)],
+        show_error=False,
+        max_file_size=visits.quota.file_bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=theme(),
+        css=CSS,
+    )
+    return Guard(Calls(app, page, visits, [cache, drawn]), names), page, visits
+
+
+def _sweep(visits: Visits, stopped: threading.Event) -> None:
+    while not stopped.wait(60):
+        visits.sweep()
 
 
 def _in_address(host: str) -> str:

@@ -1,0 +1,247 @@
+"""What a browser sends to the page, checked before gradio sees it: calls by their arguments, uploads by their size."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+
+from coseg.page.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
+from coseg.page.visits import Visits
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+COOKIE = "coseg_visitor"
+MOST_JSON = 2**20
+"""Bytes of a call: the names of fifty files take 20 kB."""
+
+UPLOADS = 8
+"""Uploads at the same time."""
+
+_SPARE = 256 * 2**20  # bytes that stay free on the disk
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UPLOAD, _JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
+
+
+class WrongCallError(ValueError):
+    """A call that the page does not make."""
+
+
+def visitor_of(cookies: str, client: str | None) -> str:
+    """Who asks: the browser by its cookie, or what has none by its address."""
+    try:
+        morsel = SimpleCookie(cookies).get(COOKIE)
+    except CookieError:
+        morsel = None
+    return morsel.value if morsel is not None and _SESSION.fullmatch(morsel.value) else f"at {client}"
+
+
+class Calls:
+    """Wraps gradio's app.
+
+    Args:
+        app: gradio's.
+        page: what it serves.
+        visits: what visitors hold.
+        folders: where files that a call names may lie.
+    """
+
+    def __init__(self, app: App, page: gr.Blocks, visits: Visits, folders: Sequence[Path]) -> None:
+        self._app, self._page, self._visits = app, page, visits
+        self._folders = [folder.resolve() for folder in folders]
+        self._uploading = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            if scope["method"] == "POST" and scope["path"] == _UPLOAD:
+                await self._upload(scope, receive, send, headers)
+                return
+            if scope["method"] == "POST":
+                await self._call(scope, receive, send, headers)
+                return
+            if scope["path"] == "/" and b"%s=" % COOKIE.encode() not in headers.get(b"cookie", b""):
+                send = _with_cookie(send)
+        await self._app(scope, receive, send)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
+        if not headers.get(b"content-type", b"").startswith(b"application/json"):
+            await refuse_call(send, 415, "The page takes JSON.")
+            return
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if len(body) > MOST_JSON:
+                await refuse_call(send, 413, f"The page takes calls of {MOST_JSON:,} bytes.")
+                return
+            if not message.get("more_body", False):
+                break
+        try:
+            call = json.loads(body, parse_constant=_no_number)
+            if not isinstance(call, dict):
+                raise WrongCallError("it is no object")
+            if scope["path"] == _JOIN:
+                call = self.checked(call)
+        except RecursionError:
+            await refuse_call(send, 400, "The call is nested too deeply.")
+            return
+        except ValueError as error:
+            await refuse_call(send, 400, f"The call is not one that the page makes: {error}.")
+            return
+        body = json.dumps(call).encode()
+        others = [item for item in scope["headers"] if item[0] != b"content-length"]
+        scope = {**scope, "headers": [*others, (b"content-length", str(len(body)).encode())]}
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    def checked(self, call: dict[str, Any]) -> dict[str, Any]:
+        """A call of one of the page's functions, with nothing but what the page itself sends.
+
+        Raises:
+            WrongCallError: its session, its function, or the number, type or value of an argument is wrong.
+        """
+        import gradio as gr
+
+        session, index, data = call.get("session_hash"), call.get("fn_index"), call.get("data")
+        if not isinstance(session, str) or not _SESSION.fullmatch(session):
+            raise WrongCallError("it has no session hash")
+        if type(index) is not int or index not in self._page.fns or self._page.fns[index].fn is None:
+            raise WrongCallError("there is no such function")
+        function = self._page.fns[index]
+        if not isinstance(data, list) or len(data) != len(function.inputs):
+            raise WrongCallError(f"the function takes {len(function.inputs)} arguments")
+        look = self._visits.look(session)
+        names = () if look is None else look.names
+        arguments = []
+        for component, value in zip(function.inputs, data, strict=True):
+            if isinstance(component, gr.State):
+                value = None  # what the server keeps counts
+            elif isinstance(component, gr.File):
+                value = self._files(value)
+            elif isinstance(component, gr.Slider):
+                value = _between(value, component.minimum, component.maximum)
+            elif isinstance(component, gr.Dropdown):
+                if value is not None and value not in names:
+                    raise WrongCallError("it names a photograph that is not on the page (any more)")
+            else:
+                raise WrongCallError("an argument has no type that the page takes")
+            arguments.append(value)
+        event, trigger = call.get("event_data"), call.get("trigger_id")
+        if any(target[1] == "select" for target in function.targets):
+            event = {"index": _point(event), "value": None, "selected": True}
+        else:
+            event = None
+        if trigger is not None and type(trigger) is not int:
+            raise WrongCallError("its trigger is no number")
+        checked = {"data": arguments, "fn_index": index, "session_hash": session, "event_data": event}
+        return {**checked, "trigger_id": trigger}
+
+    def _files(self, value: Any) -> list[dict[str, Any]] | None:
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise WrongCallError("files are a list")
+        return [self._file(item) for item in value]
+
+    def _file(self, item: dict[str, Any]) -> dict[str, Any]:
+        path, name = item.get("path"), item.get("orig_name")
+        if not isinstance(path, str) or "\0" in path or not (name is None or isinstance(name, str)):
+            raise WrongCallError("a file has no path")
+        try:
+            place = Path(path)
+            within = place.is_absolute() and any(place.resolve().is_relative_to(folder) for folder in self._folders)
+            there = within and place.is_file()
+        except (OSError, RuntimeError):
+            within = there = False
+        if not within:
+            raise WrongCallError("a file is none that was dropped on the page")
+        if not there:
+            raise WrongCallError("a photograph was removed in the meantime, as all are: drop the photographs again")
+        # Without its address, which may be on another machine: the page reads what lies on its own.
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or len(length) > 15:
+            await refuse(send, 411, "An upload says how long it is.")
+            return
+        size = int(length)
+        visitor = visitor_of(headers.get(b"cookie", b"").decode("latin-1"), (scope.get("client") or (None,))[0])
+        if self._uploading >= UPLOADS:
+            await refuse(send, 503, "The page takes other uploads: try again in a moment.")
+            return
+        if shutil.disk_usage(self._visits.folder).free < size + _SPARE:
+            await refuse(send, 413, "The disk of the machine that serves this page is full.")
+            return
+        wrong = self._visits.start_upload(visitor, size)
+        if wrong is not None:
+            await refuse(send, 413, wrong)
+            return
+        self._uploading += 1
+        answers: list[Message] = []
+        received: list[Path] = []
+
+        async def hold(message: Message) -> None:
+            answers.append(message)
+
+        try:
+            await self._app(scope, receive, hold)
+            if answers and answers[0]["status"] == 200:
+                received = [Path(path) for path in json.loads(b"".join(each.get("body", b"") for each in answers[1:]))]
+        finally:
+            self._uploading -= 1
+            wrong = self._visits.finish_upload(visitor, size, received)
+            if not self._uploading:
+                for left in self._visits.folder.glob("tmp*"):  # of an upload that broke off
+                    if left.is_file():
+                        left.unlink(missing_ok=True)
+        if wrong is not None:
+            await refuse(send, 413, wrong)
+            return
+        for message in answers:
+            await send(message)
+
+
+def _with_cookie(send: Send) -> Send:
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            cookie = f"{COOKIE}={token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Strict"
+            message["headers"] = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
+        await send(message)
+
+    return answer
+
+
+def _no_number(name: str) -> float:
+    raise WrongCallError(f"{name} is no number")
+
+
+def _between(value: Any, low: float, high: float) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        raise WrongCallError(f"it takes a number from {low} to {high}")
+    return float(value)
+
+
+def _point(event: Any) -> list[float]:
+    index = event.get("index") if isinstance(event, dict) else None
+    if not isinstance(index, list) or len(index) != 2:
+        raise WrongCallError("a click has a place")
+    return [_between(value, -1, 1e6) for value in index]
