@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from campaign.zygote import Call, Ended, Zygote
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from campaign.zygote import Call, Ended, Zygote
 from coseg.data.readers.groups import FOREGROUND
 from coseg.data.readers.shapes import ShapesReader
 from coseg.data.readers.write_groups import GroupItem, write_folder
@@ -103,9 +103,7 @@ class Fixtures:
     def stopped(self) -> Path:
         """A training that a signal stopped after 6 of its 8 steps."""
         path = self.folder / "stopped"
-        self.must(
-            "train", *TRAIN, f"hydra.run.dir={path}", prepare=lambda: stop_in_step(6), code=128 + signal.SIGTERM
-        )
+        self.must("train", *TRAIN, f"hydra.run.dir={path}", prepare=lambda: stop_in_step(6), code=128 + signal.SIGTERM)
         return path
 
     @cached_property
@@ -171,5 +169,3 @@ def copied(source: Path, target: Path) -> Path:
     if source.is_dir():
         return Path(shutil.copytree(source, target, symlinks=True))
     return Path(shutil.copy2(source, target))
-
-
