@@ -1,4 +1,4 @@
-"""What the cases start from: pictures, data sets, a tiny run with results, a shared model and a study, each made once."""
+"""What the cases start from: pictures, data sets, a tiny run, a shared model and a study, each made once."""
 
 from __future__ import annotations
 
