@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+
 from campaign.fixtures import TEST, TRAIN, Fixtures, album, copied
 from campaign.zygote import Call, Zygote, wait_for_orphans
 

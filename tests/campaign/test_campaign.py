@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from campaign.cases import Case, judged, try_case
 from campaign.damage import DAMAGES
 from campaign.fixtures import TRAIN, Fixtures
