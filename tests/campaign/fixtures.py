@@ -29,7 +29,10 @@ TRAINER = (
     "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "trainer.log_every_n_steps=1",
     "panels=0", "threads=1",
 )  # fmt: skip
-TRAIN = (*DATA, *FEED, *NETWORK, *TRAINER)
+LEARNING = ("optimizer.lr=2e-2", "task.jaccard=3", "schedule=constant")
+"""With which so short a training has scores other than 0."""
+
+TRAIN = (*DATA, *FEED, *NETWORK, *TRAINER, *LEARNING)
 """Overrides of a training of 8 steps and 2 validations: a second on one core."""
 
 TEST = (*DATA, "data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=0")
