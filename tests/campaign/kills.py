@@ -1,0 +1,285 @@
+"""Commands that are killed at random moments, moved in between, and run again until they end: to the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from campaign.fixtures import TEST, TRAIN, Fixtures, album, copied
+from campaign.zygote import Call, Zygote, wait_for_orphans
+
+_TRIES = 30
+"""Starts of one job at most; kills come less often from one to the next, so that it ends."""
+
+_SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM, signal.SIGINT)
+_OK = {signal.SIGKILL: (), signal.SIGTERM: (128 + signal.SIGTERM,), signal.SIGINT: (128 + signal.SIGINT,)}
+_ELSEWHERE = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A job: how often it was killed and moved until it ended, and what went wrong, each beginning with a word."""
+
+    command: str
+    name: str
+    kills: int
+    moves: int
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong."""
+        return bool(self.problems)
+
+    def describe(self) -> str:
+        """It, in a few lines."""
+        return "\n    ".join([f"{self.command} {self.name}, {self.kills} kills, {self.moves} moves", *self.problems])
+
+
+class Job(ABC):
+    """A command with its place, and what its end must be equal to."""
+
+    command: ClassVar[str]
+    seconds = 60.0
+
+    def __init__(self, fixtures: Fixtures, folder: Path) -> None:
+        self.fixtures, self.folder = fixtures, folder
+        folder.mkdir(parents=True)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Copy what the command works on."""
+        return
+
+    @abstractmethod
+    def arguments(self) -> Sequence[str]:
+        """Of the next start."""
+
+    @abstractmethod
+    def outcome(self) -> Any:
+        """What must be equal."""
+
+    def hook(self) -> None:
+        """In the process of the command, before it begins."""
+        return
+
+    def move(self, rng: np.random.Generator) -> bool:
+        """Move what it works on; whether there was something to move."""
+        return False
+
+    def checkpoints(self) -> dict[str, int]:
+        """The steps of the checkpoints that are there, by their names; loading fails where one is damaged."""
+        return {}
+
+
+class TrainJob(Job):
+    """A training, resumed in its folder wherever that is."""
+
+    command = "train"
+    run: Path | None = None
+
+    def arguments(self) -> Sequence[str]:
+        self.run = next((path.parents[1] for path in self.folder.rglob("checkpoints/last.ckpt")), None)
+        if self.run is not None:
+            return [f"resume='{self.run}'"]
+        return [*TRAIN, "checkpoint_minutes=0.00001", f"runs={self.folder / 'runs'}"]
+
+    def outcome(self) -> Any:
+        run = next(path.parent for path in self.folder.rglob("finished.json"))
+        finished = json.loads((run / "finished.json").read_text())
+        return (
+            (finished["jaccard"], finished["step"]), _rows(run / "metrics.csv"),
+            *(_weights(run / "checkpoints" / name) for name in ("best.ckpt", "last.ckpt")),
+        )  # fmt: skip
+
+    def move(self, rng: np.random.Generator) -> bool:
+        run = next((path.parents[1] for path in self.folder.rglob("checkpoints/last.ckpt")), None)
+        if run is None:
+            return False
+        target = self.folder / f"elsewhere {rng.integers(10**6)}" / f"run-{rng.integers(10**6)}"
+        target.parent.mkdir()
+        if rng.integers(2):
+            shutil.move(run, target)
+        else:
+            copied(run, target)
+            shutil.rmtree(run)
+        return True
+
+    def checkpoints(self) -> dict[str, int]:
+        return {
+            path.name: torch.load(path, weights_only=True)["global_step"]
+            for path in self.folder.rglob("checkpoints/*.ckpt")
+            if not path.name.startswith(".")
+        }
+
+
+class TestJob(Job):
+    """A test, whose parts are written after each batch; its run moves in between."""
+
+    command = "test"
+    __test__ = False
+
+    def prepare(self) -> None:
+        self.run = copied(self.fixtures.run, self.folder / "run")
+        shutil.rmtree(self.run / "test")
+
+    def arguments(self) -> Sequence[str]:
+        return [*TEST, f"ckpt='{self.run}/checkpoints/best.ckpt'", "split=seen"]
+
+    def hook(self) -> None:
+        from coseg.training import testing
+
+        testing.WRITE_SECONDS = 0.0
+
+    def outcome(self) -> Any:
+        (results,) = self.folder.rglob("results.json")
+        document = json.loads(results.read_text())
+        volatile = ("seconds", "checkpoint", "sha256", "checksums")
+        return {k: v for k, v in document.items() if k not in volatile}, (results.parent / "pairs.csv").read_text()
+
+    def move(self, rng: np.random.Generator) -> bool:
+        self.run = self.run.rename(self.folder / f"run {rng.integers(10**6)}")
+        return True
+
+
+class PredictJob(Job):
+    """Photographs, cut out."""
+
+    command = "predict"
+
+    def prepare(self) -> None:
+        album(self.folder / "album", 6, 400, 300)
+
+    def arguments(self) -> Sequence[str]:
+        words = ["album", "--out", "out", "--json", "out/scores.json", "--overwrite"]
+        return [*words, "--checkpoint", str(self.fixtures.model)]
+
+    def outcome(self) -> Any:
+        files = sorted(path for path in (self.folder / "out").rglob("*") if path.is_file())
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class SweepJob(Job):
+    """A study of two trials."""
+
+    command = "sweep"
+
+    def arguments(self) -> Sequence[str]:
+        words = [f"study.runs={self.folder}", "study.trials=2", "study.pruner=null", "model.kernel_sizes=[3],[1,3]"]
+        return [*words, *TRAIN, "trainer.max_epochs=1", "checkpoint_minutes=0.00001"]
+
+    def outcome(self) -> Any:
+        from coseg.sweeps.study import read_study
+
+        trials = read_study(self.folder / "study").get_trials()
+        return [(trial.number, trial.state.name, trial.params, trial.value) for trial in trials]
+
+
+class ExportJob(Job):
+    """A shared model."""
+
+    command = "export"
+    format = "safetensors"
+
+    def arguments(self) -> Sequence[str]:
+        words = [str(self.fixtures.run), "--format", self.format, "--out", str(self.folder / "out"), "--overwrite"]
+        return words
+
+    def outcome(self) -> Any:
+        out = self.folder / "out"
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
+
+
+_JOBS: tuple[type[Job], ...] = (TrainJob, TestJob, PredictJob, TrainJob, ExportJob, SweepJob)
+
+
+def _rows(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line]
+
+
+def _weights(path: Path) -> str:
+    state = torch.load(path, weights_only=True)
+    digest = hashlib.sha256(str(state["global_step"]).encode())
+    for key, value in sorted(state["state_dict"].items()):
+        digest.update(key.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run_kills(zygote: Zygote, folder: Path, seed: int, count: int) -> list[Killed]:
+    """Jobs of each command in turn until so many kills have come."""
+    fixtures = Fixtures(folder / "fixtures", zygote)
+    whole: dict[type[Job], tuple[Any, float]] = {}
+    results: list[Killed] = []
+    while sum(result.kills for result in results) < count and len(results) < count:
+        kind, number = _JOBS[len(results) % len(_JOBS)], len(results)
+        if kind not in whole:
+            job = kind(fixtures, folder / f"whole-{kind.__name__}")
+            ended = zygote.run(Call(job.command, job.arguments(), job.folder, prepare=job.hook), 300)
+            if ended.code:
+                raise RuntimeError(f"coseg-{job.command} ended with {ended.code}: {ended.err}")
+            whole[kind] = job.outcome(), ended.seconds
+        rng = np.random.default_rng([seed, number])
+        result = _kill(zygote, kind(fixtures, folder / f"job-{number}"), *whole[kind], rng, number % 2 == 1)
+        results.append(result)
+        if result.failed:
+            print(result.describe(), flush=True)
+    return results
+
+
+def _kill(zygote: Zygote, job: Job, expected: Any, seconds: float, rng: np.random.Generator, elsewhere: bool) -> Killed:
+    """Kill one job again and again until it ends, and compare."""
+    kills = moves = 0
+    problems: list[str] = []
+    temporary = tempfile.mkdtemp(dir=_ELSEWHERE if elsewhere and os.access(_ELSEWHERE, os.W_OK) else job.folder.parent)
+    before: dict[str, int] = {}
+    for attempt in range(_TRIES):
+        running = zygote.start(Call(job.command, job.arguments(), job.folder, {"TMPDIR": temporary}, job.hook))
+        number = _SIGNALS[rng.integers(len(_SIGNALS))]
+        sent = not running.wait(float(rng.uniform(0.1, 1.1 + attempt / 10)) * seconds)
+        if sent:
+            running.send(number)
+        ended = running.end(job.seconds)
+        if ended.has_traceback and "KeyboardInterrupt" not in ended.err:
+            problems.append(f"traceback: {ended.err[-400:]}")
+        if not wait_for_orphans(job.seconds) or ended.late:
+            problems.append("hang: it did not end")
+        if ended.code == 0:
+            break
+        if not sent or (ended.code != -number and ended.code not in _OK[number]):
+            problems.append(f"exit code {ended.code}: {ended.err[-400:]}")
+            break
+        kills += 1
+        try:
+            after = job.checkpoints()
+            problems += [
+                f"lost: {name} went from step {step} to {after.get(name)}"
+                for name, step in before.items()
+                if after.get(name, -1) < step
+            ]
+            before = after
+        except Exception as error:
+            problems.append(f"lost: a checkpoint can't be loaded ({error})")
+            break
+        moves += int(rng.integers(3) == 0 and job.move(rng))
+    else:
+        problems.append(f"hang: not at its end after {_TRIES} starts")
+    if not problems and job.outcome() != expected:
+        problems.append("numbers: they differ from those of one that was never killed")
+    left = [path for path in job.folder.rglob(".*") if path.name != ".lock"]
+    problems += [f"left: {path.relative_to(job.folder)}" for path in left]
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    where = f"{job.folder.name}, TMPDIR {'elsewhere' if elsewhere else 'beside'}"
+    return Killed(job.command, where, kills, moves, problems)
