@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from coseg.page.guard import Names
 from coseg.page.server import make_app
-from coseg.page.visits import Quota, Visits
+from coseg.page.visitors import Quota, Visits
 
 PORT = 7860
 HOME = f"http://127.0.0.1:{PORT}"

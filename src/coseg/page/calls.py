@@ -13,7 +13,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from coseg.page.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
-from coseg.page.visits import Visits
+from coseg.page.visitors import Visits
 
 if TYPE_CHECKING:
     import gradio as gr

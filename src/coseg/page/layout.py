@@ -13,7 +13,7 @@ from coseg.page import actions, words
 from coseg.page.archive import write_archive
 from coseg.page.calls import COOKIE, visitor_of
 from coseg.page.look import Progress
-from coseg.page.visits import AGE, Visits
+from coseg.page.visitors import AGE, Visits
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter

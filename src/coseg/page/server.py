@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from coseg.errors import CosegError
 from coseg.page.guard import Guard, Names
-from coseg.page.visits import Quota, Visits
+from coseg.page.visitors import Quota, Visits
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coseg.page import server
-from coseg.page.visits import Held, Visits
+from coseg.page.visitors import Held, Visits
 
 
 def look(size: int) -> Any:
