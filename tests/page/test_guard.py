@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +126,28 @@ def test_uploads_have_a_quota(client: Any) -> None:
     several = upload(b"b", b"c", b"d")
     assert several.status_code == 413 and "files" in several.text
     assert len(list(visits.folder.glob("*/*.png"))) == 1
+
+
+def test_what_a_visitor_has_goes_when_the_page_is_closed(tmp_path: Path) -> None:
+    import asyncio
+
+    from coseg.page.calls import COOKIE, Calls
+
+    visits = Visits(tmp_path)
+    path = tmp_path / "checksum" / "photograph.png"
+
+    async def app(*_: Any) -> None:
+        """Gradio's heartbeat, which lasts as long as the page is open."""
+        path.parent.mkdir()
+        path.write_bytes(b"content")
+        visits.finish_upload("me", 0, [path])
+        visits.sweep()
+        assert path.exists()
+        raise asyncio.CancelledError
+
+    scope = {"type": "http", "method": "GET", "path": "/gradio_api/heartbeat/abc"}
+    scope |= {"headers": [(b"cookie", f"{COOKIE}=me".encode())]}  # type: ignore[dict-item]
+    calls = Calls(app, None, visits, [])  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(calls(scope, None, None))  # type: ignore[arg-type]
+    assert not path.exists()

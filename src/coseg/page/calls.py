@@ -27,6 +27,7 @@ UPLOADS = 8
 
 _SPARE = 256 * 2**20  # bytes that stay free on the disk
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HEARTBEAT = "/gradio_api/heartbeat/"
 _UPLOAD, _JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 
 
@@ -66,6 +67,15 @@ class Calls:
                 return
             if scope["method"] == "POST":
                 await self._call(scope, receive, send, headers)
+                return
+            if scope["path"].startswith(_HEARTBEAT):  # open as long as the page is
+                session = scope["path"].removeprefix(_HEARTBEAT)
+                visitor = _visitor(scope, headers)
+                self._visits.begin(session, visitor)
+                try:
+                    await self._app(scope, receive, send)
+                finally:
+                    self._visits.end(session, visitor)
                 return
             if scope["path"] == "/" and b"%s=" % COOKIE.encode() not in headers.get(b"cookie", b""):
                 send = _with_cookie(send)
@@ -184,7 +194,7 @@ class Calls:
             await refuse(send, 411, "An upload says how long it is.")
             return
         size = int(length)
-        visitor = visitor_of(headers.get(b"cookie", b"").decode("latin-1"), (scope.get("client") or (None,))[0])
+        visitor = _visitor(scope, headers)
         if self._uploading >= UPLOADS:
             await refuse(send, 503, "The page takes other uploads: try again in a moment.")
             return
@@ -218,6 +228,10 @@ class Calls:
             return
         for message in answers:
             await send(message)
+
+
+def _visitor(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    return visitor_of(headers.get(b"cookie", b"").decode("latin-1"), (scope.get("client") or (None,))[0])
 
 
 def _with_cookie(send: Send) -> Send:

@@ -131,14 +131,6 @@ def build(
             except CosegError as error:
                 raise gr.Error(str(error), print_exception=False) from error
 
-        def opened(request: gr.Request) -> None:
-            visits.begin(str(request.session_hash), _visitor(request))
-
-        def closed(request: gr.Request) -> None:
-            visits.end(str(request.session_hash), _visitor(request))
-
-        page.load(opened, **beside)
-        page.unload(closed)
         press.click(look_at, [files, threshold], found, show_progress_on=overlays, **on_network)
         for name, button in tries.items():
             button.click(look_at_example(name), [threshold], [files, *found], show_progress_on=overlays, **on_network)
