@@ -286,3 +286,43 @@ def test_importing_coseg_imports_no_torch() -> None:
         "assert not hasattr(coseg, 'CoSegmentor')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# what is no image, and no number
+
+
+@pytest.mark.parametrize("images", ["a.jpg", b"a.jpg", Path("a.jpg"), None, 7, picture(30, 40), torch.zeros(3, 30, 40)])
+def test_one_image_is_no_group(images: object) -> None:
+    with pytest.raises(CosegError, match="list of two or more"):
+        made().group(images)
+
+
+def test_what_was_not_encoded_is_refused() -> None:
+    model = made()
+    encoded = model.encode(picture(40, 40))
+    with pytest.raises(CosegError, match="Image 2 is a str"):
+        model.cosegment([encoded, "a.jpg"])
+    with pytest.raises(CosegError, match="outside of the image"):
+        model.response(encoded, encoded, float("nan"), 0)
+    with pytest.raises(CosegError, match="outside of the image"):
+        model.response(encoded, encoded, "a", 0)
+
+
+def test_no_network_is_refused() -> None:
+    with pytest.raises(CosegError, match="must be a CosegNetwork"):
+        CoSegmenter(torch.nn.Linear(1, 1), {})
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = made()
+    with torch.no_grad():
+        next(model.network.decoder.parameters()).fill_(float("nan"))
+    images = [picture(40, 40, seed) for seed in range(3)]
+    for call in (lambda: model.pair(*images[:2]), lambda: model.group(images)):
+        with pytest.raises(CosegError, match="not finite"):
+            call()
+
+
+def test_a_dark_photograph_has_a_note() -> None:
+    result = made().pair(np.zeros((40, 40, 3), np.uint8), picture(40, 40))
+    assert "almost black" in str(result[0].note) and result[1].note is None

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -74,7 +75,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         dashed = [word for word in self.words if word.startswith("-") and os.path.lexists(word)]
         hint = f" (for the image {dashed[0]}: -- {dashed[0]}, after all options)" if dashed else ""
-        super().error(message + hint)
+        super().error(printable(message + hint))
 
 
 def _parser() -> _Parser:
@@ -221,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with enough_memory("give a smaller --size, fewer images at once, or close other programs."):
             _predict(options, talk, scores_file)
 
+    # Pillow warns of damaged metadata, which doesn't keep a photograph from being read.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     guard(job)
     raise SystemExit(2 if talk.problems else 0)
 

@@ -112,7 +112,7 @@ def check_folder(folder: Path) -> None:
             raise _not_written(folder, error) from None
         finally:
             for path in new:
-                with suppress(OSError):
+                with suppress(OSError, ValueError):
                     path.rmdir()
 
 
