@@ -100,6 +100,59 @@ def test_a_better_score_replaces_the_best_of_the_copy_alone(
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
+def hostile_paths(folder: Path, outside: Path) -> tuple[str, ...]:
+    link = folder / "checkpoints" / "link.ckpt"
+    link.symlink_to(outside)
+    return (
+        str(outside), str(folder / "config.yaml"), "../config.yaml", "../../victim.txt", "..", ".", "config.yaml",
+        "other.ckpt", str(folder / "checkpoints" / ".." / "config.yaml"), str(link), f"..\\{outside.name}",
+        f"file://{outside}",
+    )  # fmt: skip
+
+
+def test_no_file_that_a_hostile_checkpoint_names_is_removed_or_written(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, beside = tmp_path / "victim.txt", stopped / "checkpoints" / "other.ckpt"
+    for path in (outside, beside, stopped / "checkpoints" / "config.yaml"):
+        path.write_text("mine")
+    paths = hostile_paths(stopped, outside)
+    last, best = (stopped / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+    best.rename(tmp_path / "elsewhere.ckpt")
+    best.symlink_to(tmp_path / "elsewhere.ckpt")  # a link is written over, not through
+    checkpoint = read_checkpoint(last)
+    keys = [key for key in checkpoint["callbacks"] if key.startswith("ModelCheckpoint")]
+    assert len(keys) == 2
+    for key in keys:
+        checkpoint["callbacks"][key] |= {
+            "best_model_path": str(outside), "kth_best_model_path": str(outside), "last_model_path": str(outside),
+            "dirpath": str(tmp_path), "best_k_models": {str(outside): torch.tensor(0.1)},
+        }  # fmt: skip
+    torch.save(checkpoint, last)
+    before = contents(tmp_path)
+    monkeypatch.setitem(globals(), "SCORES", (0.7, 0.9))
+    assert fit(resumed_config(stopped), stopped, resume=True) == pytest.approx(0.9)
+    assert not best.is_symlink() and read_checkpoint(best)["global_step"] == 8
+    after = contents(tmp_path)
+    mine = {"runs/first/" + name for name in ("environment.json", "metrics.csv", "curves.png", "hparams.yaml")}
+    mine |= {f"runs/first/checkpoints/{name}.ckpt" for name in ("last", "best", "link")}
+    assert {name: after[name] for name in before if name not in mine} == {
+        name: content for name, content in before.items() if name not in mine
+    }
+    assert (stopped / "checkpoints" / "link.ckpt").is_symlink() and outside.read_text() == "mine"
+    # Every key with every kind of path, without training.
+    state = checkpoint["callbacks"][keys[0]]
+    for callback in run_checkpoints(stopped / "checkpoints"):
+        for path in paths:
+            names = dict.fromkeys(("best_model_path", "kth_best_model_path", "last_model_path", "dirpath"), path)
+            callback.load_state_dict({**state, **names, "best_k_models": dict.fromkeys((path, "x"), torch.tensor(0.1))})
+            own = {str(best), str(last)}
+            named = {callback.best_model_path, callback.kth_best_model_path, callback.last_model_path, ""}
+            assert named | set(callback.best_k_models) <= own | {""}
+            assert callback.dirpath == str(best.parent)
+            assert not callback._should_remove_checkpoint(None, path, str(best))  # type: ignore[arg-type]
+
+
 def test_a_best_checkpoint_that_is_gone(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
     (stopped / "checkpoints" / "best.ckpt").unlink()
     with caplog.at_level("WARNING"):

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -20,6 +21,8 @@ class RunCheckpoint(ModelCheckpoint):
     Lightning stores full paths, and forgets the best score when the folder is another than in the checkpoint. Here the
     paths of the stored state come to be those of the same files in the present folder. In checkpoints its state has
     the name that Lightning's has: either class goes on with what the other one stored.
+
+    It keeps one checkpoint, whose name does not depend on scores or steps.
     """
 
     @property
@@ -27,13 +30,26 @@ class RunCheckpoint(ModelCheckpoint):
         """The name of its state in checkpoints."""
         return ModelCheckpoint.__qualname__ + super().state_key.removeprefix(type(self).__qualname__)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with a stored state; the score of a best checkpoint that is not there any more is forgotten."""
-        state = dict(state_dict)
+    @property
+    def own_path(self) -> str:
+        """The one file that it writes and removes."""
         assert self.dirpath is not None
-        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            state[key] = self._here(state.get(key, ""))
-        state["best_k_models"] = {self._here(path): score for path, score in state["best_k_models"].items()}
+        return str(Path(self.dirpath) / f"{self.filename}{self.FILE_EXTENSION}")
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a stored state; the score of a best checkpoint that is not there any more is forgotten.
+
+        Somebody else may have written the state, and Lightning removes the files that it names: whatever they are,
+        they come to be its own.
+        """
+        state = dict(state_dict)
+        for key in ("best_model_path", "kth_best_model_path"):
+            state[key] = self.own_path if state.get(key) else ""
+        state["last_model_path"] = ""  # of `save_last`, which is off
+        scores = list(dict(state["best_k_models"]).values())
+        state["best_k_models"] = dict.fromkeys([self.own_path], scores[0]) if scores else {}
+        if scores:
+            state["kth_best_model_path"] = self.own_path
         state["dirpath"] = self.dirpath
         if self.monitor is not None and state["best_model_path"] and not Path(state["best_model_path"]).is_file():
             log.warning(
@@ -43,9 +59,9 @@ class RunCheckpoint(ModelCheckpoint):
             state = {**self.state_dict(), "current_score": state["current_score"]}
         super().load_state_dict(state)
 
-    def _here(self, path: str) -> str:
-        # What was stored on another system may have its separators.
-        return str(Path(str(self.dirpath)) / path.replace("\\", "/").rsplit("/", 1)[-1]) if path else ""
+    def _should_remove_checkpoint(self, trainer: L.Trainer, previous: str, current: str) -> bool:
+        """Its own file alone, which is written over instead: there is never another one to be removed."""
+        return False
 
 
 def run_checkpoints(folder: Path) -> tuple[RunCheckpoint, RunCheckpoint]:
