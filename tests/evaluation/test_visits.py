@@ -113,7 +113,7 @@ def test_groups_give_the_logits_of_each_pair(model: str, compose: Callable[..., 
     """Whatever network has the seam."""
     torch.manual_seed(0)
     config = plain(compose("train", "experiment=voc_pairs", f"model={model}").model)
-    config["encoder"] |= {"width": 0.125, "weights": None}
+    config["encoder"] |= {"weights": None} | ({"width": 0.125} if "width" in config["encoder"] else {})
     if config["input_size"] is not None:
         config["input_size"] = 48
     network = build_network(config).eval()

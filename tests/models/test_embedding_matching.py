@@ -16,7 +16,7 @@ from coseg.models.encoders.vgg16 import VGG16Encoder
 
 def network(**settings: object) -> EmbeddingMatchingNetwork:
     torch.manual_seed(0)
-    made = EmbeddingMatchingNetwork(VGG16Encoder(width=0.125), channels=8, decoder_channels=8, **settings)  # type: ignore[arg-type]
+    made = EmbeddingMatchingNetwork(VGG16Encoder(width=0.125), channels=8, decoder_width=8, **settings)  # type: ignore[arg-type]
     for part in made.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = 1.0
@@ -95,7 +95,7 @@ def test_the_control_sees_no_partner() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"channels": 0}, {"skip_channels": 1.5}, {"top": 0}, {"dropout": 1}, {"decoder_channels": 10**9}]
+    "setting", [{"channels": 0}, {"skip_channels": 1.5}, {"top": 0}, {"dropout": 1}, {"decoder_width": 10**9}]
 )
 def test_settings_are_checked(setting: dict[str, object]) -> None:
     with pytest.raises(CosegError, match=f"model.{next(iter(setting))}"):

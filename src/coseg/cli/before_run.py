@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from coseg.cli.places import claim_directory, remove_empty_folders
 from coseg.errors import CosegError
 from coseg.settings.check import UnresolvedError, check_settings
 from coseg.writable import require_writable, short_path
@@ -36,7 +37,10 @@ class BeforeRun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check the place of a sweep; the settings of a job are its own."""
-        _end_with_sentence(lambda: require_writable(_folder(config, "hydra.sweep.dir"), ADVICE, keep=True))
+        _end_with_sentence(lambda: self._sweep(config))
+
+    def _sweep(self, config: DictConfig) -> None:
+        _make(_folder(config, "hydra.sweep.dir"))
 
     def _run(self, config: DictConfig) -> None:
         before = HydraConfig.instance().cfg
@@ -49,9 +53,23 @@ class BeforeRun(Callback):
                 check_settings(settings, self.command)
             folder = _folder(config, "hydra.run.dir")
             if self.command == "train" or not folder.is_dir():  # a test writes to the run that it tests
-                require_writable(folder, ADVICE, keep=True)
+                _make(folder)
         finally:
             HydraConfig.instance().cfg = before
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that is this command's alone, and see that files can be written there; else leave none."""
+    try:
+        try:
+            folder = claim_directory(folder)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CosegError(f"Nothing can be written to {short_path(folder)} ({reason}): {ADVICE}.") from None
+        require_writable(folder, ADVICE, keep=True)
+    except CosegError:
+        remove_empty_folders(folder)
+        raise
 
 
 def _folder(config: DictConfig, key: str) -> Path:

@@ -45,7 +45,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         encoder: shared by both images; all of its levels are used.
         channels: C.
         skip_channels: of the first level where it joins.
-        decoder_channels: of the decoder at the stride of e; half of them after the skip.
+        decoder_width: of the decoder at the stride of e; half of them after the skip.
         top: share of the partner's positions, see above.
         matching: false: without m and a, each image by itself; the control.
         dropout: probability of a channel to be left out before the 3 x 3 convolution of e, in training.
@@ -67,7 +67,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         encoder: Encoder,
         channels: int = 128,
         skip_channels: int = 24,
-        decoder_channels: int = 96,
+        decoder_width: int = 96,
         top: float = 0.02,
         matching: bool = True,
         dropout: float = 0.1,
@@ -76,7 +76,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         for name, value in (
             ("channels", channels),
             ("skip_channels", skip_channels),
-            ("decoder_channels", decoder_channels),
+            ("decoder_width", decoder_width),
         ):
             if not isinstance(value, int) or isinstance(value, bool) or not 1 < value <= 4096:
                 raise CosegError(f"model.{name} is '{value}', but must be a whole number from 2 to 4096.")
@@ -86,7 +86,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
             raise CosegError(f"model.dropout is '{dropout}', but must be at least 0 and below 1.")
         widths, strides = require_encoder(encoder).level_channels, encoder.level_strides
         several = len(widths) > 1
-        decoder = _SkipDecoder(channels, skip_channels if several else 0, decoder_channels, strides[0], matching)
+        decoder = _SkipDecoder(channels, skip_channels if several else 0, decoder_width, strides[0], matching)
         super().__init__(encoder, decoder, input_size)
         self.skip = ConvBlock(widths[0], skip_channels, 1) if several else None
         self.lateral = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths[int(several) :])

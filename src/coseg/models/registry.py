@@ -67,6 +67,7 @@ _MOST = {
     "reduction": 8192,
     "channels": 4096,
     "skip_channels": 4096,
+    "decoder_width": 4096,
     "metric_channels": 8192,
     "decision_channels": 8192,
 }

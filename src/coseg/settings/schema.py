@@ -184,10 +184,13 @@ MODEL: Table = {
     "reduction": whole(1, MOST_CHANNELS),
     "metric_channels": CHANNELS,
     "decision_channels": CHANNELS,
+    **dict.fromkeys(("channels", "skip_channels", "decoder_width"), CHANNELS),
+    "top": number(0, 0.2, above=True),
+    "dropout": number(0, 1, below=True),
     "margin": number(0, 2, above=True),
     "metric_weight": number(0),
     "decision_weight": number(0),
-    **dict.fromkeys(("batch_norm", "rescale", "low_level"), switch()),
+    **dict.fromkeys(("batch_norm", "rescale", "low_level", "matching"), switch()),
     **dict.fromkeys(
         ("pooling", "normalization", "fusion", "correlation", "use", "partner", "mask_pairs", "attention"), word()
     ),
@@ -208,6 +211,10 @@ ENCODER: Table = {
     "registers": whole(0, MOST_CHANNELS),
     "grid": whole(1, 4096),
     "layer_scale": finite(null=True),
+    "model_name": word(),
+    "out_indices": listed(whole(-100, 100), "a list of whole numbers, such as [1,2,3,4], or null", null=True),
+    "train_from": whole(0, 100, null=True),
+    "output_stride": whole(2, 64, null=True),
 }
 
 CALLBACK: Table = {

@@ -1,0 +1,139 @@
+"""One run folder for all processes of a job that somebody else starts: ``torchrun``, or ``srun`` of SLURM.
+
+Each process composes its own configuration, and the name of a run folder is the time. So the process of rank 0 chooses
+it and the others ask for it, in files under ``runs``, which all of them see: before torch is loaded there is nothing
+else that they share. A rank asks with a number of its own, drawn anew, and takes only the answer to that number, so
+that what an earlier job of the same name left there is never mistaken for this one's.
+
+Lightning's own ``ddp``, which starts the other processes itself, hands them the folder, and ``ddp_spawn`` needs none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coseg.errors import CosegError
+from coseg.files import write_text_atomically
+
+FOLDER = ".jobs"
+"""Under ``runs``: there while the processes of a job look for each other."""
+
+SECONDS = 120.0
+"""For which they wait for each other."""
+
+_PAUSE = 0.05
+
+
+class Job(NamedTuple):
+    """What a launcher says of this process.
+
+    Attributes:
+        rank: 0 for the process that writes.
+        size: processes of the job.
+        key: the same for all of them, and for few other jobs.
+    """
+
+    rank: int
+    size: int
+    key: str
+
+
+def this_job() -> Job | None:
+    """The job of several processes that this one belongs to, by the variables of ``torchrun`` and ``srun``.
+
+    None: there is one process alone, or Lightning starts the others.
+    """
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
+        names: tuple[str, ...] = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
+    elif "SLURM_STEP_ID" in environment and environment.get("SLURM_JOB_NAME") != "bash":
+        rank, size = environment.get("SLURM_PROCID", ""), environment.get("SLURM_NTASKS", "")
+        names = ("SLURM_JOB_ID", "SLURM_STEP_ID")
+    else:
+        return None
+    if not (rank.isdecimal() and size.isdecimal()) or int(size) < 2:
+        return None
+    text = "\n".join(f"{name}={environment.get(name, '')}" for name in names)
+    return Job(int(rank), int(size), hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def tell_folder(job: Job, runs: Path, folder: Path, seconds: float = SECONDS) -> None:
+    """Answer each of the other ranks, once all have asked or have their answer.
+
+    Raises:
+        CosegError: one did not ask in time.
+    """
+    place = runs / FOLDER
+    waiting = set(range(1, job.size))
+    asked: dict[int, str] = {}
+    end = time.monotonic() + seconds
+    try:
+        while waiting:
+            for rank in sorted(waiting):
+                number = _read(_question(place, job, rank))
+                if isinstance(number, str) and asked.get(rank) != number:
+                    asked[rank] = number
+                    write_text_atomically(_answer(place, job, rank), json.dumps([number, str(folder)]))
+                elif number is None and rank in asked:  # it has taken its answer
+                    waiting.remove(rank)
+            if waiting and time.monotonic() > end:
+                raise CosegError(
+                    f"Of the {job.size} processes of this job, {len(waiting)} did not come to {runs} within "
+                    f"{seconds:.0f} seconds (rank {min(waiting)}, say): look at what they print, and see that all of "
+                    "them see that folder."
+                )
+            time.sleep(_PAUSE if waiting else 0)
+    finally:
+        for rank in range(1, job.size):
+            _answer(place, job, rank).unlink(missing_ok=True)
+        with suppress(OSError):  # another job is about to start
+            place.rmdir()
+
+
+def ask_folder(job: Job, runs: Path, seconds: float = SECONDS) -> Path:
+    """The run folder that rank 0 has chosen and made.
+
+    Raises:
+        CosegError: no answer came in time.
+    """
+    place, number = runs / FOLDER, secrets.token_hex(8)
+    question = _question(place, job, job.rank)
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            if _read(question) != number:  # not there yet, or that of an earlier job
+                write_text_atomically(question, json.dumps(number))
+            answer = _read(_answer(place, job, job.rank))
+            if isinstance(answer, list) and len(answer) == 2 and answer[0] == number:
+                return Path(str(answer[1]))
+            time.sleep(_PAUSE)
+    finally:
+        question.unlink(missing_ok=True)
+    raise CosegError(
+        f"Rank 0 of this job did not tell its run folder within {seconds:.0f} seconds: look at what it prints, and see "
+        f"that all processes see {runs}."
+    )
+
+
+def _question(place: Path, job: Job, rank: int) -> Path:
+    return place / f"{job.key}-{rank}-asks"
+
+
+def _answer(place: Path, job: Job, rank: int) -> Path:
+    return place / f"{job.key}-{rank}-answer"
+
+
+def _read(path: Path) -> Any:
+    """What a file of ours holds; None where there is none, or it is none of ours."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,158 @@
+"""Run directories are each process's own, and one for all processes of a job."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from coseg.cli import places, ranks
+from coseg.cli.places import claim_directory, forget_places, remove_empty_folders, run_directory, sweep_directory
+from coseg.cli.ranks import Job, ask_folder, tell_folder, this_job
+from coseg.errors import CosegError
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(places, "_chosen", {})
+    monkeypatch.setattr(places, "_new_folders", [])
+    monkeypatch.delenv(places.SWEEP, raising=False)
+
+
+class Clock:
+    """A second that does not pass."""
+
+    class datetime:
+        @staticmethod
+        def now() -> object:
+            import datetime
+
+            return datetime.datetime(2026, 1, 31, 12)
+
+
+def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_chosen", {})
+    monkeypatch.setattr(places, "_new_folders", [])
+
+
+def test_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "datetime", Clock)
+    chosen, claimed = [], []
+    for _ in range(3):  # all choose before any makes its own
+        another_process(monkeypatch)
+        chosen.append(Path(run_directory(str(tmp_path / "runs"), "a", None)))
+    assert len(set(chosen)) == 1 and not chosen[0].exists()
+    for folder in chosen:
+        another_process(monkeypatch)
+        assert run_directory(str(tmp_path / "runs"), "a", None) is not None
+        places._chosen[str(tmp_path / "runs"), "a", None] = folder  # as it was before the others made theirs
+        claimed.append(claim_directory(folder))
+        assert run_directory(str(tmp_path / "runs"), "a", None) == str(claimed[-1])
+    assert [path.name for path in claimed] == [f"2026-01-31_12-00-00{end}" for end in ("", "_2", "_3")]
+    assert all(path.is_dir() for path in claimed)
+
+
+def test_threads_that_claim_at_once_get_one_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tmp_path / "runs" / "2026-01-31_12-00-00"
+    made: list[Path] = []
+
+    def claim(k: int) -> None:
+        place: dict[tuple[str, str, str | None], Path] = {(str(k), "", None): first}
+        folder = first
+        # What `claim_directory` does, with a table of this thread's own.
+        while True:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir()
+                break
+            except FileExistsError:
+                folder = places._first_free(folder)
+        place[str(k), "", None] = folder
+        made.append(folder)
+
+    threads = [threading.Thread(target=claim, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 8
+
+
+def test_a_directory_that_is_only_shown_is_not_made(tmp_path: Path) -> None:
+    folder = Path(run_directory(str(tmp_path / "runs"), "a", None))
+    assert run_directory(str(tmp_path / "runs"), "a", None) == str(folder)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_resumed_or_chosen_directory_is_taken_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    assert run_directory("runs", "a", str(folder)) == str(folder)
+    assert claim_directory(folder) == folder
+    assert claim_directory(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_what_stays_empty_is_taken_away(tmp_path: Path) -> None:
+    folder = claim_directory(Path(run_directory(str(tmp_path / "runs"), "a", None)))
+    remove_empty_folders(folder)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_that_has_to_move_tells_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "datetime", Clock)
+    folder = Path(sweep_directory(str(tmp_path), "a"))
+    folder.mkdir(parents=True)  # another one's, of the same second
+    assert claim_directory(folder).name == f"{folder.name}_2"
+    assert os.environ[places.SWEEP] == str(folder.with_name(f"{folder.name}_2"))
+    forget_places()
+    assert places.SWEEP not in os.environ
+
+
+def test_ranks_agree_on_the_directory_of_the_first(tmp_path: Path) -> None:
+    key, told = "abc", {}
+    stale = tmp_path / ranks.FOLDER
+    stale.mkdir()
+    (stale / f"{key}-1-answer").write_text('["of an earlier job", "/wrong"]')
+    (stale / f"{key}-2-asks").write_text('"of an earlier job"')
+
+    def ask(rank: int) -> None:
+        told[rank] = ask_folder(Job(rank, 3, key), tmp_path, 20)
+
+    threads = [threading.Thread(target=ask, args=(rank,)) for rank in (1, 2)]
+    for thread in threads:
+        thread.start()
+    tell_folder(Job(0, 3, key), tmp_path, tmp_path / "run", 20)
+    for thread in threads:
+        thread.join()
+    assert told == {1: tmp_path / "run", 2: tmp_path / "run"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_ranks_that_do_not_come_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CosegError, match="2 did not come"):
+        tell_folder(Job(0, 3, "abc"), tmp_path, tmp_path / "run", 0.2)
+    with pytest.raises(CosegError, match="Rank 0 of this job"):
+        ask_folder(Job(1, 3, "abc"), tmp_path, 0.2)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank", "size"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "3", "MASTER_PORT": "1"}, 1, 3),
+        ({"SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, 0, 2),
+    ],
+)
+def test_launchers_are_known_by_their_variables(
+    variables: dict[str, str], rank: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    job = this_job()
+    assert job is not None and (job.rank, job.size) == (rank, size)
+    monkeypatch.setenv("WORLD_SIZE" if "RANK" in variables else "SLURM_NTASKS", "1")
+    assert this_job() is None
