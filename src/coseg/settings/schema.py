@@ -216,6 +216,7 @@ ENCODER: Table = {
     "registers": whole(0, MOST_CHANNELS),
     "grid": whole(1, 4096),
     "layer_scale": finite(null=True),
+    "out_indices": listed(whole(-1000, 1000), "a list of whole numbers, such as [0,1,2,3,4]", null=True),
 }
 
 CALLBACK: Table = {
