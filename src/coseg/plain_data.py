@@ -8,11 +8,13 @@ OmegaConf would resolve and Hydra may run; an alias in YAML, by which few bytes 
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +25,12 @@ from coseg.errors import CosegError
 
 MAX_BYTES = 8 * 2**20
 """Of a file: a hundred times the largest that coseg writes."""
+
+MAX_TABLE_BYTES = 2**30
+"""Of the table of a test, unpacked: that of 37,700 pairs has 5 million."""
+
+MAX_METRICS_BYTES = 256 * 2**20
+"""Of a ``metrics.csv``: a row of 100 bytes for each of two million steps."""
 
 MAX_YAML_BYTES = 256 * 2**10
 """Likewise of YAML, which is read at a hundredth of the speed; a run's configuration has 5,000."""
@@ -63,29 +71,43 @@ def require_regular_file(path: Path, advice: str = "give a file") -> int:
     return found.st_size
 
 
-def read_text(path: Path, advice: str = "give another file", limit: int = MAX_BYTES) -> str:
-    """The text of a regular file of at most `limit` bytes.
+def read_bytes(path: Path, advice: str = "give another file", limit: int = MAX_BYTES, gzipped: bool = False) -> bytes:
+    """The content of a regular file of at most `limit` bytes; that of a gzipped one, which unpacks to no more.
 
     Raises:
-        CosegError: it is no such file, or no UTF-8; `advice` ends the sentence.
+        CosegError: it is no such file, or can't be unpacked; `advice` ends the sentence.
         FileNotFoundError: there is none.
     """
     size = require_regular_file(path, advice)
+    data = b""
     if size <= limit:
         try:
             # Without O_NONBLOCK, a pipe that took the file's place after the look would block.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
             with open(descriptor, "rb") as file:
-                data = file.read(limit + 1)
+                data = (gzip.GzipFile(fileobj=file) if gzipped else file).read(limit + 1)
         except FileNotFoundError:
             raise
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+            raise CosegError(f"{path} is damaged ({error}): {advice}.") from None
         except OSError as error:
             raise CosegError(f"{path} can't be read ({error}): {advice}.") from None
         size = max(size, len(data))
     if size > limit:
-        raise CosegError(f"{path} is damaged (it has {size:,} bytes, but at most {limit:,} are read): {advice}.")
+        size_words = f"it unpacks to more than {limit:,} bytes" if gzipped else f"it has {size:,} bytes"
+        raise CosegError(f"{path} is damaged ({size_words}, but at most {limit:,} are read): {advice}.")
+    return data
+
+
+def read_text(path: Path, advice: str = "give another file", limit: int = MAX_BYTES, gzipped: bool = False) -> str:
+    """The text of a regular file of at most `limit` bytes; see `read_bytes`.
+
+    Raises:
+        CosegError: it is no such file, or no UTF-8; `advice` ends the sentence.
+        FileNotFoundError: there is none.
+    """
     try:
-        return data.decode("utf-8")
+        return read_bytes(path, advice, limit, gzipped).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CosegError(f"{path} is damaged (it is no text: {error}): {advice}.") from None
 

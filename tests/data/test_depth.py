@@ -143,3 +143,17 @@ def test_photographs_of_any_source_are_scaled_alike(tmp_path):
     for name in ("a.png", "b.tif"):
         assert np.array_equal(load_photograph(tmp_path / name).pixels, read_photograph(tmp_path / name))
         assert load_photograph(tmp_path / name).pixels.max() == 255
+
+
+@pytest.mark.parametrize("shift", [2, 4, 8])
+def test_grey_with_alpha_of_16_bits(tmp_path, shift):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    values = np.dstack((GREY.astype(">u2") << shift | 1, np.full(GREY.shape, 65535))).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", GREY.shape[1], GREY.shape[0], 16, 4, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    assert np.array_equal(grey_of(path), GREY)

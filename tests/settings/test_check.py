@@ -100,7 +100,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "model.encoder.batch_norm": SWITCH,
     "model.encoder.weights": ("5", "[a]"),
     "model.kernel_sizes": ("foo", "3", "[]", "[0]", "[-1]", "[nan]", "[3,x]", "[999999]", "[3.0]", "null", "[[3]]"),
-    "model.decoder_channels": ("foo", "16", "[0]", "[16,nan]", "[1000000000]"),
+    "model.decoder_channels": ("foo", "[0]", "[16,nan]", "[1000000000]"),
     "model.batch_norm": SWITCH,
     "model.rescale": SWITCH,
     "model.input_size": PIXELS,

@@ -77,8 +77,11 @@ def deepened(file: Image.Image, reopen: Callable[[str], Image.Image]) -> Image.I
         return file
     with reopen(name) as second:
         plan: Any = second  # PIL types what it opens as a base class
-        plan.tile = [tile._replace(args=_other_byte(tile.args)) for tile in plan.tile]
+        grey = _raw_mode(second) == "LA;16B"  # its four bytes are read as four channels
+        plan.tile = [tile._replace(args="RGBA" if grey else _other_byte(tile.args)) for tile in plan.tile]
         low = np.array(second)
+    if grey:
+        low = low[..., [1, 1, 1, 3]]
     values = high.astype(np.int64) << 8 | low
     colours = _shifted(values[..., :3], file.info.get(_DECLARED))
     deep = Image.fromarray(np.dstack((colours, high[..., 3:])))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from coseg.data.claims import check_claims
 from coseg.data.depth import deepened, eight_bits, note_depth
 from coseg.errors import DamagedFile
 
@@ -51,12 +52,20 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """An image file of one of `FORMATS` with its header read; no other decoder of Pillow ever sees the file.
 
     Raises:
-        OSError: it can't be read, is no regular file (a pipe would be waited for) or of no such format; a damaged file
-            raises what is in `UNREADABLE`.
+        OSError: it can't be read, is no regular file (a pipe would be waited for), is of no such format or claims
+            absurd sizes; a damaged file raises what is in `UNREADABLE`.
     """
     if isinstance(file, str | os.PathLike) and os.path.exists(file) and not os.path.isfile(file):
         raise OSError(f"{file} is not a regular file")
-    image = Image.open(file, formats=FORMATS)
+    if isinstance(file, str | os.PathLike):
+        with open(file, "rb") as claimed:
+            check_claims(claimed)
+    elif file.seekable():
+        check_claims(file)
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except MemoryError:
+        raise OSError("what comes before its pixels does not fit in memory") from None
     note_depth(image)
     return image
 

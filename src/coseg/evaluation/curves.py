@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from coseg.errors import CosegError
 from coseg.files import atomic_path
+from coseg.plain_data import MAX_METRICS_BYTES, read_text
 
 LOSSES = ("train/loss", "val/loss")
 JACCARDS = ("val/jaccard", "val/jaccard_distractor")
@@ -74,17 +76,17 @@ def read_series(metrics_csv: str | Path) -> Series:
     """
     path = Path(metrics_csv)
     series: Series = {}
-    if not path.is_file():
-        return series
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                step = _number(row.get("step"))
-                for name, cell in row.items():
-                    value = _number(cell)
-                    if step is not None and value is not None:
-                        series.setdefault(name, []).append((step, value))
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path, "take it from a copy, or remove it", MAX_METRICS_BYTES)
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            step = _number(row.get("step"))
+            for name, cell in row.items():
+                value = _number(cell)
+                if step is not None and value is not None:
+                    series.setdefault(name, []).append((step, value))
+    except FileNotFoundError:
+        return series
+    except csv.Error as error:
         raise CosegError(f"{path} is damaged ({error}): take it from a copy, or remove it.") from None
     return {name: sorted(points) for name, points in series.items()}
 

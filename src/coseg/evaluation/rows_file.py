@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from coseg.evaluation.checksums import COMPRESSED
 from coseg.evaluation.results import read_results
 from coseg.evaluation.rows import DIGITS, GroupRow, PairRow, Row
 from coseg.files import atomic_path
+from coseg.plain_data import MAX_TABLE_BYTES, read_text
 
 FILES: dict[str, type[PairRow] | type[GroupRow]] = {"pairs.csv": PairRow, "masks.csv": GroupRow}
 """Where the rows of each kind are, beside ``results.json``."""
@@ -53,7 +53,7 @@ def _cell(value: Any) -> str:
 def rows_file(folder: Path) -> Path:
     """The file of rows in a folder of results; where there is none, the place of ``pairs.csv``."""
     paths = _places(folder)
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _places(folder: Path) -> list[Path]:
@@ -71,13 +71,10 @@ def read_rows(folder: str | Path) -> list[Row]:
     """
     path = rows_file(Path(folder))
     kind = FILES[path.name.removesuffix(COMPRESSED)]
-    if not path.is_file():
-        raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.")
     try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == COMPRESSED else content).decode()
-    except (OSError, UnicodeError, zlib.error, EOFError) as error:
-        raise CosegError(f"{path} is damaged ({error}). Run the test again.") from error
+        text = read_text(path, "run the test again", MAX_TABLE_BYTES, gzipped=path.suffix == COMPRESSED)
+    except FileNotFoundError as error:
+        raise CosegError(f"There is no {path}. Give the directory that a test wrote its results to.") from error
     _check_beside(path.parent)
     lines = csv.reader(io.StringIO(text, newline=""))
     try:
@@ -91,7 +88,9 @@ def read_rows(folder: str | Path) -> list[Row]:
             raise ValueError("it is cut")
         return rows
     except (ValueError, csv.Error) as error:
-        raise CosegError(f"{path}, line {lines.line_num}, is damaged ({error}). Run the test again.") from error
+        raise CosegError(
+            f"{path}, line {lines.line_num}, is damaged ({str(error)[:200]}). Run the test again."
+        ) from None
 
 
 def _check_beside(folder: Path) -> None:

@@ -33,6 +33,7 @@ from coseg.training.checkpoint import read_checkpoint
 from coseg.training.checkpoint_io import SealedCheckpointIO
 from coseg.training.finite import FiniteTraining
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
+from coseg.training.nodes import require_launcher
 from coseg.training.precision import chosen_precision
 from coseg.training.resume import check_fits, read_run, require_sizes
 from coseg.training.run import describe_run, finish_run
@@ -72,9 +73,10 @@ def make_trainer(
     """The `Trainer` that `config.trainer` describes.
 
     Raises:
-        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep.
+        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep, or machines that nothing starts.
     """
     settings = plain(config.trainer) | changes
+    require_launcher(settings)
     if settings.get("accelerator") == "auto" and torch.backends.mps.is_available():
         settings["accelerator"] = "cpu"  # scores are summed in float64, which Apple's GPUs lack
     settings["precision"] = chosen_precision(settings.get("precision"), settings.get("accelerator"))
@@ -113,6 +115,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         Stopped: a signal came; ``last.ckpt`` was written.
     """
     began = time.monotonic()
+    require_launcher(config.trainer)
     earlier = read_run(folder, config) if resume else None  # before data are read, which may take long
     if earlier is not None and earlier.finished is not None:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]

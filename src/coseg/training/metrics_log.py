@@ -16,6 +16,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from coseg.errors import CosegError
 from coseg.files import write_text_atomically
+from coseg.plain_data import MAX_METRICS_BYTES, read_text
 
 Rows = list[dict[str, str]]
 
@@ -32,20 +33,20 @@ def read_metrics(folder: Path, before_step: int) -> Rows:
     Raises:
         CosegError: the file is damaged.
     """
-    path = next((folder / name for name in (_BEFORE, NAME) if (folder / name).is_file()), None)
+    path = next((folder / name for name in (_BEFORE, NAME) if (folder / name).exists()), None)
     if path is None:
         return []
+    advice = (
+        "put a copy in its place, or remove it, and the table of losses and scores begins at the step that is resumed"
+    )
+    text = read_text(path, advice, MAX_METRICS_BYTES)
     try:
-        return _rows(path, before_step)
-    except (OSError, ValueError, csv.Error) as error:
-        raise CosegError(
-            f"{path} is damaged ({error}): put a copy in its place, or remove it, and the table of losses and scores "
-            "begins at the step that is resumed."
-        ) from None
+        return _rows(text, before_step)
+    except (ValueError, csv.Error) as error:
+        raise CosegError(f"{path} is damaged ({str(error)[:200]}): {advice}.") from None
 
 
-def _rows(path: Path, before_step: int) -> Rows:
-    text = path.read_text(encoding="utf-8")
+def _rows(text: str, before_step: int) -> Rows:
     whole = text[: text.rfind("\n") + 1]
     lines = csv.DictReader(io.StringIO(whole, newline=""))
     if "step" not in (lines.fieldnames or ()):
