@@ -47,7 +47,7 @@ def test_a_stop_in_a_spawned_process_is_one_here() -> None:
 def test_two_runs_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for _ in range(3):
-        places.run_directory.cache_clear()
+        places.forget_places()
         folder = Path(places.run_directory(str(tmp_path / "runs"), "a", None))
         assert str(folder) == places.run_directory(str(tmp_path / "runs"), "a", None)
         folder.mkdir(parents=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coseg.cli import app
-from coseg.cli.system_errors import file_sentence, memory_sentence
+from coseg.cli.system_errors import file_sentence, memory_sentence, peer_sentence
 from coseg.errors import CosegError
 
 MEMORY = (
@@ -99,3 +99,10 @@ def test_a_real_process_under_a_limit(
     ran = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 2, ran.stderr
     assert "memory" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_a_process_of_the_job_that_is_gone_is_told() -> None:
+    gone = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:55")
+    told = peer_sentence(gone)
+    assert told is not None and "Another process of this job" in told and "resume=" in told
+    assert peer_sentence(RuntimeError("a defect")) is None and peer_sentence(BrokenPipeError("broken pipe")) is None

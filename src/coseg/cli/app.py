@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.multirun import Multirun, found_stop, is_parallel, leave_stop
 from coseg.cli.places import forget_places, remove_empty_folders, run_directory, sweep_directory
-from coseg.cli.system_errors import file_sentence, memory_sentence
+from coseg.cli.system_errors import file_sentence, memory_sentence, peer_sentence
 from coseg.errors import CosegError
 from coseg.overrides import quoting_hint
 from coseg.settings.check import check_settings
@@ -164,7 +164,7 @@ def sentence(error: BaseException) -> str | None:
         return memory or str(error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for settings that don't go together
         return " ".join(str(error).split())
-    return file_sentence(error)
+    return peer_sentence(error) or file_sentence(error)
 
 
 def tell(error: BaseException, where: str = "") -> int | None:

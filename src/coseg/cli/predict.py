@@ -117,10 +117,12 @@ def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) 
     # Threads that wait for work shall sleep: images of this size are small jobs, and beside other work on the machine
     # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from coseg.files import remove_leftovers
     from coseg.inference.inputs import collect
     from coseg.inference.targets import Targets, check_folder, longest_of_results
 
     check_folder(options.out)
+    remove_leftovers(options.out)
     inputs = collect(options.images, options.recursive, options.out, longest_of_results(options.out))
     for problem in inputs.problems:
         talk.problem(problem)

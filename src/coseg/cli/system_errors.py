@@ -24,6 +24,13 @@ _LIBRARIES = re.compile(r"failed to map segment|error return without exception s
 
 _LOADER = re.compile(r"dataloader worker", re.IGNORECASE)
 
+_PEER = re.compile(
+    r"connection closed by peer|connection reset by peer|gloo[^\n]*(?:timed out|failed)|nccl[^\n]*remote"
+    r"|process \d+ terminated with signal|socket timeout|connectfullmesh failed",
+    re.IGNORECASE,
+)
+"""In the words of gloo, NCCL and torch's spawned processes, where another process of a job is gone."""
+
 _FILES = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.EISDIR, errno.EFBIG, errno.EIO, errno.ELOOP, errno.ESTALE,
@@ -64,6 +71,24 @@ def memory_sentence(error: BaseException) -> str | None:
             "data.workers and data.cache_gb, in a test feature_gb and pairs_at_once; or give the process more."
         )
     return None
+
+
+def peer_sentence(error: BaseException) -> str | None:
+    """What to tell where another process of the same job has ended; None for another error."""
+    for cause in _causes(error):
+        text = str(cause)
+        found = _PEER.search(text)
+        if (found is not None and isinstance(cause, RuntimeError)) or _is_process_exit(cause):
+            words = _line(text, found.start() if found is not None else 0)
+            return (
+                f"Another process of this job has ended ({words}), so this one ends as well: look at what that "
+                "printed, then go on with resume= and the run directory."
+            )
+    return None
+
+
+def _is_process_exit(error: BaseException) -> bool:
+    return type(error).__name__ == "ProcessExitedException"  # of torch.multiprocessing, which is not loaded for it
 
 
 def file_sentence(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coseg.errors import CosegError
+from coseg.files import remove_leftovers
 
 GRAPHS = tuple(f"{name}{suffix}" for name in ("encode", "cosegment") for suffix in (".onnx", ".int8.onnx", ".pt2"))
 """The files of graphs that an export may write."""
@@ -34,6 +35,7 @@ def export_folder(out: Path, overwrite: bool, weights: bool) -> Iterator[Path]:
     """
     check_folder(out, overwrite, weights)
     missing = [folder for folder in out.parents if not folder.exists()]
+    remove_leftovers(out.parent)
     temporary = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         try:

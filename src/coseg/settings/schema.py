@@ -178,10 +178,7 @@ TRANSFORM: Table = {
 MODEL: Table = {
     "input_size": PIXELS_OR_NULL,
     "kernel_sizes": listed(whole(1, 255), "a list of odd numbers from 1 to 255, such as [3,5,7]"),
-    "decoder_channels": described(  # of embedding_matching one number
-        listed(CHANNELS, "a list") | CHANNELS | None,
-        f"a list of whole numbers from 1 to {MOST_CHANNELS} or one of them, or null",
-    ),
+    "decoder_channels": listed(CHANNELS, f"a list of whole numbers from 1 to {MOST_CHANNELS}, or null", null=True),
     "width": number(0, 64, above=True, null=True),
     "hidden": whole(1, MOST_CHANNELS, null=True),
     "reduction": whole(1, MOST_CHANNELS),

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
-from coseg.files import write_text_atomically
+from coseg.files import remove_leftovers, write_text_atomically
+from coseg.in_use import in_use
 from coseg.models.deciding import DecidingNetwork
 from coseg.models.registry import known_network
 from coseg.training.build import make, plain, without_weights
@@ -35,7 +36,7 @@ from coseg.training.finite import FiniteTraining
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.nodes import require_launcher
 from coseg.training.precision import chosen_precision
-from coseg.training.resume import check_fits, read_run, require_sizes
+from coseg.training.resume import EarlierRun, check_fits, read_run, require_sizes
 from coseg.training.run import describe_run, finish_run
 from coseg.training.run_checkpoints import LAST, RunCheckpoint, run_checkpoints
 from coseg.training.stop import StopOnSignal, pass_signals_on
@@ -121,6 +122,16 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             print(earlier.finished)
         return earlier.jaccard
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return _train(config, folder, earlier, began)
+    with in_use(folder, "a training"):
+        for part in (folder, folder / "checkpoints", folder / "panels"):
+            remove_leftovers(part)
+        return _train(config, folder, earlier, began)
+
+
+def _train(config: DictConfig, folder: Path, earlier: EarlierRun | None, began: float) -> float:
+    resume = earlier is not None
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind

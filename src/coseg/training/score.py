@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import coseg
@@ -20,7 +22,8 @@ from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.journal import Journal, Key, keys_of, told_what_stays
 from coseg.evaluation.results import format_table, read_results
 from coseg.evaluation.scores import check_void
-from coseg.files import write_text_atomically
+from coseg.files import remove_leftovers, write_text_atomically
+from coseg.in_use import in_use
 from coseg.models.network import CosegNetwork
 from coseg.training.checkpoint import load_network, network_file
 from coseg.training.fingerprint import fingerprint
@@ -81,11 +84,24 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     datamodule = make_datamodule(config, splits=splits)
     datamodule.setup("test")
     catalog = datamodule.catalog("test")
-    make = _TESTS[config.protocol.unit]
     scope = _scope(config, datamodule)
-    keys = scope.keys
     folder = _run_of(checkpoint, Path(config.runs)) / "test" / _name(config, catalog, scope)
     require_writable(folder, "take a checkpoint in another place, or make room; a shared model's results go to runs=…")
+    with in_use(folder, "a test") if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
+        remove_leftovers(folder)
+        return _test_split(config, network, checkpoint, datamodule, scope, folder, split)
+
+
+def _test_split(
+    config: DictConfig,
+    network: CosegNetwork,
+    checkpoint: Path,
+    datamodule: PairDataModule,
+    scope: _Scope,
+    folder: Path,
+    split: str,
+) -> Path:
+    catalog, keys, make = datamodule.catalog("test"), scope.keys, _TESTS[config.protocol.unit]
     plan = TestPlan(
         folder=folder,
         protocol=config.protocol.name,
