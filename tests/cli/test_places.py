@@ -156,3 +156,20 @@ def test_launchers_are_known_by_their_variables(
     assert job is not None and (job.rank, job.size) == (rank, size)
     monkeypatch.setenv("WORLD_SIZE" if "RANK" in variables else "SLURM_NTASKS", "1")
     assert this_job() is None
+
+
+def test_jobs_of_two_machines_that_name_only_themselves_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address and the port that ``torchrun`` takes by itself are the same on each, and they may share ``runs``."""
+    variables = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
+    keys = {}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for address in ("127.0.0.1", "first.example"):
+        monkeypatch.setenv("MASTER_ADDR", address)
+        for host in ("first", "second"):
+            monkeypatch.setattr(ranks.socket, "gethostname", lambda host=host: host)
+            job = this_job()
+            assert job is not None
+            keys[address, host] = job.key
+    assert keys["127.0.0.1", "first"] != keys["127.0.0.1", "second"]
+    assert keys["first.example", "first"] == keys["first.example", "second"]

@@ -148,5 +148,5 @@ def test_a_rank_that_is_killed_ends_the_others(tiny_overrides: dict[str, tuple[s
     words = [*training(tiny_overrides, 2), "checkpoint_minutes=0.005", "trainer.max_epochs=200"]
     first, second = torchrun(tmp_path, 2, *words, meanwhile=kill)
     assert second.code == -signal.SIGKILL
-    assert first.code == 2 and "another process of this job" in first.text, first.text
+    assert first.code == 2 and "Another process of this job" in first.text, first.text
     assert "Traceback" not in first.text.split("torch/distributed/elastic")[0]

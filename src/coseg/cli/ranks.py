@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ FOLDER = ".jobs"
 
 SECONDS = 120.0
 """For which they wait for each other."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Master addresses that each machine has: all processes of the job are on this one."""
 
 _PAUSE = 0.05
 
@@ -61,7 +65,10 @@ def this_job() -> Job | None:
         return None
     if not (rank.isdecimal() and size.isdecimal()) or int(size) < 2:
         return None
-    text = "\n".join(f"{name}={environment.get(name, '')}" for name in names)
+    values = [environment.get(name, "") for name in names]
+    if environment.get("MASTER_ADDR", "") in LOOPBACK:  # two machines may each run a job of its own, all else equal
+        values.append(socket.gethostname())
+    text = "\n".join(values)
     return Job(int(rank), int(size), hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

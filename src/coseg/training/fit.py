@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -87,6 +88,12 @@ def make_trainer(
     with suppress(NotImplementedError):  # of strategies that have a way of their own
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # nobody has chosen another
             trainer.strategy.checkpoint_io = SealedCheckpointIO()
+    if isinstance(trainer.strategy, DDPStrategy) and trainer.world_size > 2:
+        # Otherwise torch sorts the gradients anew after the first step, which then are summed in another order than in
+        # the first step of a resumed run. Of two processes a sum has one order.
+        options = trainer.strategy._ddp_kwargs
+        if not options.get("static_graph"):
+            options.setdefault("find_unused_parameters", True)
     if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
@@ -256,5 +263,6 @@ def prepare_process(threads: int | None) -> None:
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # a frozen encoder is
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified")  # see `make_trainer`
     # Training may go on in the middle of an epoch: the sampler starts where it stopped.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
