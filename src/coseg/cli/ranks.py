@@ -32,6 +32,9 @@ SECONDS = 120.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Master addresses that each machine has: all processes of the job are on this one."""
 
+SHELLS = ("bash", "interactive")
+"""Names of SLURM's jobs in which a user types commands: one process, however many tasks were reserved. So Lightning."""
+
 _PAUSE = 0.05
 
 
@@ -58,7 +61,7 @@ def this_job() -> Job | None:
     if "TORCHELASTIC_RUN_ID" in environment:
         rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
         names: tuple[str, ...] = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
-    elif "SLURM_STEP_ID" in environment and environment.get("SLURM_JOB_NAME") != "bash":
+    elif "SLURM_STEP_ID" in environment and environment.get("SLURM_JOB_NAME") not in SHELLS:
         rank, size = environment.get("SLURM_PROCID", ""), environment.get("SLURM_NTASKS", "")
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from coseg.cli.app import run
+from coseg.cli.launched import require_launched
 
 
 def job(config: DictConfig) -> None:
@@ -12,6 +13,7 @@ def job(config: DictConfig) -> None:
     from coseg.training.fit import prepare_process
     from coseg.training.score import score
 
+    require_launched(config.trainer)
     prepare_process(config.threads)
     score(config)
 

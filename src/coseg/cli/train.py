@@ -7,6 +7,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from coseg.cli.app import run
+from coseg.cli.launched import require_launched
+from coseg.cli.ranks import this_job
 from coseg.errors import CosegError
 from coseg.settings.check import check_settings
 
@@ -28,11 +30,15 @@ def job(config: DictConfig) -> float | None:
             )
         folder = Path(config.resume).resolve()
         resumed = check_settings(resumed_config(folder, bool(config.trust)))
+        require_launched(resumed.trainer)
         prepare_process(resumed.get("threads"))  # another number of threads sums in another order
         return fit(resumed, folder, resume=True)
+    require_launched(config.trainer)
     prepare_process(config.threads)
     if config.check:
-        check(config)
+        process = this_job()
+        if process is None or process.rank == 0:  # it times one process alone
+            check(config)
         return None
     return fit(config, Path(HydraConfig.get().runtime.output_dir))
 

@@ -74,6 +74,7 @@ def check(config: DictConfig) -> None:
             [*make_callbacks(config), FiniteTraining(), panels, clock],
             False,
             devices=1,
+            num_nodes=1,
             strategy="auto",  # processes of their own could not tell their times
             max_epochs=1,
             max_steps=-1,
