@@ -168,13 +168,13 @@ def _train(config: DictConfig, folder: Path, earlier: EarlierRun | None, began: 
             for logger in loggers:
                 if isinstance(logger, CSVLogger):
                     continue_metrics(logger, earlier.rows if earlier is not None else [])
-        log.info(describe(datamodule, task))
-        if isinstance(task.network, DecidingNetwork) and not datamodule.negatives:
+            log.info(describe(datamodule, task))
+            log.info(f"run directory: {folder}; precision {trainer.precision}")
+        if isinstance(task.network, DecidingNetwork) and not datamodule.negatives and trainer.is_global_zero:
             log.warning(
                 "the network decides whether a pair has a common object, but all training pairs have one: "
                 "set data.negatives=0.3, say"
             )
-        log.info(f"run directory: {folder}; precision {trainer.precision}")
         with pass_signals_on(trainer), _room(folder), _resumable(last if resume else None, finite):
             # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
