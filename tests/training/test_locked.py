@@ -122,6 +122,4 @@ train.main()
     assert [run.name for run in runs] == names
     for run in runs:
         assert (run / "finished.json").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
-        assert (
-            not list(run.glob("metrics.csv_*")) and len((run / "environment.json").read_text().split('"command"')) == 2
-        )
+        assert (run / "environment.json").read_text().count('"command"') == 1
