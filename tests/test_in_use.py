@@ -42,6 +42,9 @@ def test_the_same_process_does_not_take_a_folder_twice(tmp_path: Path) -> None:
         with pytest.raises(CosegError, match="a test runs in it"), in_use(tmp_path / "new", "a test"):
             pass
         assert (tmp_path / "new" / NAME).is_file()
+        # Nor does the attempt give it to others: a process loses its lock when it closes any descriptor of the file.
+        other = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "new")], capture_output=True, text=True)
+        assert other.returncode == 1 and "is in use by process" in other.stderr and not other.stdout
     assert not (tmp_path / "new").exists()
 
 

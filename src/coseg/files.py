@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\..*\.(\d{1,10})-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
-"""The names that `atomic_path` and exports give: the process is the first number."""
+OLD = 24 * 3600.0
+"""Seconds without a change after which a temporary file is nobody's, whichever machine wrote it."""
+
+_TEMPORARY = re.compile(r"\..+\.([1-9]\d{0,6})-([0-9a-f]{4})[0-9a-f]{4}(\.[^.]*)?", re.DOTALL)
+"""What `temporary_name` gives: the process (Linux numbers them below 2^22), the machine."""
+
+
+def temporary_name(stem: str, suffix: str = "") -> str:
+    """A hidden name of this process's own, by which `remove_leftovers` knows whose it is."""
+    return f".{stem}.{os.getpid()}-{_machine()}{secrets.token_hex(2)}{suffix}"
 
 
 @contextmanager
@@ -23,7 +35,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(temporary_name(path.stem, path.suffix))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -40,13 +52,16 @@ def write_text_atomically(path: str | Path, text: str) -> None:
 def remove_leftovers(folder: str | Path) -> None:
     """Remove from `folder` the temporary files and folders of `atomic_path` whose process was killed.
 
-    A process counts as such that is not there on this machine. What is not of the form of those names stays, and so
-    does what can't be removed.
+    That is one that is not there on the machine which wrote the file. Of another machine that shares the folder, and
+    of a number that the system has given to a new process, nothing is known: such a file goes when it is `OLD`. What is
+    not of the form of `temporary_name` stays, and so does what can't be removed.
     """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             match = _TEMPORARY.fullmatch(entry.name)
-            if match is None or _is_alive(int(match[1])):
+            if match is None or int(match[1]) == os.getpid():
+                continue
+            if (match[2] != _machine() or _is_alive(int(match[1]))) and not _is_old(entry):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -56,8 +71,6 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if process in (0, os.getpid()):
-        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -65,3 +78,20 @@ def _is_alive(process: int) -> bool:
     except (OSError, OverflowError):  # another user's
         return True
     return True
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
+    except OSError:  # just removed
+        return False
+
+
+@cache
+def _machine() -> str:
+    """Four digits for where process numbers mean the same: the machine, and the container in it."""
+    try:
+        numbers = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not Linux
+        numbers = 0
+    return hashlib.sha256(f"{socket.gethostname()} {numbers}".encode()).hexdigest()[:4]

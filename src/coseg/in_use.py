@@ -45,7 +45,7 @@ def in_use(folder: Path, what: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path, key = folder / NAME, str(folder.resolve())
     if key in _ours:
-        raise _taken(folder, what, path)
+        raise _taken(folder, what, str(os.getpid()))  # not by its file: to close that gives the lock back
     descriptor = _locked(path, folder, what)
     if descriptor is None:
         yield
@@ -75,7 +75,7 @@ def _locked(path: Path, folder: Path, what: str) -> int | None:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             os.close(descriptor)
-            raise _taken(folder, what, path) from None
+            raise _taken(folder, what, _process(path)) from None
         except OSError:  # a file system without locks
             os.close(descriptor)
             path.unlink(missing_ok=True)
@@ -86,10 +86,13 @@ def _locked(path: Path, folder: Path, what: str) -> int | None:
         os.close(descriptor)  # the process before has just taken its file away
 
 
-def _taken(folder: Path, what: str, path: Path) -> CosegError:
+def _process(path: Path) -> str:
     try:
-        process = path.read_text()[:20].strip()
+        return path.read_text()[:20].strip()
     except (OSError, UnicodeDecodeError):
-        process = ""
+        return ""
+
+
+def _taken(folder: Path, what: str, process: str) -> CosegError:
     by = f" by process {process}" if process.isdecimal() else ""
     return CosegError(f"{folder} is in use{by}: {what} runs in it. Wait for its end, or stop it, and start again.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -56,30 +58,41 @@ def test_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, monkey
     assert all(path.is_dir() for path in claimed)
 
 
-def test_threads_that_claim_at_once_get_one_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = tmp_path / "runs" / "2026-01-31_12-00-00"
-    made: list[Path] = []
+CLAIM = """
+import datetime, sys
+from coseg.cli import places
+class Clock(datetime.datetime):
+    @classmethod
+    def now(cls):
+        return cls(2026, 1, 31, 12)
+places.datetime.datetime = Clock
+from pathlib import Path
+folder = Path(places.run_directory(sys.argv[1], "a", None))
+print("chosen", flush=True)
+sys.stdin.readline()
+made = places.claim_directory(folder)
+assert places.run_directory(sys.argv[1], "a", None) == str(made)
+print(folder.name, made.name)
+"""
 
-    def claim(k: int) -> None:
-        place: dict[tuple[str, str, str | None], Path] = {(str(k), "", None): first}
-        folder = first
-        # What `claim_directory` does, with a table of this thread's own.
-        while True:
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                folder.mkdir()
-                break
-            except FileExistsError:
-                folder = places._first_free(folder)
-        place[str(k), "", None] = folder
-        made.append(folder)
 
-    threads = [threading.Thread(target=claim, args=(k,)) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(made)) == 8
+def test_processes_that_choose_at_once_get_one_each(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIM, str(tmp_path / "runs")]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        for _ in range(3)
+    ]
+    for process in started:  # all have chosen before any makes its own
+        assert process.stdout is not None and process.stdout.readline() == "chosen\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate()[0].split() for process in started]
+    assert {chosen for chosen, _ in told} == {"2026-01-31_12-00-00"}
+    names = [f"2026-01-31_12-00-00{end}" for end in ("", "_2", "_3")]
+    assert sorted(made for _, made in told) == names
+    assert sorted(path.name for path in (tmp_path / "runs" / "a").iterdir()) == names
 
 
 def test_a_directory_that_is_only_shown_is_not_made(tmp_path: Path) -> None:

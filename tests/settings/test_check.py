@@ -60,6 +60,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "protocol.size": PIXELS,
     "protocol.unit": ("[pair]", "{a: 1}"),
     "trainer.max_epochs": ("foo", "nan", "inf", "1e400", "0", "-2", "1.5", "[3]", "'3'", "true"),
+    "trainer.devices": ("0", "-5", "x", "1.5", "[]", "[-1]", "[x]", "true", "nan", "'0'", "'1;2'", "2000000000.5"),
     "trainer.max_steps": ("foo", "nan", "inf", "0", "-2", "1.5", "[3]", "null"),
     "trainer.max_time": ("5", "[1]", "{hours: foo}", "{hours: nan}"),
     "trainer.accumulate_grad_batches": POSITIVE,
@@ -178,6 +179,7 @@ GOOD: dict[str, dict[str, tuple[str, ...]]] = {
         "checkpoint_minutes": ("0.5", "0", "null"),
         "trainer.max_epochs": ("-1", "1e3", "1", "null"),
         "trainer.max_steps": ("-1", "1e5"),
+        "trainer.devices": ("1", "-1", "auto", "'0,1'", "'0,'", "'2'", "[0]", "[0,3]", "null"),
         "trainer.max_time": ("'00:12:00:00'", "{hours: 3}", "null"),
         "trainer.limit_train_batches": ("7", "0.5", "0", "null"),
         "trainer.precision": ("bf16-mixed", "16", "auto", "null"),
@@ -258,7 +260,6 @@ def test_what_is_shipped_passes(all_shipped: list[tuple[str, DictConfig]]) -> No
 
 FREE = {
     "augmentation.transforms": "albumentations refuses what it can't use, but for numbers that are not finite",
-    "trainer.devices": "refused where processes are started",
     "trainer.strategy": "an object of Lightning's",
     "logger.wandb.settings": "wandb's own",
 }

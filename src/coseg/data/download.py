@@ -25,7 +25,7 @@ from coseg.data.layouts import wrong_archive
 from coseg.data.sources import Archive
 from coseg.data.unpack import unpack
 from coseg.errors import CosegError
-from coseg.files import write_text_atomically
+from coseg.files import remove_leftovers, write_text_atomically
 
 if TYPE_CHECKING:
     import requests
@@ -57,6 +57,7 @@ def download(archive: Archive, folder: Path, local: Path | None = None, name: st
     unpacked = partial / "unpacked"
     with _told_when_full(folder), _without_empty_folders(partial), _locked(partial):
         shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that was killed
+        remove_leftovers(folder.parent)
         if folder.exists():
             raise CosegError(
                 f"{folder} exists already: check it with `coseg-data check`, or remove it to download anew."

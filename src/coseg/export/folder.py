@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coseg.errors import CosegError
-from coseg.files import remove_leftovers
+from coseg.files import remove_leftovers, temporary_name
 
 GRAPHS = tuple(f"{name}{suffix}" for name in ("encode", "cosegment") for suffix in (".onnx", ".int8.onnx", ".pt2"))
 """The files of graphs that an export may write."""
@@ -36,7 +35,7 @@ def export_folder(out: Path, overwrite: bool, weights: bool) -> Iterator[Path]:
     check_folder(out, overwrite, weights)
     missing = [folder for folder in out.parents if not folder.exists()]
     remove_leftovers(out.parent)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = out.with_name(temporary_name(out.name))
     try:
         try:
             temporary.mkdir(parents=True)

@@ -6,7 +6,7 @@ anything, and are left alone. So is every key that is not listed. What a word ma
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, StrictStr, create_model
 
@@ -14,6 +14,7 @@ from coseg.settings.types import (
     MOST_CHANNELS,
     MOST_PIXELS,
     MOST_SEED,
+    Field,
     described,
     finite,
     listed,
@@ -98,7 +99,16 @@ READER: Table = {
     **dict.fromkeys(("train", "val", "seen", "unseen"), whole(1, 10**7)),
 }
 
+DEVICES = described(
+    whole(1, also=-1, null=True)
+    | one_of("auto")
+    | Annotated[StrictStr, Field(pattern=r"^ *(-1|[1-9]\d{0,5}|\d{1,5} *,( *\d{1,5} *,)*( *\d{1,5})?) *$")]
+    | listed(whole(0, 10**5), "numbers"),
+    "a whole number of at least 1, -1 (all) or auto, or a list of the numbers of GPUs, such as [0,1]",
+)
+
 TRAINER: Table = {
+    "devices": DEVICES,
     "max_epochs": steps(1, also=-1, null=True),
     "min_epochs": steps(0, null=True),
     "max_steps": steps(1, also=-1),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from coseg.data.permutation import mix
 from coseg.errors import CosegError
-from coseg.files import write_text_atomically
+from coseg.files import remove_leftovers, write_text_atomically
 from coseg.plain_data import read_json
 from coseg.sweeps.claims import alone, claim
 from coseg.sweeps.space import Space
@@ -59,6 +59,7 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with alone(folder / LOCK):
+        remove_leftovers(folder)
         path = folder / OVERRIDES
         if (folder / JOURNAL).is_file():
             mend_journal(folder / JOURNAL)

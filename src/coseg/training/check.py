@@ -21,7 +21,9 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from coseg.data.cliques import pairs_of
+from coseg.training.build import plain
 from coseg.training.callbacks import ValidationPanels
+from coseg.training.devices import require_devices
 from coseg.training.finite import FiniteTraining
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
 
@@ -58,6 +60,7 @@ def check(config: DictConfig) -> None:
     Raises:
         CosegError: as training would.
     """
+    require_devices(plain(config.trainer))
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")

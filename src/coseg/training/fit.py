@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from coseg.training.build import make, plain, without_weights
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
 from coseg.training.checkpoint import read_checkpoint
 from coseg.training.checkpoint_io import SealedCheckpointIO
+from coseg.training.devices import require_devices
 from coseg.training.finite import FiniteTraining
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.nodes import require_launcher
@@ -75,10 +76,12 @@ def make_trainer(
     """The `Trainer` that `config.trainer` describes.
 
     Raises:
-        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep, or machines that nothing starts.
+        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep, machines that nothing starts, or
+            devices that are not there.
     """
     settings = plain(config.trainer) | changes
     require_launcher(settings)
+    require_devices(settings)
     if settings.get("accelerator") == "auto" and torch.backends.mps.is_available():
         settings["accelerator"] = "cpu"  # scores are summed in float64, which Apple's GPUs lack
     settings["precision"] = chosen_precision(settings.get("precision"), settings.get("accelerator"))
@@ -124,16 +127,18 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     """
     began = time.monotonic()
     require_launcher(config.trainer)
-    earlier = read_run(folder, config) if resume else None  # before data are read, which may take long
-    if earlier is not None and earlier.finished is not None:
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            print(earlier.finished)
-        return earlier.jaccard
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return _train(config, folder, earlier, began)
-    with in_use(folder, "a training"):
-        for part in (folder, folder / "checkpoints", folder / "panels"):
-            remove_leftovers(part)
+    require_devices(plain(config.trainer))
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    with in_use(folder, "a training") if first else nullcontext():
+        # What another process is about to change is not read: so the lock comes first. Data may take long: they last.
+        earlier = read_run(folder, config) if resume else None
+        if earlier is not None and earlier.finished is not None:
+            if first:
+                print(earlier.finished)
+            return earlier.jaccard
+        if first:
+            for part in (folder, folder / "checkpoints", folder / "panels"):
+                remove_leftovers(part)
         return _train(config, folder, earlier, began)
 
 

@@ -25,7 +25,9 @@ from coseg.evaluation.scores import check_void
 from coseg.files import remove_leftovers, write_text_atomically
 from coseg.in_use import in_use
 from coseg.models.network import CosegNetwork
+from coseg.training.build import plain
 from coseg.training.checkpoint import load_network, network_file
+from coseg.training.devices import require_devices
 from coseg.training.fingerprint import fingerprint
 from coseg.training.fit import make_datamodule, make_trainer
 from coseg.training.outcome import TestPlan, write_outcome
@@ -65,6 +67,7 @@ def score(config: DictConfig) -> list[Path]:
     check_void(config.protocol.void)
     if config.protocol.unit not in _TESTS:
         raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
+    require_devices(plain(config.trainer))
     L.seed_everything(config.seed, workers=True, verbose=False)
     network = as_tested(load_network(checkpoint, bool(config.get("trust", False))), config)
     return [_score_split(config, network, checkpoint, split) for split in _splits(config)]
@@ -87,8 +90,10 @@ def _score_split(config: DictConfig, network: CosegNetwork, checkpoint: Path, sp
     scope = _scope(config, datamodule)
     folder = _run_of(checkpoint, Path(config.runs)) / "test" / _name(config, catalog, scope)
     require_writable(folder, "take a checkpoint in another place, or make room; a shared model's results go to runs=…")
-    with in_use(folder, "a test") if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
-        remove_leftovers(folder)
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    with in_use(folder, "a test") if first else nullcontext():
+        if first:
+            remove_leftovers(folder)
         return _test_split(config, network, checkpoint, datamodule, scope, folder, split)
 
 
