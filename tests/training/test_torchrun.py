@@ -52,7 +52,11 @@ def wait_for(what: Callable[[], object], launchers: list[subprocess.Popen[bytes]
 
 
 def torchrun(
-    folder: Path, machines: int, *words: str, meanwhile: Callable[[list[subprocess.Popen[bytes]]], None] | None = None
+    folder: Path,
+    machines: int,
+    *words: str,
+    meanwhile: Callable[[list[subprocess.Popen[bytes]]], None] | None = None,
+    last: tuple[str, ...] = (),
 ) -> list[Ended]:
     """Run a training as that many machines of one process each would, all of them here, started one after the other."""
     with socket.socket() as probe:
@@ -68,7 +72,7 @@ def torchrun(
             with log.open("wb") as file:
                 launchers.append(
                     subprocess.Popen(
-                        (*command, *words),
+                        (*command, *words, *(last if k == machines - 1 else ())),
                         cwd=folder,
                         stdout=file,
                         stderr=subprocess.STDOUT,
@@ -150,3 +154,14 @@ def test_a_rank_that_is_killed_ends_the_others(tiny_overrides: dict[str, tuple[s
     assert second.code == -signal.SIGKILL
     assert first.code == 2 and "Another process of this job" in first.text, first.text
     assert "Traceback" not in first.text.split("torch/distributed/elastic")[0]
+
+
+@pytest.mark.slow
+def test_a_rank_that_can_not_begin_ends_the_others(tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path) -> None:
+    """The data of its machine are others, say; torch would have the first one wait for half an hour."""
+    began = time.monotonic()
+    first, second = torchrun(tmp_path, 2, *training(tiny_overrides, 2), last=("data.pairs_per_epoch=1",))
+    assert time.monotonic() - began < 100
+    assert second.code == 2 and "data.batch_size" in second.text
+    assert first.code == 2 and "rank 1, has failed" in first.text, first.text
+    assert not list(tmp_path.glob("runs/*"))

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from coseg.training.checkpoint import read_checkpoint
 from coseg.training.checkpoint_io import SealedCheckpointIO
 from coseg.training.devices import require_devices
 from coseg.training.finite import FiniteTraining
+from coseg.training.meeting import meeting
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
 from coseg.training.nodes import require_launcher
 from coseg.training.precision import chosen_precision
@@ -129,7 +130,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     require_launcher(config.trainer)
     require_devices(plain(config.trainer))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    with in_use(folder, "a training") if first else nullcontext():
+    with meeting() as meet, in_use(folder, "a training") if first else nullcontext():
         # What another process is about to change is not read: so the lock comes first. Data may take long: they last.
         earlier = read_run(folder, config) if resume else None
         if earlier is not None and earlier.finished is not None:
@@ -139,10 +140,12 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         if first:
             for part in (folder, folder / "checkpoints", folder / "panels"):
                 remove_leftovers(part)
-        return _train(config, folder, earlier, began)
+        return _train(config, folder, earlier, began, meet)
 
 
-def _train(config: DictConfig, folder: Path, earlier: EarlierRun | None, began: float) -> float:
+def _train(
+    config: DictConfig, folder: Path, earlier: EarlierRun | None, began: float, meet: Callable[[], None]
+) -> float:
     resume = earlier is not None
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
@@ -168,6 +171,7 @@ def _train(config: DictConfig, folder: Path, earlier: EarlierRun | None, began: 
 
     loggers = make_loggers(config, folder)
     trainer = make_trainer(config, callbacks, loggers)
+    meet()
     with tracked(trainer, config, folder, best):
         if trainer.is_global_zero:
             describe_run(folder, config)
