@@ -18,6 +18,7 @@ from coseg.sweeps import study as study_module
 from coseg.sweeps import trial as trial_module
 from coseg.sweeps.child import Ended
 from coseg.sweeps.claims import claim
+from coseg.sweeps.jobs import read_sweep
 from coseg.sweeps.search import search
 from coseg.sweeps.space import space_of
 from coseg.sweeps.study import LOCK, read_study
@@ -189,6 +190,38 @@ def test_failures_are_told_and_many_in_a_row_end_it(go: Any, settings: dict[str,
 
     trainings = Trainings(rising, lambda call: (2, None) if call % 2 else (0, None))
     assert len(go(trainings, settings | {"failures": 2})) == 6  # never two in a row
+
+
+def test_a_study_of_failures_alone_is_no_success(go: Any, settings: dict[str, Any]) -> None:
+    few = settings | {"trials": 2, "failures": 5}
+    with pytest.raises(CosegError, match=r"All 2 trials of .* failed, the last for this reason: what it said"):
+        go(Trainings(rising, lambda call: (2, None)), few)
+    with pytest.raises(CosegError, match=r"All 2 trials of .* failed: .*study\.name"):
+        go(Trainings(rising), few)  # nothing is left to do, and that is no success either
+
+
+@pytest.mark.parametrize("name", ["journal.log", "overrides.json"])
+@pytest.mark.parametrize("damage", ["missing", "folder", "dangling link", "pipe", "empty"])
+def test_a_study_without_one_of_its_parts_is_refused(
+    name: str, damage: str, go: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    go(Trainings(rising), settings | {"trials": 2})
+    path = tmp_path / "study" / name
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "dangling link":
+        path.symlink_to("nowhere")
+    elif damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "empty":
+        path.touch()
+    trainings = Trainings(rising)
+    with pytest.raises(CosegError, match=name):
+        go(trainings, settings | {"trials": 2})
+    with pytest.raises(CosegError, match=name):
+        read_sweep(tmp_path / "study")
+    assert not trainings.calls
 
 
 def test_another_space_and_bad_settings_are_refused(go: Any, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ def read_sweep(folder: str | Path) -> Sweep:
         CosegError: there is none, or it is damaged.
     """
     folder = Path(folder)
-    if (folder / JOURNAL).is_file():
+    if any(os.path.lexists(folder / name) for name in (JOURNAL, OVERRIDES)):  # a study, of which a part may be gone
         return _study(folder)
     found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
     runs = sorted((path for path in found if _is_job(path)), key=lambda path: int(path.name))

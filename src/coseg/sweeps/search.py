@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ def search(folder: Path, space: Space, settings: Mapping[str, Any], tell: Tell =
         tell: is given a line for each trial that begins or ends.
 
     Raises:
-        CosegError: the folder holds another study, a setting can't be used, or the last ``failures`` trials failed.
+        CosegError: the folder holds another study, a setting can't be used, the last ``failures`` trials failed, or all
+            of the study did.
         Stopped: a signal came; the same call goes on.
     """
     for key in ("trials", "failures"):
@@ -46,6 +47,7 @@ def search(folder: Path, space: Space, settings: Mapping[str, Any], tell: Tell =
         with next_trial(study, folder, space, settings) as claimed:
             if claimed is None:
                 tell(_summary(study, folder))
+                _require_one(study, folder, failures)
                 return
             trial, lock = claimed
             begun = (folder / str(trial.number) / "checkpoints" / "last.ckpt").is_file()
@@ -56,6 +58,22 @@ def search(folder: Path, space: Space, settings: Mapping[str, Any], tell: Tell =
     raise CosegError(
         f"{len(failures)} trials failed one after the other, the last for this reason: {failures[-1]} Mend it and "
         f"start again, with another study.name where the overrides change; {folder} holds what was done."
+    )
+
+
+def _require_one(study: optuna.Study, folder: Path, failures: Sequence[str]) -> None:
+    """Refuse a study at its end of which nothing can be used.
+
+    Raises:
+        CosegError: all of its trials failed.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if any(STATES[trial.state.name] != "failed" for trial in trials):
+        return
+    reason = f", the last for this reason: {failures[-1]} Mend it" if failures else ": look into the logs of its trials"
+    raise CosegError(
+        f"All {len(trials)} trials of {folder} failed{reason} and start again, with another study.name, which leaves "
+        "these trials as they are."
     )
 
 

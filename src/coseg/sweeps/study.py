@@ -53,7 +53,7 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
     """The study in `folder`, made anew where there is none.
 
     Raises:
-        CosegError: the study there searches another space, or is damaged.
+        CosegError: the study there searches another space, is damaged, or lacks a part.
     """
     import optuna
 
@@ -63,6 +63,7 @@ def open_study(folder: Path, space: Space) -> optuna.Study:
         path = folder / OVERRIDES
         if (folder / JOURNAL).is_file():
             mend_journal(folder / JOURNAL)
+        _require_all_parts(folder)
         if not path.exists():
             write_text_atomically(path, json.dumps(space.words, indent=2, ensure_ascii=False) + "\n")
         earlier = read_json(path, "remove the folder, or give another study.name", verbatim=True)
@@ -89,10 +90,30 @@ def read_study(folder: Path) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not (folder / JOURNAL).is_file():  # Optuna would make one, or wait for a pipe
+        raise CosegError(f"{folder / JOURNAL} is missing, or no file: take it from a copy.")
     with _told_when_damaged(folder):
         study = optuna.load_study(study_name=NAME, storage=_storage(folder))
         study.get_trials(deepcopy=False)
         return study
+
+
+def _require_all_parts(folder: Path) -> None:
+    """Refuse a folder of which a part is gone: what is left would quietly become that of another study.
+
+    Raises:
+        CosegError: there are trials without a journal, a journal without overrides, or either is no file.
+    """
+    advice = "take it from a copy, or give another study.name."
+    for path in (folder / JOURNAL, folder / OVERRIDES):
+        if os.path.lexists(path) and not path.is_file():
+            raise CosegError(f"{path} is no file: {advice}")
+    has_records = (folder / JOURNAL).is_file() and (folder / JOURNAL).stat().st_size > 0
+    if has_records and not (folder / OVERRIDES).exists():
+        raise CosegError(f"{folder / OVERRIDES} is missing, though the study has begun: {advice}")
+    trials = [path for path in folder.iterdir() if path.name.isdecimal() and any(path.glob("*"))]
+    if trials and not has_records:
+        raise CosegError(f"{folder / JOURNAL} is missing or empty, though {len(trials)} trials are there: {advice}")
 
 
 @contextmanager
