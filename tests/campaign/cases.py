@@ -38,6 +38,8 @@ class Case:
         make: draws it.
         codes: exit codes that are right; 0 where the damage may be harmless.
         environment: variables to set.
+        shows: whether what the command said is of the damage, where the exit code alone would not tell.
+        real: start a Python of its own, no fork.
     """
 
     group: str
@@ -46,6 +48,8 @@ class Case:
     make: Make
     codes: tuple[int, ...] = (2,)
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    shows: Callable[[Ended, Path, Fixtures], bool] | None = None
+    real: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ def try_case(case: Case, fixtures: Fixtures, zygote: Zygote, folder: Path, seed:
     folder.mkdir(parents=True)
     rng = np.random.default_rng([seed, zlib.crc32(f"{case.group} {case.name}".encode())])
     arguments = list(case.make(folder, fixtures, rng))
-    ended = zygote.run(Call(case.command, arguments, folder, case.environment), seconds)
+    ended = zygote.run(Call(case.command, arguments, folder, case.environment, real=case.real), seconds)
     verdict = judged(case, ended, folder)
+    if verdict == "right" and case.shows is not None and not case.shows(ended, folder, fixtures):
+        verdict = "not of the damage"
     shutil.rmtree(folder, ignore_errors=True)
     words = f"{' '.join(arguments)[-300:]} | {ended.err[-600:].strip() or ended.out[-200:].strip()}"
     return Result(case.group, case.name, case.command, ended.code, verdict, ended.seconds, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -84,6 +85,7 @@ class Fixtures:
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
         self._zygote = zygote
+        self._problems: dict[str, set[str]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def must(self, command: str, *arguments: str, prepare: Callable[[], object] | None = None, code: int = 0) -> Ended:
@@ -145,10 +147,29 @@ class Fixtures:
         write_folder(paths["folder"], items)
         return paths
 
+    def check(self, layout: str, root: Path) -> list[str]:
+        """Arguments of ``coseg-data`` with which every image and mask of a data set is looked at."""
+        words = {"voc": ("--set", "split_val=false"), "msrc": ("--groups", "all"), "icoseg": ("--groups", "all")}
+        return ["check", layout, "--root", str(root), *words.get(layout, ())]
+
+    def new_problems(self, layout: str, root: Path, out: str) -> set[str]:
+        """The problems of a damaged data set that the whole one has not: so small a one lacks images and groups."""
+        if layout not in self._problems:
+            whole = self.datasets[layout]
+            ended = self._zygote.run(Call("data", self.check(layout, whole), self.folder), 300)
+            self._problems[layout] = problems_of(ended.out, whole)
+        return problems_of(out, root) - self._problems[layout]
+
     @cached_property
     def album(self) -> Path:
         """Two photographs."""
         return album(self.folder / "album")
+
+
+def problems_of(out: str, root: Path) -> set[str]:
+    """The lines of ``coseg-data check`` that are problems, whatever the name of the data set's folder."""
+    lines = out.replace(str(root), "<root>").splitlines()
+    return {line for line in lines if re.match(r"\S+: (?!note: |\d+ images)", line)}
 
 
 def stop_in_step(number: int) -> None:

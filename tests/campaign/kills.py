@@ -36,6 +36,7 @@ class Killed:
     name: str
     kills: int
     moves: int
+    real: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -53,9 +54,12 @@ class Job(ABC):
 
     command: ClassVar[str]
     seconds = 60.0
+    real: ClassVar[bool] = False
+    """Whether each start is a Python of its own, no fork."""
 
     def __init__(self, fixtures: Fixtures, folder: Path) -> None:
         self.fixtures, self.folder = fixtures, folder
+        self.originals: dict[Path, dict[str, str]] = {}
         folder.mkdir(parents=True)
         self.prepare()
 
@@ -79,6 +83,15 @@ class Job(ABC):
         """Move what it works on; whether there was something to move."""
         return False
 
+    def changed_originals(self) -> list[Path]:
+        """The folders that were copied, and are no longer what they were when the copy took over."""
+        return [path for path, files in self.originals.items() if _contents(path) != files]
+
+    def left(self) -> list[Path]:
+        """Temporary files, but for those that a kill left in a folder that was copied, which nobody may touch."""
+        found = [path for path in self.folder.rglob(".*") if path.name != ".lock"]
+        return [path for path in found if not any(path.is_relative_to(place) for place in self.originals)]
+
     def checkpoints(self) -> dict[str, int]:
         """The steps of the checkpoints that are there, by their names; loading fails where one is damaged."""
         return {}
@@ -88,16 +101,22 @@ class TrainJob(Job):
     """A training, resumed in its folder wherever that is."""
 
     command = "train"
-    run: Path | None = None
+
+    def prepare(self) -> None:
+        self.place = self.folder / "runs"
+
+    def run(self) -> Path | None:
+        """The run where it now is, once it has a checkpoint."""
+        return next((path.parents[1] for path in self.place.rglob("checkpoints/last.ckpt")), None)
 
     def arguments(self) -> Sequence[str]:
-        self.run = next((path.parents[1] for path in self.folder.rglob("checkpoints/last.ckpt")), None)
-        if self.run is not None:
-            return [f"resume='{self.run}'"]
-        return [*TRAIN, "checkpoint_minutes=0.00001", f"runs={self.folder / 'runs'}"]
+        run = self.run()
+        if run is not None:
+            return [f"resume='{run}'"]
+        return [*TRAIN, "checkpoint_minutes=0.00001", f"runs={self.place}"]
 
     def outcome(self) -> Any:
-        run = next(path.parent for path in self.folder.rglob("finished.json"))
+        run = next(path.parent for path in self.place.rglob("finished.json"))
         finished = json.loads((run / "finished.json").read_text())
         return (
             (finished["jaccard"], finished["step"]), _rows(run / "metrics.csv"),
@@ -105,22 +124,23 @@ class TrainJob(Job):
         )  # fmt: skip
 
     def move(self, rng: np.random.Generator) -> bool:
-        run = next((path.parents[1] for path in self.folder.rglob("checkpoints/last.ckpt")), None)
+        run = self.run()
         if run is None:
             return False
-        target = self.folder / f"elsewhere {rng.integers(10**6)}" / f"run-{rng.integers(10**6)}"
+        self.place = self.folder / f"elsewhere {rng.integers(10**6)}"
+        target = self.place / f"run-{rng.integers(10**6)}"
         target.parent.mkdir()
         if rng.integers(2):
             shutil.move(run, target)
         else:
             copied(run, target)
-            shutil.rmtree(run)
+            self.originals[run] = _contents(run)
         return True
 
     def checkpoints(self) -> dict[str, int]:
         return {
             path.name: torch.load(path, weights_only=True)["global_step"]
-            for path in self.folder.rglob("checkpoints/*.ckpt")
+            for path in self.place.rglob("checkpoints/*.ckpt")
             if not path.name.startswith(".")
         }
 
@@ -144,13 +164,19 @@ class TestJob(Job):
         testing.WRITE_SECONDS = 0.0
 
     def outcome(self) -> Any:
-        (results,) = self.folder.rglob("results.json")
+        (results,) = self.run.rglob("results.json")
         document = json.loads(results.read_text())
         volatile = ("seconds", "checkpoint", "sha256", "checksums")
         return {k: v for k, v in document.items() if k not in volatile}, (results.parent / "pairs.csv").read_text()
 
     def move(self, rng: np.random.Generator) -> bool:
-        self.run = self.run.rename(self.folder / f"run {rng.integers(10**6)}")
+        target = self.folder / f"run {rng.integers(10**6)}"
+        if rng.integers(2):
+            self.run.rename(target)
+        else:
+            copied(self.run, target)
+            self.originals[self.run] = _contents(self.run)
+        self.run = target
         return True
 
 
@@ -161,14 +187,17 @@ class PredictJob(Job):
 
     def prepare(self) -> None:
         album(self.folder / "album", 6, 400, 300)
+        self.out = self.folder / "out"
 
     def arguments(self) -> Sequence[str]:
-        words = ["album", "--out", "out", "--json", "out/scores.json", "--overwrite"]
+        words = ["album", "--out", str(self.out), "--json", str(self.out / "scores.json"), "--overwrite"]
         return [*words, "--checkpoint", str(self.fixtures.model)]
 
     def outcome(self) -> Any:
-        files = sorted(path for path in (self.folder / "out").rglob("*") if path.is_file())
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return _contents(self.out)
+
+    def move(self, rng: np.random.Generator) -> bool:
+        return _moved_out(self, rng)
 
 
 class SweepJob(Job):
@@ -193,16 +222,59 @@ class ExportJob(Job):
     command = "export"
     format = "safetensors"
 
+    def prepare(self) -> None:
+        self.out = self.folder / "out"
+
     def arguments(self) -> Sequence[str]:
-        words = [str(self.fixtures.run), "--format", self.format, "--out", str(self.folder / "out"), "--overwrite"]
-        return words
+        return [str(self.fixtures.run), "--format", self.format, "--out", str(self.out), "--overwrite"]
 
     def outcome(self) -> Any:
-        out = self.folder / "out"
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
+        return _contents(self.out)
+
+    def move(self, rng: np.random.Generator) -> bool:
+        return _moved_out(self, rng)
+
+
+class OnnxJob(ExportJob):
+    """Graphs."""
+
+    format = "onnx"
+    seconds = 120.0
+
+
+class RealTrainJob(TrainJob):
+    """A training whose starts are processes of their own."""
+
+    real = True
+    seconds = 120.0
+
+
+class RealPredictJob(PredictJob):
+    """The same of photographs."""
+
+    real = True
+    seconds = 120.0
 
 
 _JOBS: tuple[type[Job], ...] = (TrainJob, TestJob, PredictJob, TrainJob, ExportJob, SweepJob)
+_SLOW: tuple[type[Job], ...] = (RealTrainJob, OnnxJob, RealPredictJob)
+
+_LEAST = 6
+"""Kills of processes of their own, and of exports of graphs."""
+
+
+def _moved_out(job: PredictJob | ExportJob, rng: np.random.Generator) -> bool:
+    """Rename the folder that a command writes to, if it is there."""
+    if not job.out.is_dir():
+        return False
+    job.out = job.out.rename(job.folder / f"out {rng.integers(10**6)}")
+    return True
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """A digest of each file, by its place in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _rows(path: Path) -> list[str]:
@@ -222,11 +294,14 @@ def run_kills(zygote: Zygote, folder: Path, seed: int, count: int) -> list[Kille
     fixtures = Fixtures(folder / "fixtures", zygote)
     whole: dict[type[Job], tuple[Any, float]] = {}
     results: list[Killed] = []
-    while sum(result.kills for result in results) < count and len(results) < count:
-        kind, number = _JOBS[len(results) % len(_JOBS)], len(results)
+    while len(results) < 2 * count:
+        number = len(results)
+        kind = _next_kind(results, count)
+        if kind is None:
+            break
         if kind not in whole:
             job = kind(fixtures, folder / f"whole-{kind.__name__}")
-            ended = zygote.run(Call(job.command, job.arguments(), job.folder, prepare=job.hook), 300)
+            ended = zygote.run(Call(job.command, job.arguments(), job.folder, prepare=job.hook, real=job.real), 300)
             if ended.code:
                 raise RuntimeError(f"coseg-{job.command} ended with {ended.code}: {ended.err}")
             whole[kind] = job.outcome(), ended.seconds
@@ -238,6 +313,16 @@ def run_kills(zygote: Zygote, folder: Path, seed: int, count: int) -> list[Kille
     return results
 
 
+def _next_kind(results: Sequence[Killed], count: int) -> type[Job] | None:
+    """The kind of the next job: the slow ones first, until each of their sorts has its kills, then the others."""
+    real = sum(result.kills for result in results if result.real)
+    graphs = sum(result.kills for result in results if result.name.startswith("OnnxJob"))
+    wanted = [kind for kind in _SLOW if (real if kind.real else graphs) < min(_LEAST, count)]
+    if wanted:
+        return wanted[len(results) % len(wanted)]
+    return _JOBS[len(results) % len(_JOBS)] if sum(result.kills for result in results) < count else None
+
+
 def _kill(zygote: Zygote, job: Job, expected: Any, seconds: float, rng: np.random.Generator, elsewhere: bool) -> Killed:
     """Kill one job again and again until it ends, and compare."""
     kills = moves = 0
@@ -245,7 +330,8 @@ def _kill(zygote: Zygote, job: Job, expected: Any, seconds: float, rng: np.rando
     temporary = tempfile.mkdtemp(dir=_ELSEWHERE if elsewhere and os.access(_ELSEWHERE, os.W_OK) else job.folder.parent)
     before: dict[str, int] = {}
     for attempt in range(_TRIES):
-        running = zygote.start(Call(job.command, job.arguments(), job.folder, {"TMPDIR": temporary}, job.hook))
+        call = Call(job.command, job.arguments(), job.folder, {"TMPDIR": temporary}, job.hook, job.real)
+        running = zygote.start(call)
         number = _SIGNALS[rng.integers(len(_SIGNALS))]
         sent = not running.wait(float(rng.uniform(0.1, 1.1 + attempt / 10)) * seconds)
         if sent:
@@ -277,9 +363,9 @@ def _kill(zygote: Zygote, job: Job, expected: Any, seconds: float, rng: np.rando
         problems.append(f"hang: not at its end after {_TRIES} starts")
     if not problems and job.outcome() != expected:
         problems.append("numbers: they differ from those of one that was never killed")
-    left = [path for path in job.folder.rglob(".*") if path.name != ".lock"]
-    problems += [f"left: {path.relative_to(job.folder)}" for path in left]
+    problems += [f"original: {path.relative_to(job.folder)} has changed" for path in job.changed_originals()]
+    problems += [f"left: {path.relative_to(job.folder)}" for path in job.left()]
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(job.folder, ignore_errors=True)
-    where = f"{job.folder.name}, TMPDIR {'elsewhere' if elsewhere else 'beside'}"
-    return Killed(job.command, where, kills, moves, problems)
+    where = f"{type(job).__name__} {job.folder.name}, TMPDIR {'elsewhere' if elsewhere else 'beside'}"
+    return Killed(job.command, where, kills, moves, job.real, problems)

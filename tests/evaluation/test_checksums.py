@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +122,16 @@ def test_coseg_report_names_the_file(
     assert leaving.value.code == 2
     assert str(path) in written.err and not written.out
     assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("name", ["results.json", "pairs.csv"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_taken_for_one_that_is_missing(
+    name: str, make: Callable[[Path], None], folder: Path
+) -> None:
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(CosegError, match=name):
+        read_rows(folder)
+    with pytest.raises(CosegError, match=name):
+        read_results(folder / "results.json")

@@ -67,14 +67,14 @@ def changed(path: Path) -> CosegError:
 
 def _content(folder: Path, name: str) -> bytes | None:
     path = _place(folder, name)
-    if not path.is_file():
+    if not path.exists():
         return None
     return read_bytes(path, "run the test again", MAX_TABLE_BYTES, gzipped=path.suffix == COMPRESSED)
 
 
 def _place(folder: Path, name: str) -> Path:
     path = folder / name
-    return path if path.is_file() else folder / (name + COMPRESSED)
+    return path if path.exists() else folder / (name + COMPRESSED)
 
 
 def _digest(data: bytes) -> str:

@@ -86,7 +86,7 @@ def _folder(place: Path) -> Path:
 
 def _check_same_protocol(folder_a: Path, folder_b: Path) -> None:
     paths = [folder / "results.json" for folder in (folder_a, folder_b)]
-    if not all(path.is_file() for path in paths):
+    if not all(path.exists() for path in paths):
         return
     a, b = (read_results(path) for path in paths)
     for key in SAME:

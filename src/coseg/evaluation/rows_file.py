@@ -96,7 +96,7 @@ def read_rows(folder: str | Path) -> list[Row]:
 def _check_beside(folder: Path) -> None:
     """Compare the tables with the checksums in ``results.json``, where that is still there."""
     path = folder / "results.json"
-    if path.is_file():
+    if path.exists():
         read_results(path)
 
 
