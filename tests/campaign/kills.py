@@ -19,6 +19,7 @@ import torch
 
 from campaign.fixtures import TEST, TRAIN, Fixtures, album, copied
 from campaign.zygote import Call, Zygote, wait_for_orphans
+from coseg.evaluation.results import read_results
 
 _TRIES = 30
 """Starts of one job at most; kills come less often from one to the next, so that it ends."""
@@ -137,6 +138,15 @@ class TrainJob(Job):
             self.originals[run] = _contents(run)
         return True
 
+    def left(self) -> list[Path]:
+        """As of others, but for a run that a kill ended before its first checkpoint: no start takes that up."""
+        run, begun = self.run(), self.folder / "runs"
+        return [
+            path
+            for path in super().left()
+            if not path.is_relative_to(begun) or (run is not None and path.is_relative_to(run))
+        ]
+
     def checkpoints(self) -> dict[str, int]:
         return {
             path.name: torch.load(path, weights_only=True)["global_step"]
@@ -165,8 +175,9 @@ class TestJob(Job):
 
     def outcome(self) -> Any:
         (results,) = self.run.rglob("results.json")
+        read_results(results)  # it and the tables are as its checksums say
         document = json.loads(results.read_text())
-        volatile = ("seconds", "checkpoint", "sha256", "checksums")
+        volatile = ("seconds", "checkpoint", "sha256", "checksum", "checksums")  # the checksum is of the seconds, too
         return {k: v for k, v in document.items() if k not in volatile}, (results.parent / "pairs.csv").read_text()
 
     def move(self, rng: np.random.Generator) -> bool:
@@ -187,17 +198,21 @@ class PredictJob(Job):
 
     def prepare(self) -> None:
         album(self.folder / "album", 6, 400, 300)
-        self.out = self.folder / "out"
+        self.place = self.folder / "place"
 
     def arguments(self) -> Sequence[str]:
-        words = ["album", "--out", str(self.out), "--json", str(self.out / "scores.json"), "--overwrite"]
+        out = self.place.relative_to(self.folder) / "out"
+        words = ["album", "--out", str(out), "--json", str(out / "scores.json"), "--overwrite"]
         return [*words, "--checkpoint", str(self.fixtures.model)]
 
     def outcome(self) -> Any:
-        return _contents(self.out)
+        scores = self.place / "out" / "scores.json"
+        text = scores.read_text().replace(f"{self.place.name}/out/", "out/")
+        scores.unlink()
+        return text, _contents(self.place / "out")
 
     def move(self, rng: np.random.Generator) -> bool:
-        return _moved_out(self, rng)
+        return _moved(self, rng)
 
 
 class SweepJob(Job):
@@ -205,14 +220,20 @@ class SweepJob(Job):
 
     command = "sweep"
 
+    def prepare(self) -> None:
+        self.place = self.folder / "place"
+
+    def move(self, rng: np.random.Generator) -> bool:
+        return _moved(self, rng)
+
     def arguments(self) -> Sequence[str]:
-        words = [f"study.runs={self.folder}", "study.trials=2", "study.pruner=null", "model.kernel_sizes=[3],[1,3]"]
+        words = [f"study.runs='{self.place}'", "study.trials=2", "study.pruner=null", "model.kernel_sizes=[3],[1,3]"]
         return [*words, *TRAIN, "trainer.max_epochs=1", "checkpoint_minutes=0.00001"]
 
     def outcome(self) -> Any:
         from coseg.sweeps.study import read_study
 
-        trials = read_study(self.folder / "study").get_trials()
+        trials = read_study(self.place / "study").get_trials()
         return [(trial.number, trial.state.name, trial.params, trial.value) for trial in trials]
 
 
@@ -223,16 +244,16 @@ class ExportJob(Job):
     format = "safetensors"
 
     def prepare(self) -> None:
-        self.out = self.folder / "out"
+        self.place = self.folder / "place"
 
     def arguments(self) -> Sequence[str]:
-        return [str(self.fixtures.run), "--format", self.format, "--out", str(self.out), "--overwrite"]
+        return [str(self.fixtures.run), "--format", self.format, "--out", str(self.place / "out"), "--overwrite"]
 
     def outcome(self) -> Any:
-        return _contents(self.out)
+        return _contents(self.place / "out")
 
     def move(self, rng: np.random.Generator) -> bool:
-        return _moved_out(self, rng)
+        return _moved(self, rng)
 
 
 class OnnxJob(ExportJob):
@@ -263,12 +284,20 @@ _LEAST = 6
 """Kills of processes of their own, and of exports of graphs."""
 
 
-def _moved_out(job: PredictJob | ExportJob, rng: np.random.Generator) -> bool:
-    """Rename the folder that a command writes to, if it is there."""
-    if not job.out.is_dir():
+def _moved(job: PredictJob | ExportJob | SweepJob, rng: np.random.Generator) -> bool:
+    """Rename the folder in which a command writes its own, if it is there."""
+    if not job.place.is_dir():
         return False
-    job.out = job.out.rename(job.folder / f"out {rng.integers(10**6)}")
+    job.place = job.place.rename(job.folder / f"place {rng.integers(10**6)}")
     return True
+
+
+def _difference(outcome: Any, expected: Any) -> str:
+    """The parts that differ, shortened."""
+    if isinstance(outcome, tuple | list) and len(outcome) == len(expected):
+        pairs = [(a, b) for a, b in zip(outcome, expected, strict=True) if a != b]
+        return "; ".join(_difference(a, b) for a, b in pairs)[:1500]
+    return f"{str(outcome)[:300]!r} is not {str(expected)[:300]!r}"
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -358,11 +387,13 @@ def _kill(zygote: Zygote, job: Job, expected: Any, seconds: float, rng: np.rando
         except Exception as error:
             problems.append(f"lost: a checkpoint can't be loaded ({error})")
             break
-        moves += int(rng.integers(3) == 0 and job.move(rng))
+        moves += int(rng.integers(2) == 0 and job.move(rng))
     else:
         problems.append(f"hang: not at its end after {_TRIES} starts")
-    if not problems and job.outcome() != expected:
-        problems.append("numbers: they differ from those of one that was never killed")
+    if not problems and (outcome := job.outcome()) != expected:
+        problems.append(
+            f"numbers: they differ from those of one that was never killed: {_difference(outcome, expected)}"
+        )
     problems += [f"original: {path.relative_to(job.folder)} has changed" for path in job.changed_originals()]
     problems += [f"left: {path.relative_to(job.folder)}" for path in job.left()]
     shutil.rmtree(temporary, ignore_errors=True)
