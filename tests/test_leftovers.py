@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coseg import files
-from coseg.files import OLD, atomic_path, remove_leftovers, temporary_name
+from coseg.files import OLD, atomic_path, remove_leftovers, temporary_folder, temporary_name
 
 
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
@@ -81,3 +81,18 @@ def test_what_another_machine_writes_stays_for_a_day(left: Path, monkeypatch: py
     os.utime(left, (time.time(), time.time() - 2 * OLD))
     remove_leftovers(left.parent)
     assert not left.exists()
+
+
+def test_a_temporary_folder_of_a_killed_process_goes_when_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    code = "import os, coseg.files; f = coseg.files.temporary_folder('coseg-cache'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = tmp_path.iterdir()
+    other = tmp_path / left.name.replace("coseg-cache", "another")
+    other.mkdir()
+    with temporary_folder("coseg-cache") as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([other, Path(folder)])
+    assert list(tmp_path.iterdir()) == [other]

@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,8 +50,18 @@ def write_text_atomically(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def remove_leftovers(folder: str | Path) -> None:
+def temporary_folder(stem: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder in the system's temporary one that goes with this process; those of killed processes go now."""
+    remove_leftovers(tempfile.gettempdir(), stem)
+    return tempfile.TemporaryDirectory(prefix=temporary_name(stem, "."))
+
+
+def remove_leftovers(folder: str | Path, stem: str = "") -> None:
     """Remove from `folder` the temporary files and folders of `atomic_path` whose process was killed.
+
+    Args:
+        folder: whose files are looked at, those in folders in it aside.
+        stem: of the names, where others than coseg write to the folder; empty: any.
 
     That is one that is not there on the machine which wrote the file. Of another machine that shares the folder, and
     of a number that the system has given to a new process, nothing is known: such a file goes when it is `OLD`. What is
@@ -59,7 +70,7 @@ def remove_leftovers(folder: str | Path) -> None:
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             match = _TEMPORARY.fullmatch(entry.name)
-            if match is None or int(match[1]) == os.getpid():
+            if match is None or int(match[1]) == os.getpid() or not entry.name.startswith(f".{stem}"):
                 continue
             if (match[2] != _machine() or _is_alive(int(match[1]))) and not _is_old(entry):
                 continue

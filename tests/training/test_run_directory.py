@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from metrics_file import read_rows
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from coseg.errors import CosegError
 from coseg.training.fit import fit
 
 
@@ -46,3 +48,10 @@ def test_no_panels_where_none_are_wanted(tiny: Callable[..., DictConfig], tmp_pa
     score = fit(tiny("panels=0", "trainer.max_epochs=1"), tmp_path)
     assert not (tmp_path / "panels").exists()
     assert score == float(next(row["val/jaccard"] for row in read_rows(tmp_path) if row["val/jaccard"]))
+
+
+def test_a_new_run_does_not_write_over_an_earlier_one(trained: Path, tiny: Callable[..., DictConfig]) -> None:
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    with pytest.raises(CosegError, match="resume="):
+        fit(tiny("seed=1"), trained)
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before

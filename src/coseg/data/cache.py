@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog
+from coseg.files import temporary_folder
 
 _HEADER = 128  # bytes of a .npy file before its pixels
 
@@ -32,7 +32,7 @@ class CachedCatalog(Catalog):
             catalog.name, catalog.split, catalog.ids, catalog.class_names, catalog.presence, catalog.expected
         )
         self.catalog = catalog
-        self._temporary = tempfile.TemporaryDirectory(prefix="coseg-cache-")
+        self._temporary = temporary_folder("coseg-cache")
         self.folder = Path(self._temporary.name)
         self._bytes = int(gigabytes * 1e9)
         self._processes = max(1, processes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from coseg.data.cliques import pairs_of
+from coseg.files import temporary_folder
 from coseg.training.build import plain
 from coseg.training.callbacks import ValidationPanels
 from coseg.training.devices import require_devices
@@ -70,7 +70,7 @@ def check(config: DictConfig) -> None:
     clock = _Clock(least)
     batches = len(datamodule.order("train")) // datamodule.train_draws
     pairs = len(datamodule.order("val"))
-    with tempfile.TemporaryDirectory(prefix="coseg-check-") as temporary:
+    with temporary_folder("coseg-check") as temporary:
         panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels or 0))
         timed = make_trainer(
             config,

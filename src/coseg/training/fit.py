@@ -132,6 +132,11 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     with meeting() as meet, in_use(folder, "a training") if first else nullcontext():
         # What another process is about to change is not read: so the lock comes first. Data may take long: they last.
+        if first and not resume and (folder / "checkpoints" / LAST).exists():
+            raise CosegError(
+                f"{folder} holds the checkpoints of an earlier run, which a new one would write over: go on with "
+                "resume= and this directory, or choose another."
+            )
         earlier = read_run(folder, config) if resume else None
         if earlier is not None and earlier.finished is not None:
             if first:
