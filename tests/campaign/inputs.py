@@ -56,7 +56,6 @@ VALID = {
     ("train", "data.negatives"): ("0",), ("train", "data.workers"): ("0",),
     ("train", "trainer.check_val_every_n_epoch"): ("null",),
     ("train", "trainer.gradient_clip_val"): ("0", "1.5", "1e30", "null"),
-    ("train", "trainer.devices"): ("true",),  # Lightning's way to say 1
     ("train", "task.semantic"): ("0", "1.5", "1e30"), ("train", "task.jaccard"): ("0", "1.5", "1e30"),
     ("train", "model.encoder.width"): ("1.5",), ("train", "model.input_size"): ("null",),
     ("train", "optimizer.lr"): ("1.5",), ("train", "optimizer.weight_decay"): ("0", "1.5"),

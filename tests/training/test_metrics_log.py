@@ -15,7 +15,9 @@ from omegaconf import DictConfig
 
 from coseg.errors import CosegError
 from coseg.training.fit import fit
-from coseg.training.metrics_log import continue_metrics, read_metrics
+from coseg.training.metrics_log import continue_metrics, read_metrics, with_pending_row
+from coseg.training.run import resumed_config
+from coseg.training.stop import StopOnSignal
 from coseg.training.task import CosegTask
 
 
@@ -117,6 +119,38 @@ def test_rows_are_on_disk_with_their_checkpoint(
         fit(tiny("checkpoint_minutes=1e-9"), tmp_path)
     assert [step for step, _ in read_losses(tmp_path)] == list(range(6))
     assert [row["step"] for row in read_rows(tmp_path) if row["val/jaccard"]] == ["3"]
+
+
+def test_a_row_that_was_not_written_before_the_kill_comes_from_the_checkpoint(
+    tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning logs a step after its checkpoint is written: killed between the two, the run loses no row."""
+    fit(tiny(), tmp_path / "whole")
+    original = StopOnSignal.on_train_batch_end
+    for at in (2, 6):  # of 8 steps
+        folder = tmp_path / str(at)
+
+        def end(self: StopOnSignal, trainer: Any, *rest: Any, at: int = at) -> None:
+            original(self, trainer, *rest)
+            if trainer.global_step == at:
+                raise Killed
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(StopOnSignal, "on_train_batch_end", end)
+            patch.setattr(CSVLogger, "finalize", lambda *_: None)
+            fit(tiny("checkpoint_minutes=1e-9"), folder)
+        assert max(step for step, _ in read_losses(folder)) == at - 2  # that of the checkpoint's own step is not there
+        fit(resumed_config(folder), folder, resume=True)
+        assert read_rows(folder) == read_rows(tmp_path / "whole")
+
+
+def test_a_pending_row_of_another_form_is_passed_over() -> None:
+    rows = [{"step": "0", "epoch": "0", "train/loss": "1.5"}]
+    for pending in (None, [], {"step": "1"}, {"step": 1, "x": "a"}, {"step": 0, "train/loss": 2.0}, {1: 2, "step": 1}):
+        assert with_pending_row(rows, pending) == rows
+    assert with_pending_row(rows, {"step": 1, "epoch": 0, "train/loss": 0.25})[1:] == [
+        {"step": "1", "epoch": "0", "train/loss": "0.25"}
+    ]
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ from coseg.plain_data import MAX_METRICS_BYTES, read_text
 Rows = list[dict[str, str]]
 
 NAME = "metrics.csv"
+PENDING = "metrics_row"
+"""In a checkpoint: the row of its step, which Lightning logs after it."""
+
+_PLACE = {"epoch", "step"}
+_MOST = 1000
 _BEFORE = ".metrics-before.csv"
 """The earlier file, while a new one is made of it."""
 
@@ -44,6 +49,25 @@ def read_metrics(folder: Path, before_step: int) -> Rows:
         return _rows(text, before_step)
     except (ValueError, csv.Error) as error:
         raise CosegError(f"{path} is damaged ({str(error)[:200]}): {advice}.") from None
+
+
+def with_pending_row(rows: Rows, pending: object) -> Rows:
+    """`rows`, and the row that a checkpoint holds if the process was killed before that came into the file.
+
+    Args:
+        rows: of the file, before the step of the checkpoint.
+        pending: what `MetricsWithCheckpoints` put into the checkpoint; anything else is passed over.
+    """
+    if not isinstance(pending, dict) or not isinstance(pending.get("step"), int) or len(pending) > _MOST:
+        return rows
+    if not all(isinstance(name, str) and isinstance(value, int | float) for name, value in pending.items()):
+        return rows
+    row = {name: str(value) for name, value in pending.items()}
+    own = row.keys() - _PLACE
+    if any(other["step"] == row["step"] and any(other.get(name) for name in own) for other in rows):
+        return rows
+    names = sorted({*row, *(rows[0] if rows else ())})
+    return [{name: row.get(name, "") for name in names} for row in (*rows, row)]
 
 
 def _rows(text: str, before_step: int) -> Rows:
@@ -132,9 +156,13 @@ class MetricsWithCheckpoints(Callback):
         self._due = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write what was logged so far; the row of this step comes after its checkpoint."""
+        """Write what was logged so far; the row of this step comes after its checkpoint, which holds it meanwhile."""
         _save(trainer)
         self._due = True
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and trainer.global_step and trainer.global_step % every == 0:
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] != "val/"}
+            checkpoint[PENDING] = {"epoch": trainer.current_epoch, "step": trainer.global_step - 1, **metrics}
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

@@ -13,7 +13,7 @@ from torch import Tensor
 from coseg.errors import CosegError
 from coseg.plain_data import read_json
 from coseg.training.checkpoint import read_checkpoint
-from coseg.training.metrics_log import Rows, read_metrics
+from coseg.training.metrics_log import PENDING, Rows, read_metrics, with_pending_row
 from coseg.training.run import FINISHED
 from coseg.training.run_checkpoints import BEST, LAST, run_checkpoints
 from coseg.training.shared import require_fit
@@ -85,7 +85,7 @@ def read_run(folder: Path, config: DictConfig) -> EarlierRun:
     jaccard = float("nan") if finished is None or finished["jaccard"] is None else float(finished["jaccard"])
     return EarlierRun(
         step,
-        read_metrics(folder, step),
+        with_pending_row(read_metrics(folder, step), checkpoint.get(PENDING)),
         {path: _shapes(values["state_dict"]) for path, values in contents.items()},
         {path: values["hyper_parameters"].get("network", {}) for path, values in contents.items()},
         _finished_words(folder, config, checkpoint, jaccard) if finished is not None else None,
