@@ -178,7 +178,7 @@ def require_plain(data: object, where: str = "", verbatim: bool = False) -> None
         verbatim: accept ``${``.
 
     Raises:
-        UnfitData: so; the path of keys is in the sentence.
+        UnfitData: it is, or has such a string; the sentence has the path of keys.
     """
     waiting: list[tuple[object, tuple[object, ...]]] = [(data, (where,) if where else ())]
     count = 0

@@ -158,7 +158,7 @@ def sentence(error: BaseException) -> str | None:
     found = re.search(r"^coseg\.errors\.(?:CosegError|DamagedFile): (.*)", str(error), re.MULTILINE | re.DOTALL)
     if found is not None:
         return found[1].strip()
-    # What was refused for want of memory would be refused whatever the settings say: that comes first.
+    # What lacked memory would lack it whatever the settings say: that comes first.
     memory = memory_sentence(error)
     if memory is not None or isinstance(error, CosegError):
         return memory or str(error)

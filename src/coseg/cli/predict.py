@@ -216,17 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give images: files, folders or patterns (see --help)")
     from coseg.cli.app import guard
     from coseg.cli.talk import Talk
-    from coseg.inference.memory import enough_memory
 
     talk = Talk(options.quiet, to_stderr=options.json == "-")
 
-    def job() -> None:
-        with enough_memory("give a smaller --size, fewer images at once, or close other programs."):
-            _predict(options, talk, scores_file)
-
     # Pillow warns of damaged metadata, which doesn't keep a photograph from being read.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    guard(job)
+    guard(lambda: _predict(options, talk, scores_file))
     raise SystemExit(2 if talk.problems else 0)
 
 

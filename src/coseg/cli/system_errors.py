@@ -82,7 +82,7 @@ def peer_sentence(error: BaseException) -> str | None:
             words = _line(text, found.start() if found is not None else 0)
             return (
                 f"Another process of this job has ended ({words}), so this one ends as well: look at what that "
-                "printed, then go on with resume= and the run directory."
+                "printed, then resume with resume= and the run directory."
             )
     return None
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from coseg.data.claims import check_claims
 from coseg.data.depth import deepened, eight_bits, note_depth
+from coseg.data.image_limits import check_limits
 from coseg.errors import DamagedFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
@@ -59,9 +59,9 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         raise OSError(f"{file} is not a regular file")
     if isinstance(file, str | os.PathLike):
         with open(file, "rb") as claimed:
-            check_claims(claimed)
+            check_limits(claimed)
     elif file.seekable():
-        check_claims(file)
+        check_limits(file)
     try:
         image = Image.open(file, formats=FORMATS)
     except MemoryError:

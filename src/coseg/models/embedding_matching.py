@@ -52,7 +52,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         input_size: see `CosegNetwork`.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range.
 
     Example:
         >>> import torch

@@ -85,7 +85,7 @@ def described_network(description: Mapping[str, Any], what: str = "model") -> nn
         what: it is called in sentences.
 
     Raises:
-        CosegError: it names no network or encoder of coseg, a setting that there is not, or an absurd value.
+        CosegError: it names no network or encoder of coseg, a setting that the class does not have, or an absurd value.
     """
     return _described(description, _TABLES["network"], what)
 

@@ -93,5 +93,5 @@ def _unwritten(path: Path, reason: str) -> CosegError:
     rest = "The earlier one is untouched" if path.exists() else "There is no earlier one"
     return CosegError(
         f"The checkpoint {path} can't be written ({reason}). {rest}: make room, or see that the folder can be written, "
-        "and go on with resume= and the directory of the run."
+        "and resume it with resume= and the directory of the run."
     )

@@ -44,7 +44,7 @@ def require_known_classes(config: object, where: str, trust: bool = False, keys:
         keys: that lead to it.
 
     Raises:
-        CosegError: so.
+        CosegError: it names another class, or another thing.
     """
     if trust:
         return

@@ -26,7 +26,7 @@ def require_devices(trainer: Mapping[str, Any]) -> None:
             Lightning's to check.
 
     Raises:
-        CosegError: so.
+        CosegError: a device is not there, or there are too many processes.
     """
     accelerator = str(trainer.get("accelerator") or "auto")
     gpus = torch.cuda.device_count()

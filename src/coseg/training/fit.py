@@ -134,8 +134,8 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         # What another process is about to change is not read: so the lock comes first. Data may take long: they last.
         if first and not resume and (folder / "checkpoints" / LAST).exists():
             raise CosegError(
-                f"{folder} holds the checkpoints of an earlier run, which a new one would write over: go on with "
-                "resume= and this directory, or choose another."
+                f"{folder} holds the checkpoints of an earlier run, which a new one would write over: resume "
+                "it with resume= and this directory, or choose another."
             )
         earlier = read_run(folder, config) if resume else None
         if earlier is not None and earlier.finished is not None:
@@ -222,7 +222,7 @@ def _room(folder: Path) -> Iterator[None]:
             raise
         raise CosegError(
             f"{error.filename or folder} can't be written ({error.strerror}): training stops. The checkpoints of "
-            f"{folder} are whole: make room, and go on with resume= and this directory."
+            f"{folder} are whole: make room, and resume it with resume= and this directory."
         ) from error
 
 
@@ -236,7 +236,7 @@ def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())
         raise CosegError(
-            f"{last} can't be gone on with ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
+            f"{last} can't be resumed ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
             "Put that in its place."
         ) from error
 

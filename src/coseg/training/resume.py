@@ -187,7 +187,7 @@ def _json(path: Path, then: str) -> Any:
 
 
 def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """See that a checkpoint has what Lightning goes on with."""
+    """See that a checkpoint has what Lightning resumes from."""
     kinds: dict[str, type | tuple[type, ...]] = {
         "state_dict": dict, "hyper_parameters": dict, "global_step": int, "epoch": int, "loops": dict,
         "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "pytorch-lightning_version": str,
@@ -203,7 +203,7 @@ def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:
         wrong = ["optimizer_states"]
     if wrong:
         raise CosegError(
-            f"{path} can't be gone on with: it lacks {', '.join(wrong)}. It is no checkpoint that coseg-train left; "
+            f"{path} can't be resumed: it lacks {', '.join(wrong)}. It is no checkpoint that coseg-train left; "
             "put that in its place."
         )
 
@@ -229,4 +229,4 @@ def _finished_words(folder: Path, config: DictConfig, checkpoint: Mapping[str, A
     if not any(isinstance(limit, int) and 0 <= limit <= done for limit, done in limits):
         return None
     score = "" if math.isnan(jaccard) else f", best val/jaccard {jaccard:.4f}"
-    return f"The run {folder} is finished: {epochs} epochs, {step} steps{score}. There is nothing to go on with."
+    return f"The run {folder} is finished: {epochs} epochs, {step} steps{score}. There is nothing left to train."

@@ -20,7 +20,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     Lightning stores full paths, and forgets the best score when the folder is another than in the checkpoint. Here the
     paths of the stored state come to be those of the same files in the present folder. In checkpoints its state has
-    the name that Lightning's has: either class goes on with what the other one stored.
+    the name that Lightning's has: either class restores what the other one stored.
 
     It keeps one checkpoint, whose name does not depend on scores or steps.
     """
@@ -37,7 +37,7 @@ class RunCheckpoint(ModelCheckpoint):
         return str(Path(self.dirpath) / f"{self.filename}{self.FILE_EXTENSION}")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with a stored state; the score of a best checkpoint that is not there any more is forgotten.
+        """Restore a stored state; the score of a best checkpoint that is not there any more is forgotten.
 
         Somebody else may have written the state, and Lightning removes the files that it names: whatever they are,
         they come to be its own.

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.inference.pretrained import load_pretrained, save_pretrained
 from coseg.models.encoders import timm as module
 from coseg.models.encoders.timm import WHEELS, TimmEncoder
 from coseg.models.weights import read_state
+from coseg.training.build import build_network
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -144,3 +146,26 @@ def test_a_wheel_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CosegError, match=f"pip install {WHEELS[LITE0]}"):
         TimmEncoder(LITE0, weights="package")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (LITE0, {"weights": "package", "train_from": 1}),
+        ("vit_tiny_patch16_224", {"out_indices": [1]}),
+        ("resnet18", {}),
+    ],
+)
+def test_a_shared_model_comes_back_without_the_weights_it_began_with(
+    name: str, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network is compared with the file on torch's meta device first, so that has to make it, too."""
+    encoder = {"_target_": f"{module.__name__}.TimmEncoder", "model_name": name, **settings}
+    config = {"_target_": "coseg.models.siamese.SiameseNetwork", "encoder": encoder}
+    torch.manual_seed(0)
+    network = build_network(config).eval()
+    save_pretrained(tmp_path, config, network, half=False)
+    monkeypatch.setattr(module, "_packaged", lambda name: pytest.fail("its own weights were read"))
+    image = torch.rand(1, 3, 40, 33)
+    with torch.no_grad():
+        torch.testing.assert_close(load_pretrained(tmp_path).network(image, image), network(image, image))

@@ -22,7 +22,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IDAT", b"fdAT")
 
 
-def check_claims(file: BinaryIO) -> None:
+def check_limits(file: BinaryIO) -> None:
     """Look at an open file, which is left where it was.
 
     Raises:
