@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test test-all lint types wheel-test docs docs-links clean
+.PHONY: help install demo compare test test-all coverage lint types wheel-test docs docs-links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
@@ -24,13 +24,16 @@ demo: install  ## train and test on drawn shapes; leaves runs/demo/summary.json
 	$(BIN)/python -m coseg.cli.demo
 
 compare: install  ## train all networks and ablations 12 minutes each on COSEG_VOC_ROOT; stopped, it goes on
-	$(BIN)/python -m coseg.cli.compare $(COMPARE)
+	$(BIN)/python -m benchmarks.equal_budget $(COMPARE)
 
 test: install  ## the tests, without those marked slow
 	$(BIN)/python -m pytest -q $(PROCESSES)
 
 test-all: install  ## all tests
 	$(BIN)/python -m pytest -q -m '' $(PROCESSES)
+
+coverage: install  ## the tests, with the share of lines of src/coseg that they run: at least 92 %
+	$(BIN)/python -m pytest -q $(PROCESSES) --cov --cov-report=term --cov-fail-under=92
 
 lint: install  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Depth-wise correlation as `coseg.models.sliding` computes it, against one plain grouped convolution.
+"""Depth-wise correlation as `coseg.models.fast_correlation` computes it, against one plain grouped convolution.
 
     python benchmarks/correlation.py [--shapes 8x512x32x32 …] [--kernels 3 5 …] [--threads 2] [--repeats 5]
                                      [--device cpu|cuda] [--precision float32|bfloat16] [--clock wall|processor]
@@ -24,8 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from coseg.models.sliding import forward_way, kernel_gradient_way, slide
-from coseg.models.sliding_ways import direct
+from coseg.models.fast_correlation import direct, forward_way, kernel_gradient_way, slide
 
 Way = Callable[[Tensor, Tensor], Tensor]
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -126,7 +125,7 @@ def compare(
         **ms,
         "forward_times_faster": round(ms["plain_forward_ms"] / ms["ours_forward_ms"], 2),
         "backward_times_faster": round(ms["plain_backward_ms"] / ms["ours_backward_ms"], 2),
-        **{f"{name}_peak_mb": round(each, 1) for name, each in memory.items()},
+        **{f"{name}_peak_mb": round(peak, 1) for name, peak in memory.items()},
         "largest_difference": f"{max(differences):.0e}",
     }
 
@@ -148,8 +147,8 @@ def main() -> None:
             sides = tuple(map(int, shape.split("x")))
             dtype = getattr(torch, arguments.precision)
             clock = CLOCKS[arguments.clock]
-            found = compare(sides, size, arguments.repeats, arguments.device, dtype, clock)
-            print(json.dumps(found), flush=True)
+            figures = compare(sides, size, arguments.repeats, arguments.device, dtype, clock)
+            print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Overrides are those of `coseg-test` (pairs_at_once=8, feature_gb=1, dataset.read
 `coseg-train`. The network is VGG16 with cross-correlation, not trained; the images are generated shapes, and all pairs
 that share a class are tested. Prints JSON, a line each:
 
-- ``ours``: a whole test with its journal and its results; seconds, seconds of the processor (which tell more on a busy
+- ``ours``: a whole test with partial and final results; seconds, seconds of the processor (which tell more on a busy
   machine), and peak memory above what the process held before.
 - ``pair_loop``: both images of each pair read, encoded, matched, decoded and scored by themselves; with
   ``--loop-pairs P`` only the first P pairs, and the seconds scaled up.
@@ -36,19 +36,20 @@ from typing import Any
 
 import torch
 
-from coseg.cli.app import compose_config, guard
-from coseg.data.orders import AllPairs
-from coseg.evaluation.journal import Journal
-from coseg.evaluation.metrics import SCORES, PairScores
-from coseg.evaluation.references import ReferenceScores
-from coseg.evaluation.results import read_results
-from coseg.evaluation.scores import predicted_mask
-from coseg.evaluation.visits import PairVisits
-from coseg.models.network import image_size
-from coseg.training.build import build_network, plain
+from coseg.cli.sentences import guard
+from coseg.configs import compose_config
+from coseg.data.pair_orders import AllPairs
+from coseg.evaluation.iteration import PairIteration
+from coseg.evaluation.lightning_test import PairTest
+from coseg.evaluation.outcome import TestPlan, write_outcome
+from coseg.evaluation.partial_results import PartialResults
+from coseg.instantiate import build_network, plain
+from coseg.metrics.baselines import BaselineScores
+from coseg.metrics.mask_counts import predicted_mask
+from coseg.metrics.pair_scores import SCORES, PairScores
+from coseg.models.base import image_size
+from coseg.reports.results import read_results
 from coseg.training.fit import make_datamodule, make_trainer, prepare_process
-from coseg.training.outcome import TestPlan, write_outcome
-from coseg.training.testing_pairs import PairTest
 
 SPLIT = "seen"
 
@@ -113,7 +114,7 @@ class Units:
         self.seconds[name] += time.perf_counter() - began
         self.count[name] += count
 
-    def each(self, name: str) -> float:
+    def mean(self, name: str) -> float:
         return self.seconds[name] / self.count[name]
 
 
@@ -130,7 +131,7 @@ class Benchmark:
     """What all measurements share."""
 
     def __init__(self, arguments: argparse.Namespace, overrides: list[str]) -> None:
-        model = [f"model.encoder.width={arguments.width}", *[each for each in overrides if each.startswith("model")]]
+        model = [f"model.encoder.width={arguments.width}", *[word for word in overrides if word.startswith("model")]]
         self.network = build_network(plain(compose_config("train", model).model)).eval()
         self.config = compose_config(
             "test",
@@ -139,7 +140,7 @@ class Benchmark:
                 f"trainer.precision={arguments.precision}",
                 f"dataset.reader.{SPLIT}={arguments.images}",
                 "panels=0",
-                *[each for each in overrides if not each.startswith("model")],
+                *[word for word in overrides if not word.startswith("model")],
             ],
         )
         prepare_process(self.config.threads)
@@ -159,19 +160,19 @@ class Benchmark:
         """A whole test; its results."""
         protocol = self.config.protocol
         with tempfile.TemporaryDirectory() as folder:
-            journal = Journal(Path(folder, "parts"), "benchmark")
+            partial_results = PartialResults(Path(folder, "parts"), "benchmark")
             test = PairTest(
                 self.network,
                 self.datamodule,
                 self.pairs,
-                journal,
+                partial_results,
                 protocol.void,
                 self.config.feature_gb,
                 self.config.pairs_at_once,
             )
             self.trainer().test(test, verbose=False)
             plan = TestPlan(Path(folder), protocol.name, protocol.void, "none", whole=True, groups=False, panels=0)
-            write_outcome(plan, self.catalog, self.network, journal.read(), lambda rows: [])
+            write_outcome(plan, self.catalog, self.network, partial_results.read(), lambda records: [])
             return read_results(Path(folder, "results.json"))
 
     @torch.inference_mode()
@@ -179,15 +180,15 @@ class Benchmark:
         """The first pairs one by one; their scores."""
         void = self.config.protocol.void
         scores = PairScores(len(self.catalog.class_names), void).to(self.device)
-        references = ReferenceScores(void).to(self.device)
+        baselines = BaselineScores(void).to(self.device)
         self.network.to(self.device)
         for batch in islice(self.datamodule.test_dataloader(), pairs):
             batch = {key: value.to(self.device) for key, value in batch.items()}
             with self.precision():
                 logits = self.network(batch["image_a"], batch["image_b"])
-            a, b = (predicted_mask(each) for each in logits)
+            a, b = (predicted_mask(side) for side in logits)
             scores.update(a, batch["target_a"], b, batch["target_b"], batch["common"])
-            references.update(batch["target_a"], batch["target_b"])
+            baselines.update(batch["target_a"], batch["target_b"])
         return {name: float(value) for name, value in scores.compute().items()}
 
     @torch.inference_mode()
@@ -216,7 +217,8 @@ class Benchmark:
                 self.catalog.image(i)
                 self.catalog.labels(i)
         network: Any = self.network
-        test = PairTest(network, self.datamodule, self.pairs[:pairs], Journal(Path(), ""), self.config.protocol.void)
+        nowhere = PartialResults(Path(), "")
+        test = PairTest(network, self.datamodule, self.pairs[:pairs], nowhere, self.config.protocol.void)
         test.to(self.device)
         encode, cosegment, decode = network.encode, network.cosegment, network.decode
 
@@ -234,7 +236,7 @@ class Benchmark:
 
         network.decode, network.cosegment = timed_decode, timed_cosegment
         read = self.datamodule.image_loader
-        visits = PairVisits(
+        pair_groups = PairIteration(
             test.keys,
             lambda indices: read("test", indices),
             timed_encode,
@@ -243,7 +245,7 @@ class Benchmark:
             self.device,
         )
         with self.precision():
-            for group in visits:
+            for group in pair_groups:
                 with units.of("pair", len(group.pairs)):
                     test.score(group)
         del network.decode, network.cosegment
@@ -292,21 +294,21 @@ def main() -> None:
     show(what="pair_loop", pairs_run=looped, seconds=loop_seconds, cpu_seconds=loop_cpu, peak_mb=loop.megabytes)
 
     units = benchmark.parts(arguments.apart_pairs)
-    costs = {name: units.each(name) * images for name in ("read", "encode")}
-    costs |= {name: units.each(name) * pairs for name in ("match", "decode", "score")}
+    costs = {name: units.mean(name) * images for name in ("read", "encode")}
+    costs |= {name: units.mean(name) * pairs for name in ("match", "decode", "score")}
     show(
         what="parts",
-        **{f"{name}_ms": 1e3 * units.each(name) for name in costs},
+        **{f"{name}_ms": 1e3 * units.mean(name) for name in costs},
         **{f"{name}_share": cost / sum(costs.values()) for name, cost in costs.items()},
     )
-    bound = images * apart.each("encode") + pairs * apart.each("co-segment")
+    bound = images * apart.mean("encode") + pairs * apart.mean("co-segment")
     differences = [abs(results[name] - scores[name]) for name in SCORES if results[name] is not None]
     show(
         what="ratio",
         to_pair_loop=ours.seconds / loop_seconds,
         to_encoding_and_cosegmenting=ours.seconds / bound,
-        encode_ms=1e3 * apart.each("encode"),
-        cosegment_ms=1e3 * apart.each("co-segment"),
+        encode_ms=1e3 * apart.mean("encode"),
+        cosegment_ms=1e3 * apart.mean("co-segment"),
         largest_difference=f"{max(differences):.1e}" if looped == pairs else None,
     )
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.encoders.vgg import VGG16Encoder
 
 PAIRS = 20
 

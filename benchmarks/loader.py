@@ -16,7 +16,8 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from coseg.cli.app import compose_config, guard
+from coseg.cli.sentences import guard
+from coseg.configs import compose_config
 from coseg.training.fit import make_datamodule, prepare_process
 
 ROUNDS = 3

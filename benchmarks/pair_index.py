@@ -17,8 +17,7 @@ import tracemalloc
 
 import numpy as np
 
-from coseg.data.pairs import PairIndex
-from coseg.data.permutation import Permutation
+from coseg.data.pair_index import PairIndex, Permutation
 
 
 def presence_table(images: int, classes: int, seed: int) -> np.ndarray:

@@ -92,12 +92,12 @@ def main() -> None:
             line = {"images": count, "megapixels": options.megapixels, **taken[-1], "files": written}
             print(json.dumps(line), flush=True)
         if len(taken) > 1:
-            fits = {key: exponent(options.images, [each[key] for each in taken]) for key in ("seconds", "cpu_seconds")}
+            fits = {key: exponent(options.images, [run[key] for run in taken]) for key in ("seconds", "cpu_seconds")}
             print(json.dumps({"exponent": fits["seconds"], "exponent_cpu": fits["cpu_seconds"]}), flush=True)
         if options.pair:
             files = photographs(folder / "pair", 2, options.pair)
-            found = cost([*map(str, files), "--out", str(folder / "out-pair"), *model])
-            print(json.dumps({"images": 2, "megapixels": options.pair, **found}), flush=True)
+            figures = cost([*map(str, files), "--out", str(folder / "out-pair"), *model])
+            print(json.dumps({"images": 2, "megapixels": options.pair, **figures}), flush=True)
 
 
 if __name__ == "__main__":

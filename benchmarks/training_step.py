@@ -22,8 +22,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from coseg.cli.app import compose_config, guard
+from coseg.cli.sentences import guard
+from coseg.configs import compose_config
 from coseg.training.fit import make_datamodule, make_task, make_trainer, prepare_process
+from coseg.training.losses import pair_loss
 
 
 class Clock(Callback):
@@ -70,7 +72,9 @@ def bare_run(config: Any, batches: list[Any]) -> float:
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             logits = task.network(batch["image_a"], batch["image_b"])
-            loss = task.loss(logits, (batch["target_a"], batch["target_b"]))
+            targets = batch["target_a"], batch["target_b"]
+            loss_a, loss_b = (pair_loss(*side, config.task.void) for side in zip(logits, targets, strict=True))
+            loss = loss_a + loss_b
         loss.backward()
         if clip:
             torch.nn.utils.clip_grad_norm_(task.network.parameters(), clip)
@@ -95,8 +99,8 @@ def main() -> None:
 
     runs = [(lightning_run(config, batches), bare_run(config, batches)) for _ in range(arguments.pairs + 1)][1:]
     ratios = np.array([ours / bare for ours, bare in runs])
-    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
-    low, high = np.quantile(np.median(draws, 1), (0.025, 0.975))
+    resamples = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.quantile(np.median(resamples, 1), (0.025, 0.975))
     result = {
         "ratio": round(float(np.median(ratios)), 4),
         "interval": [round(float(low), 4), round(float(high), 4)],

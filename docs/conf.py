@@ -25,8 +25,8 @@ extensions = [
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "_static", "results"]
-if not CARD.is_file():  # a checkout without a model in the box
-    exclude_patterns.append("box.md")
+if not CARD.is_file():  # a checkout without the bundled model
+    exclude_patterns.append("bundled_model.md")
 
 # Markdown: a link to a heading that is not there is an error.
 myst_heading_anchors = 4

@@ -63,7 +63,7 @@ def compose() -> Callable[..., DictConfig]:
     """``compose("train" or "test", *overrides)``: the configuration that a command would compose."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from coseg.cli.app import compose_config
+    from coseg.configs import compose_config
 
     def composed(name: str, *overrides: str) -> DictConfig:
         GlobalHydra.instance().clear()

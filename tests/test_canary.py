@@ -23,17 +23,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from inference.tiny_networks import network_config, tiny_network
+from facts import naming
 from PIL import Image
+from tiny_networks import network_config, tiny_network
 
 from coseg.errors import CosegError
-from coseg.inference.pretrained import load_pretrained, save_pretrained
+from coseg.evaluation import predictions
+from coseg.hub.load import load_pretrained
+from coseg.hub.share import save_pretrained
 from coseg.inference.segmenter import CoSegmenter
-from coseg.models.weights import read_state
-from coseg.training import tested
-from coseg.training.checkpoint import load_task
+from coseg.models.encoders.weights import read_state
 from coseg.training.run import resumed_config
-from coseg.training.task import CosegTask
+from coseg.training.task import CosegTask, load_task
 
 SECONDS = 20
 """That a case may take at most; nearly all take hundredths of one."""
@@ -161,6 +162,10 @@ def renamed(data: Any, path: tuple[Any, ...], key: str) -> Any:
     else:
         place[key] = 1
     return data
+
+
+def timm_encoder(name: str, **settings: Any) -> dict[str, Any]:
+    return {"_target_": "coseg.models.encoders.timm.TimmEncoder", "model_name": name, **settings}
 
 
 def nested(levels: int) -> Any:
@@ -311,7 +316,7 @@ def test_interpolations_anywhere_in_a_folder(model: Path, settings: dict[str, An
         for payload in interpolations(canary)[:1] if len(path) > 1 else interpolations(canary):
             for hostile in (replaced(settings, path, payload), renamed(settings, path, payload)):
                 (model / "config.json").write_text(json.dumps(hostile))
-                with pytest.raises(CosegError, match="never resolved") as error:
+                with pytest.raises(CosegError, match=naming("resolved")) as error:
                     load_pretrained(model)
                 assert "config.json" in str(error.value)
 
@@ -358,17 +363,16 @@ def test_weights_that_a_model_would_fetch_or_read_are_left_alone(
         (("network", "encoder", "width"), 16.0),
         (("network", "encoder", "width"), -1),
         (("network", "encoder", "stride"), 10**12),
-        (("network", "encoder"), {"_target_": "coseg.models.encoders.vit.ViTEncoder", "dim": 8192, "depth": 128}),
+        (("network", "encoder"), timm_encoder("resnet18", out_indices=[10**9])),
+        (("network", "encoder"), timm_encoder("resnet18", output_stride=10**9)),
+        (("network", "encoder"), timm_encoder("vit_giant_patch14_dinov2")),
+        (("network", "encoder"), timm_encoder("hf-hub:owner/name")),
         (("network", "encoder"), {"_target_": "coseg.models.encoders.vit.ViTEncoder", "depth": 10**9}),
-        (("network", "encoder"), {"_target_": "coseg.models.encoders.vit.ViTEncoder", "heads": 0}),
-        (("network", "encoder"), {"_target_": "coseg.models.encoders.resnet.ResNetEncoder", "blocks": [10**9] * 4}),
-        (("network", "encoder"), {"_target_": "coseg.models.encoders.resnet.ResNetEncoder", "width": 16}),
-        (("network", "encoder"), {"_target_": "coseg.models.encoders.convnext.ConvNeXtEncoder", "blocks": [128] * 4}),
         (("network", "encoder"), network_config()),
         (("network",), {"_target_": "coseg.models.mirrored.MirroredNetwork", "network": nested(3)}),
         (("training",), [1]),
         (("training",), {"scores": 1}),
-        (("commonness",), {"names": 1}),
+        (("cooccurrence",), {"names": 1}),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -678,7 +682,7 @@ def test_a_run_resolves_nothing(run: Path, canary: Path) -> None:
         ):
             (run / "config.yaml").write_text(yaml.safe_dump(hostile))
             for trust in (False, True):
-                with pytest.raises(CosegError, match="never resolved"):
+                with pytest.raises(CosegError, match=naming("resolved")):
                     resumed_config(run, trust)
 
 
@@ -741,13 +745,12 @@ def results(run: Path, tmp_path: Path) -> Path:
     values |= {"dataset": "shapes", "split": "seen", "images": 16, "pairs": 1, "complete": True, "protocol": "paper"}
     values |= {"void": "background", "intervals": {}, "per_class": {"a": 0.5}, "model": "m", "checkpoint": "c"}
     (folder / "results.json").write_text(json.dumps(values))
-    from coseg.evaluation.rows import PairRow
-    from coseg.evaluation.rows_file import write_rows
+    from coseg.reports.records import PairRecord, write_records
 
-    row = {field: 0.5 for field in PairRow._fields}
+    row = {field: 0.5 for field in PairRecord._fields}
     row |= {"i": 0, "j": 1, "id_a": "a", "id_b": "b", "classes": ("a",)}
-    row |= {field: False for field in PairRow._fields if "distractor" in field}
-    write_rows(folder, [PairRow(**row)])
+    row |= {field: False for field in PairRecord._fields if "distractor" in field}
+    write_records(folder, [PairRecord(**row)])
     return folder
 
 
@@ -761,7 +764,7 @@ def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return int(leaving.value.code or 0), captured.out + captured.err
 
 
-@pytest.mark.parametrize("what", ["figures", "nearest"])
+@pytest.mark.parametrize("what", ["figures"])
 def test_reports_open_nothing_of_a_hostile_folder(
     what: str, results: Path, tmp_path: Path, canary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -775,11 +778,11 @@ def test_reports_open_nothing_of_a_hostile_folder(
     ):
         (results / "config.yaml").write_text(json.dumps(hostile))
         with pytest.raises(CosegError):
-            tested.tested_config(results)
+            predictions.tested_config(results)
         refused(report(capsys, what, results, *(["--out", tmp_path / "figures"] if what == "figures" else [])))
 
 
-@pytest.mark.parametrize("what", ["table", "figures", "nearest", "compare"])
+@pytest.mark.parametrize("what", ["table", "figures", "compare"])
 def test_hostile_results(
     what: str, results: Path, tmp_path: Path, canary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -789,7 +792,7 @@ def test_hostile_results(
     texts = [json.dumps(replaced(good, ("model",), interpolations(canary)[0])), "[" * 100_000, json.dumps(nested(400))]
     for text in texts:
         (results / "results.json").write_text(text)
-        if what not in ("nearest", "compare"):  # which read it after the model, or not at all
+        if what != "compare":  # which does not read it
             refused(report(capsys, what, *places, *out))
         else:
             code, printed = report(capsys, what, *places, *out)
@@ -833,9 +836,9 @@ def test_a_hostile_study(
 ) -> None:
     optuna = pytest.importorskip("optuna")
     from coseg.cli.sweep import main
-    from coseg.sweeps.study import JOURNAL, NAME, OVERRIDES
+    from coseg.sweeps.study import NAME, OVERRIDES, TRIALS_LOG
 
-    monkeypatch.setattr("coseg.sweeps.trial.run_child", None)  # no trial may start
+    monkeypatch.setattr("coseg.sweeps.search.run_child", None)  # no trial may start
     folder = tmp_path / "studies" / "s"
     folder.mkdir(parents=True)
     words = ["seed=1,2"]
@@ -853,8 +856,8 @@ def test_a_hostile_study(
         {"seed": optuna.distributions.CategoricalDistribution([interpolations(canary)[0]])},
     ):
         (folder / OVERRIDES).write_text(json.dumps(words))
-        (folder / JOURNAL).unlink(missing_ok=True)
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
+        (folder / TRIALS_LOG).unlink(missing_ok=True)
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / TRIALS_LOG)))
         study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")
         study.ask(parameters)
         refused(searched())

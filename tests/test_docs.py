@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from extensions import write_extensions
 from fenced import Block, blocks, command_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,10 +39,10 @@ def found(page: Path, *languages: str) -> list[Block]:
 @pytest.fixture(scope="module")
 def place(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what programs read: pictures, and a data set in the layout of a user's own."""
+    from layouts.shapes import write_tree
     from PIL import Image
 
     from coseg.data.readers.shapes import ShapesReader
-    from coseg.data.readers.write_shapes import write_tree
 
     folder = tmp_path_factory.mktemp("docs")
     reader = ShapesReader(size=48, train=2, val=2, seen=36, unseen=2)
@@ -79,8 +81,9 @@ def lines_of(page: Path) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if found(page, "sh", "bash")], ids=name)
-def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command exists and takes these options; overrides compose."""
+    monkeypatch.chdir(extensions().parent)
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for words in lines_of(page):
         line = " ".join(words)
@@ -98,7 +101,8 @@ def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> No
             told = [word for word in words if re.match(r"[a-z_.]+=", word)] if words[0] == "coseg-export" else []
             composed("test", *told)
         elif words[:2] == ["python", "-m"]:
-            check_options(words[2], words[3:], line)
+            package = (ROOT / words[2].replace(".", "/")).is_dir()
+            check_options(f"{words[2]}.__main__" if package else words[2], words[3:], line)
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file(), line
     assert capsys.readouterr().err == ""
@@ -106,7 +110,10 @@ def test_command_lines_fit(page: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def check_options(module: str, words: list[str], line: str) -> None:
     """What the command's own parser says to them."""
-    parser = importlib.import_module(module)._parser()
+    imported = importlib.import_module(module)
+    if hasattr(imported, "__path__"):  # python -m of a package
+        imported = importlib.import_module(f"{module}.__main__")
+    parser = imported._parser()
     parse = parser.parse_intermixed_args if module.endswith(".predict") else parser.parse_args
     try:
         parse(words)
@@ -115,18 +122,28 @@ def check_options(module: str, words: list[str], line: str) -> None:
 
 
 def check_overrides(command: str, words: list[str], line: str) -> None:
-    if "--config-dir" in words:  # of an experiment that a report makes
+    config_dir = None
+    if "--config-dir" in words:
         place = words.index("--config-dir")
+        config_dir = extensions() if words[place + 1] == "mine" else None  # else an experiment that a report makes
         words = [word for word in words[:place] + words[place + 2 :] if word != "experiment=best"]
     words = [re.sub(r"…|\$\w+|\*$", "x", word) for word in words if word not in ("-m", "--cfg", "job")]
     words = [word for word in words if not word.startswith(("hydra/launcher", "hydra.launcher", "hydra.sweep"))]
     words = ["model=siamese" if word == "model=M" else word for word in words]
-    composed(command, *(values(word)[0] if is_sweep(word) else word for word in words))
+    composed(command, *(values(word)[0] if is_sweep(word) else word for word in words), config_dir=config_dir)
+
+
+@cache
+def extensions() -> Path:
+    """The directory ``mine`` of docs/extend.md."""
+    folder = Path(tempfile.mkdtemp()) / "mine"
+    write_extensions(folder)
+    return folder
 
 
 def check_study(words: list[str]) -> None:
-    from coseg.cli.app import parse_overrides
     from coseg.cli.sweep import _is_of_study
+    from coseg.configs import parse_overrides
     from coseg.sweeps.space import space_of
 
     words = [word for word in words if word != "--cfg"]
@@ -139,14 +156,14 @@ def check_study(words: list[str]) -> None:
 
 
 @cache
-def composed(command: str, *overrides: str) -> None:
+def composed(command: str, *overrides: str, config_dir: Path | None = None) -> None:
     """Raises where they do not compose."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from coseg.cli.app import compose_config
+    from coseg.configs import compose_config
 
     GlobalHydra.instance().clear()
-    compose_config(command, list(overrides))
+    compose_config(command, list(overrides), config_dir)
 
 
 def parsed(word: str) -> Any:
@@ -163,7 +180,7 @@ def values(word: str) -> list[str]:
     """The overrides that a sweep over `word` tries; each choice of a group is there."""
     from hydra.core.override_parser.types import Glob
 
-    from coseg.cli.app import choices
+    from coseg.configs import choices
 
     override = parsed(word)
     group, key = override.key_or_group, override.get_key_element()
@@ -214,7 +231,7 @@ def test_the_configuration_page_has_every_file() -> None:
             assert line.lstrip("# ") in page, f"{path}: {line}"
     for group in configuration_page.GROUPS:
         assert f"\n## {group}\n" in page
-    assert "\n### `ablation=use_gate`\n\nThe decoder sees the base, gated by the correlation.\n\n```yaml\n" in page
+    assert re.search(r"\n### `ablation=use_gate`\n\n[A-Z].+\.\n\n```yaml\n", page)
     place = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
     source = [place]
     configuration_page.fill(None, "configs", source)

@@ -63,7 +63,7 @@ def check_contents(archive: zipfile.ZipFile) -> None:
     names = set(archive.namelist())
     wanted = {f"coseg/{path.relative_to(ROOT / 'src' / 'coseg')}" for path in (ROOT / "src" / "coseg").rglob("*.py")}
     wanted |= {f"coseg/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
-    for kind in ("*.yaml", "box/*"):
+    for kind in ("*.yaml", "bundled/*"):
         found = (ROOT / "src" / "coseg").rglob(kind)
         wanted |= {f"coseg/{path.relative_to(ROOT / 'src' / 'coseg')}" for path in found}
     missing = sorted((wanted | {"coseg/py.typed"}) - names)
@@ -80,9 +80,7 @@ def check_contents(archive: zipfile.ZipFile) -> None:
 def check_commands(site: Path, away: Path) -> None:
     """The commands of the unpacked wheel, run in the directory `away`."""
     python = [sys.executable, "-P"]  # -P: nothing from the current directory
-    where = (
-        "import coseg, coseg.conf, coseg.cli.app as app; print(coseg.__file__, coseg.conf.__file__, app.config_path())"
-    )
+    where = "import coseg, coseg.conf, coseg.configs as c; print(coseg.__file__, coseg.conf.__file__, c.config_path())"
     module, conf, path = run([*python, "-c", where], away, site).split()
     if not (Path(module).is_relative_to(site) and Path(conf).is_relative_to(site) and path == "pkg://coseg.conf"):
         fail(f"coseg came from {module} and its configuration from {conf} ({path}), not from the wheel")
@@ -103,7 +101,7 @@ def check_commands(site: Path, away: Path) -> None:
     told = run([*python, "-m", "coseg.cli.predict", "0.png", "1.png"], away, site)
     pictures = {path.name for path in (away / "coseg-output").iterdir()}
     kinds = {f"{k}_{end}" for k in (0, 1) for end in ("mask.png", "overlay.jpg", "cutout.png")}
-    if "the model in the box" not in told or pictures != kinds | {"sheet.png"}:
+    if "the bundled model" not in told or pictures != kinds | {"sheet.png"}:
         fail(f"coseg-predict wrote {sorted(pictures)} and told: {told}")
 
 

@@ -1,4 +1,4 @@
-"""Makes the page of the configuration from the YAML files of ``conf/``, so that it says what they say."""
+"""Writes the configuration page from the YAML files of ``conf/``."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ PAGE, PLACE = "configs", "<!-- here stand the groups, made from conf/*.yaml when
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 GROUPS = {
-    "experiment": "A whole set-up: what the groups below choose together, and values.",
-    "dataset": "Which catalog is read: see [data](data.md).",
-    "data": "How pairs are drawn and fed.",
-    "data/sampler": "What a training batch is made of.",
-    "augmentation": "What happens to each training image.",
+    "experiment": "A complete setup: choices of the groups below, and values.",
+    "dataset": "The data set: see [data](data.md).",
+    "data": "Sampling and loading of pairs.",
+    "data/sampler": "The contents of a training batch.",
+    "augmentation": "Augmentation of training images.",
     "model": "The network: see [the networks](methods.md).",
-    "encoder": "The network's encoder, chosen as `encoder@model.encoder=…`: see [encoders](encoders.md).",
+    "encoder": "The encoder of the network, selected with `encoder@model.encoder=…`: see [encoders](encoders.md).",
+    "loss": "The terms of the training loss, `loss=[standard,mine]`: see [extending coseg](extend.md#a-loss).",
+    "metrics": "Your own metrics, one or a list: see [extending coseg](extend.md#a-metric).",
+    "encoder_weights": "Pretrained weights of an encoder, used by `voc_pairs`: `encoder_weights@model.encoder=…`.",
+    "encoder_weights/frozen": "The same with a frozen encoder: `encoder_weights@model.encoder=frozen/…`.",
     "optimizer": "",
-    "schedule": "Of the learning rate.",
+    "schedule": "The schedule of the learning rate.",
     "trainer": "Arguments of Lightning's `Trainer`.",
-    "logger": "Where scores are written beside `metrics.csv`.",
+    "logger": "Where scores are logged, in addition to `metrics.csv`.",
     "callbacks": "One, or a list: `callbacks=[ema,resizing]`.",
-    "protocol": "Of scoring: see [protocols](protocols.md).",
-    "study": "A search, of `coseg-sweep`: see [sweeps](sweeps.md).",
-    "ablation": "One decision of the method changed, in any experiment: see [ablations](ablations.md).",
-    "experiment_model": "What an experiment sets for one model alone. Chosen by itself, after the experiment.",
+    "protocol": "How scores are computed: see [protocols](protocols.md).",
+    "study": "Settings of a search with `coseg-sweep`: see [sweeps](sweeps.md).",
+    "ablation": "Changes one setting of the method, in any experiment: see [ablations](ablations.md).",
+    "recipe/from_scratch": "From scratch; experiments have `override /recipe: from_scratch/${model}`.",
+    "recipe/from_scratch/conditional_siamese": "What differs between experiments. Selected automatically.",
+    "recipe/bundled": "",
+    "recipe/voc_pairs": "",
 }
-"""The groups in the order of the page, each with what no file of it says."""
+"""The groups in the order of the page, with an introduction where their files have none."""
 
 
 def head_and_rest(text: str) -> tuple[str, str]:
-    """The comment that a file begins with, as one paragraph without Hydra's ``@package`` line, and what follows it."""
+    """The comment at the start of a file, as one paragraph without Hydra's ``@package`` line, and the rest."""
     lines = text.strip().splitlines()
     head = []
     while lines and lines[0].startswith("#"):
@@ -54,16 +61,17 @@ def file_section(path: Path, title: str, level: int) -> list[str]:
 
 
 def groups_of(conf: Path) -> list[str]:
-    """The groups that have files, those of `GROUPS` first."""
+    """The groups that have files, in the order of `GROUPS`."""
     found = {str(path.parent.relative_to(conf)) for path in conf.glob("*/**/*.yaml")}
     return [name for name in GROUPS if name in found] + sorted(found - GROUPS.keys())
 
 
 def configuration(conf: Path) -> str:
-    """Every configuration of `conf` as Markdown: the commands, then each group and each of its choices."""
+    """Every configuration of `conf` as Markdown: the commands, `create_network`, each group and its choices."""
     lines = []
     for command in ("train", "test", "sweep"):
         lines += file_section(conf / f"{command}.yaml", f"coseg-{command}", 2)
+    lines += file_section(conf / "network.yaml", "coseg.create_network", 2)
     for group in groups_of(conf):
         lines += [f"## {group}", "", GROUPS.get(group, ""), ""]
         word = "encoder@model.encoder" if group == "encoder" else group
@@ -73,7 +81,7 @@ def configuration(conf: Path) -> str:
 
 
 def fill(app: Any, name: str, source: list[str]) -> None:
-    """Put the configuration into its page, while Sphinx reads that."""
+    """Insert the configuration into its page when Sphinx reads it."""
     if name == PAGE:
         before, place, after = source[0].partition(PLACE)
         if not place:

@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers show by themselves; Sphinx's own renderer loads a script from another machine."""
+"""Formulas as MathML, which browsers support; the renderer of Sphinx loads a script from another machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 
 def inline(writer: Any, node: nodes.Element) -> None:
-    """A formula in a line."""
+    """An inline formula."""
     writer.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def block(writer: Any, node: nodes.Element) -> None:
-    """A formula on lines of its own."""
+    """A display formula."""
     writer.body.append(f"<div>{tex2mathml(node.astext(), as_block=True)}</div>\n")
     raise nodes.SkipNode
 

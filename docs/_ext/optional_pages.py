@@ -1,4 +1,4 @@
-"""Puts the card of the model in the box into its page, and leaves pages that are not there out of the contents."""
+"""Inserts the card of the bundled model into its page, and drops missing pages from the table of contents."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from pathlib import Path
 from typing import Any
 
-PAGE, PLACE = "box", "<!-- here stands the model's card when the site is built -->"
-CARD = Path(__file__).resolve().parents[2] / "src" / "coseg" / "inference" / "box" / "README.md"
+PAGE, PLACE = "bundled_model", "<!-- here stands the model's card when the site is built -->"
+CARD = Path(__file__).resolve().parents[2] / "src" / "coseg" / "hub" / "bundled" / "README.md"
 
-OPTIONAL = ("box", "export", "page", "tracking")
-"""Pages that the contents name, and that a checkout may lack."""
+OPTIONAL = ("bundled_model", "export", "page", "tracking")
+"""Pages in the table of contents that a checkout may lack."""
 
 
 def body(card: str) -> str:
-    """A model card without the hub's block at its top, its headings one level deeper."""
+    """A model card without its metadata block, with headings one level deeper."""
     text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
     parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
     return "".join(part if part.startswith("```") else re.sub(r"^#", "##", part, flags=re.MULTILINE) for part in parts)
 
 
 def fill(app: Any, name: str, source: list[str]) -> None:
-    """Put the card into its page, while Sphinx reads that."""
+    """Insert the card into its page when Sphinx reads it."""
     if name == PAGE:
         source[0] = source[0].replace(PLACE, body(CARD.read_text(encoding="utf-8")))
     if name == app.config.root_doc:

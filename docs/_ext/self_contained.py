@@ -1,4 +1,4 @@
-"""Refuses a site whose pages load anything from another machine: scripts, styles, fonts, pictures."""
+"""Fails the build if a page loads scripts, styles, fonts or images from another machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LOADED = re.compile(
 
 
 def outside(text: str) -> list[str]:
-    """The addresses on other machines that a page or a style sheet loads; links to follow are none."""
+    """The addresses on other machines that a page or a style sheet loads; ordinary links do not count."""
     return [next(filter(None, found.groups())) for found in _LOADED.finditer(text)]
 
 
 def check(app: Any, error: Exception | None) -> None:
-    """Look through what was built."""
+    """Check all pages that were built."""
     from sphinx.errors import ExtensionError
 
     if error is not None or app.builder.format != "html":

@@ -18,7 +18,7 @@ CANARY = "canary"
 """A file that a payload makes, in the folder where the command is started, if anything runs it."""
 
 Make = Callable[[Path, Fixtures, np.random.Generator], Sequence[str]]
-"""Draws the input in a folder, and gives the arguments of the command."""
+"""Makes the input in a folder, and gives the arguments of the command."""
 
 _HYDRA = re.compile(
     r"Error merging|Could not |mismatched input|Error parsing|LexerNoViableAlt|extraneous input|no viable alternative|"
@@ -35,10 +35,10 @@ class Case:
         group: of the table in the report.
         name: unique in its group.
         command: a key of `campaign.zygote.MODULES`.
-        make: draws it.
+        make: makes it.
         codes: exit codes that are right; 0 where the damage may be harmless.
         environment: variables to set.
-        shows: whether what the command said is of the damage, where the exit code alone would not tell.
+        shows: whether the output of the command names the damage, where the exit code alone would not tell.
         real: start a Python of its own, no fork.
     """
 
@@ -54,7 +54,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What a case came to: ``verdict`` is ``right``, ``hydra`` (its own error, exit code 1), or what went wrong."""
+    """How a case ended: ``verdict`` is ``right``, ``hydra`` (its own error, exit code 1), or what went wrong."""
 
     group: str
     name: str
@@ -62,7 +62,7 @@ class Result:
     code: int
     verdict: str
     seconds: float
-    said: str
+    message: str
 
     @property
     def failed(self) -> bool:
@@ -71,7 +71,7 @@ class Result:
 
 
 def try_case(case: Case, fixtures: Fixtures, zygote: Zygote, folder: Path, seed: int, seconds: float) -> Result:
-    """Draw a case in a new folder, run it, and judge how it ended; the folder is removed."""
+    """Make a case in a new folder, run it, and judge how it ended; the folder is removed."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng([seed, zlib.crc32(f"{case.group} {case.name}".encode())])
     arguments = list(case.make(folder, fixtures, rng))

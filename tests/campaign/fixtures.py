@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from layouts.groups import GroupItem, write_folder
+from layouts.shapes import write_tree
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from campaign.zygote import Call, Ended, Zygote
 from coseg.data.readers.groups import FOREGROUND
 from coseg.data.readers.shapes import ShapesReader
-from coseg.data.readers.write_groups import GroupItem, write_folder
-from coseg.data.readers.write_shapes import write_tree
 
 DATA = (
     "dataset.reader.size=48", "dataset.reader.train=14", "dataset.reader.val=14", "dataset.reader.seen=14",

@@ -103,12 +103,12 @@ def _models() -> Iterator[Case]:
             command = ("predict", "test", "export")[k % 3]
             yield damaged(f"{file}: {name}", lambda m, rng, d=damage, f=file: d(m / f, rng), command, codes)
     places = (("network",), ("network", "_target_"), ("network", "encoder"), ("network", "encoder", "width"),
-              ("network", "kernel_sizes"), ("network", "pooling"), ("size",), ("threshold",), ("commonness",),
+              ("network", "kernel_sizes"), ("network", "pooling"), ("size",), ("threshold",), ("cooccurrence",),
               ("training",))  # fmt: skip
     for k, keys in enumerate(places):
         for j, (name, value) in enumerate(PAYLOADS.items()):
             command = ("predict", "test", "export")[(k + j) % 3]
-            harmless = (0, 2) if keys[0] in ("training", "threshold", "size", "commonness") else (2,)
+            harmless = (0, 2) if keys[0] in ("training", "threshold", "size", "cooccurrence") else (2,)
             yield damaged(
                 f"{'.'.join(keys)}: {name}",
                 lambda m, rng, keys=keys, value=value: set_value(m / "config.json", keys, value),
@@ -172,13 +172,12 @@ def _runs() -> Iterator[Case]:
 def _results() -> Iterator[Case]:
     words = {
         "table": lambda a, b: ["table", a], "compare": lambda a, b: ["compare", a, b],
-        "figures": lambda a, b: ["figures", a, "--out", "figures"], "nearest": lambda a, b: ["nearest", a],
+        "figures": lambda a, b: ["figures", a, "--out", "figures"],
     }  # fmt: skip
+    verb_cycle = ("table", "compare", "figures", "compare")
     for file in ("results.json", "pairs.csv", "config.yaml"):
         for k, (name, damage) in enumerate((DAMAGES | TEXTS).items()):
-            verbs = (
-                [tuple(words)[k % 4]] if file != "results.json" else [tuple(words)[k % 4], tuple(words)[(k + 1) % 4]]
-            )
+            verbs = [verb_cycle[k % 4]] if file != "results.json" else [verb_cycle[k % 4], verb_cycle[(k + 1) % 4]]
             for verb in verbs:
 
                 def make(folder: Path, fixtures: Fixtures, rng: Any, verb: str = verb, damage: Any = damage,
@@ -193,7 +192,6 @@ def _results() -> Iterator[Case]:
                 optional = (verb, file) in (
                     ("compare", "results.json"),
                     ("table", "pairs.csv"),
-                    ("nearest", "pairs.csv"),
                 )
                 codes = (0,) if unread else (0, 2) if optional and is_absent else (2,)
                 yield Case("results", f"{verb}, {file}: {name}", "report", make, codes)
@@ -240,7 +238,7 @@ def _data_case(layout: str, kind: str, name: str, damage: Any, is_train: bool) -
             return fixtures.check(layout, root)
         split = [] if layout == "folder" else ["dataset.split_val=false"]
         words = [*without_data(TRAIN), f"dataset={layout}", f"dataset.root={root}", *split, *SHORT]
-        # all pairs of one pass: a file that no pair draws can do no harm
+        # all pairs of one pass: a file that is in no pair can do no harm
         return [*words, "data.pairs_per_epoch=null", "data.val_pairs=null", f"runs={folder / 'runs'}"]
 
     def shows(ended: Ended, folder: Path, fixtures: Fixtures) -> bool:
@@ -250,7 +248,7 @@ def _data_case(layout: str, kind: str, name: str, damage: Any, is_train: bool) -
     if not is_train:
         codes = (0, 2) if name in may_pass else (2,)
         return Case("data sets", f"check {layout}, {kind}: {name}", "data", make, codes, shows=shows)
-    # A mask that belongs to no image is told by coseg-data check, and no training asks for it.
+    # A mask that belongs to no image is reported by coseg-data check, and no training asks for it.
     stray = layout == "folder" and kind == "image" and name in ("missing", "folder")
     codes = (0,) if stray else (0, 2) if name in may_pass else (2,)
     return Case("data sets", f"train {layout}, {kind}: {name}", "train", make, codes)

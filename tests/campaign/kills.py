@@ -19,7 +19,7 @@ import torch
 
 from campaign.fixtures import TEST, TRAIN, Fixtures, album, copied
 from campaign.zygote import Call, Zygote, wait_for_orphans
-from coseg.evaluation.results import read_results
+from coseg.reports.results import read_results
 
 _TRIES = 30
 """Starts of one job at most; kills come less often from one to the next, so that it ends."""
@@ -169,9 +169,9 @@ class TestJob(Job):
         return [*TEST, f"ckpt='{self.run}/checkpoints/best.ckpt'", "split=seen"]
 
     def hook(self) -> None:
-        from coseg.training import testing
+        from coseg.evaluation import lightning_test
 
-        testing.WRITE_SECONDS = 0.0
+        lightning_test.WRITE_SECONDS = 0.0
 
     def outcome(self) -> Any:
         (results,) = self.run.rglob("results.json")

@@ -1,4 +1,4 @@
-"""What a campaign came to: a table on the terminal, a file, and the counts in a page of the documentation."""
+"""The report of a campaign: a table on the terminal, a file, and the counts in a page of the documentation."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def print_summary(inputs: Sequence[Any], kills: Sequence[Any], seconds: float) -
 
 
 def _failure(result: Any) -> str:
-    return f"{result.group}: {result.name} ({result.command}): {result.verdict}\n    {result.said[-500:]}"
+    return f"{result.group}: {result.name} ({result.command}): {result.verdict}\n    {result.message[-500:]}"
 
 
 def write_json(path: Path, seed: int, inputs: Sequence[Any], kills: Sequence[Any]) -> None:

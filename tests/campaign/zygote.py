@@ -36,11 +36,11 @@ MODULES = {
 
 _HEAVY = (
     "torch", "lightning.pytorch", "hydra", "albumentations", "cv2", "matplotlib.pyplot", "optuna",
-    "PIL.Image", "coseg.training.fit", "coseg.training.check", "coseg.training.score", "coseg.training.predict",
-    "coseg.training.nearest", "coseg.inference.album", "coseg.inference.pretrained", "coseg.inference.inputs",
-    "coseg.inference.scores", "coseg.export.job", "coseg.sweeps.search", "coseg.sweeps.report", "coseg.sweeps.best",
-    "coseg.sweeps.picture", "coseg.data.download", "coseg.evaluation.report", "coseg.evaluation.figures",
-    "coseg.evaluation.compare", "coseg.data.readers.folder", "coseg.data.readers.voc", "coseg.data.readers.msrc",
+    "PIL.Image", "coseg.training.fit", "coseg.training.check", "coseg.evaluation.score", "coseg.evaluation.predictions",
+    "coseg.inference.album", "coseg.hub.load", "coseg.inference.inputs",
+    "coseg.inference.cosegmentation", "coseg.export.export_model", "coseg.sweeps.search", "coseg.sweeps.report",
+    "coseg.sweeps.report", "coseg.data.download", "coseg.reports.tables", "coseg.reports.figures",
+    "coseg.reports.compare", "coseg.data.readers.folder", "coseg.data.readers.voc", "coseg.data.readers.msrc",
     "coseg.data.readers.icoseg", "coseg.data.readers.internet", "coseg.data.readers.shapes",
 )  # fmt: skip
 
@@ -274,7 +274,7 @@ def run_main(command: str) -> int:
 
 
 class _ForkedTraining:
-    """What `coseg.sweeps.child` needs of `subprocess.Popen`, as a fork: a trial of a study then starts at once."""
+    """What `coseg.sweeps.processes` needs of `subprocess.Popen`, as a fork: a trial of a study then starts at once."""
 
     def __init__(self, words: Sequence[str], stdout: Any, stderr: Any, env: Mapping[str, str], **_: Any) -> None:
         self.returncode: int | None = None
@@ -309,10 +309,11 @@ class _ForkedTraining:
 
 def subprocess_by_fork() -> None:
     """Have a study start its trainings by forking."""
-    from coseg.sweeps import child
 
     class Subprocess:
         Popen = _ForkedTraining
         DEVNULL = subprocess.DEVNULL
 
-    child.subprocess = Subprocess  # type: ignore[attr-defined]
+    from coseg.sweeps import processes
+
+    processes.subprocess = Subprocess  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from coseg.data.sources import SOURCES
+from coseg.cli.datasets import listed_datasets
 
 
 class Outcome(NamedTuple):
@@ -26,9 +26,9 @@ def invoke(
     """``invoke(main, *arguments)``: as from a shell, in an empty directory, without data sets of the environment."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    for source in SOURCES.values():
-        if source.variable:
-            monkeypatch.delenv(source.variable, raising=False)
+    for dataset in listed_datasets().values():
+        if dataset.variable:
+            monkeypatch.delenv(dataset.variable, raising=False)
 
     def called(main: Callable[[list[str]], None], *arguments: object) -> Outcome:
         capsys.readouterr()
@@ -41,19 +41,19 @@ def invoke(
 
 @pytest.fixture
 def predict(invoke: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """``predict(*arguments)`` in an empty folder, with `RedNetwork` as the model in the box."""
+    """``predict(*arguments)`` in an empty folder, with `RedNetwork` as the bundled model."""
     from red_network import RedNetwork
 
     from coseg.cli.predict import main
-    from coseg.inference import pretrained
-    from coseg.inference.pretrained import Pretrained
+    from coseg.hub import load as hub_load
+    from coseg.hub.load import Pretrained
 
     network = RedNetwork()
-    settings = {"size": 64, "threshold": 0.5, "commonness": None, "network": {"_target_": "red"}}
-    load = pretrained.load_pretrained
+    settings = {"size": 64, "threshold": 0.5, "cooccurrence": None, "network": {"_target_": "red"}}
+    load = hub_load.load_pretrained
 
     def loaded(source: str | None = None, trust: bool = False) -> Pretrained:
-        return Pretrained(network, settings, "the model in the box") if source is None else load(source, trust)
+        return Pretrained(network, settings, "the bundled model") if source is None else load(source, trust)
 
-    monkeypatch.setattr(pretrained, "load_pretrained", loaded)
+    monkeypatch.setattr(hub_load, "load_pretrained", loaded)
     return lambda *arguments: invoke(main, *arguments)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from coseg.models.network import CosegNetwork
+from coseg.models.base import CosegNetwork
 
 
 class RedNetwork(CosegNetwork):

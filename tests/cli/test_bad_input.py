@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from coseg.data.readers.write import write_voc
+from facts import mentions
+from layouts.voc import write_voc
 
 Command = Callable[..., tuple[int, str, str]]
 Overrides = dict[str, tuple[str, ...]]
@@ -131,13 +131,13 @@ def test_a_test_of_what_there_is_not(trained: Path, command: Command, tiny_overr
 
 
 def test_resuming_what_is_no_run(trained: Path, command: Command, tmp_path: Path) -> None:
-    assert_refused(command, ["nowhere", "not a run directory"], "train", "resume=nowhere")
+    assert_refused(command, ["nowhere", "run directory"], "train", "resume=nowhere")
     (tmp_path / "empty").mkdir()
     assert_refused(command, ["empty", "config.yaml"], "train", "resume=empty")
     (tmp_path / "early").mkdir()
     shutil.copy(trained / "config.yaml", tmp_path / "early")
     assert_refused(command, ["last.ckpt"], "train", "resume=early")
-    assert_refused(command, ["seed=3", "keeps its configuration"], "train", "resume=early", "seed=3")
+    assert_refused(command, ["seed=3", "configuration"], "train", "resume=early", "seed=3")
 
 
 def test_other_runs_stay(command: Command, tmp_path: Path, tiny_overrides: Overrides) -> None:
@@ -149,8 +149,7 @@ def test_a_real_process(tmp_path: Path, tiny_overrides: Overrides) -> None:
     command = [sys.executable, "-m", "coseg.cli.train", *tiny_overrides["train"], "model.pooling=averag"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 2
-    assert ran.stderr == (
-        "model.pooling is 'averag', but must be one of: average, max, strided. Did you mean 'average'?\n"
-    )
+    assert ran.stderr.count("\n") == 1
+    assert mentions(ran.stderr, "model.pooling", "'averag'", "average, max, strided", "'average'")
     assert ran.stdout == ""
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from facts import mentions
+from layouts.shapes import LAYOUTS, write_tree
 from PIL import Image
 
 from coseg.data.readers.shapes import ShapesReader
-from coseg.data.readers.write_shapes import LAYOUTS, write_tree
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -42,6 +44,14 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return tree
 
 
+@pytest.fixture(scope="module")
+def trained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained run, so that only the tests of this file leave results in it."""
+    return Path(
+        shutil.copytree(trained, tmp_path_factory.mktemp("datasets") / "run", ignore=shutil.ignore_patterns("test"))
+    )
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], trained: Path, command: Command) -> None:
     dataset = layout.split("_")[0]
@@ -64,11 +74,12 @@ def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], traine
     assert f"{layout}/{results['split']}: {results['images']} images, {results['pairs']} pairs" in out
     # Of the others it is not known how many images they have, of one's own it does not matter.
     assert results["complete"] == (layout.endswith("object_discovery") or layout == "folder")
-    assert ("not the published images" in out) == (not results["complete"])
+    assert ("published images" in out) == (not results["complete"])
 
 
 def test_another_protocol_has_results_of_its_own(trees: Callable[[str], Path], trained: Path, command: Command) -> None:
     arguments = ("dataset=folder", f"dataset.root={trees('folder')}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}")
+    assert command("test", *arguments, *OVERRIDES).code == 0
     code, out, err = command("test", *arguments, "protocol=chen2018", "protocol.size=64", *OVERRIDES)
     assert code == 0, err
     assert "protocol chen2018" in out
@@ -78,7 +89,7 @@ def test_another_protocol_has_results_of_its_own(trees: Callable[[str], Path], t
     assert results["jaccard_global"] != with_truth["jaccard_global"]
     code, _, err = command("test", *arguments, "protocol=chen2018", "protocol.size=0", *OVERRIDES)
     assert (code, err.count("\n")) == (2, 1)
-    assert "protocol.size is 0" in err
+    assert mentions(err, "protocol.size", 0)
 
 
 def test_groups_of_ones_own_choice_have_results_of_their_own(
@@ -88,16 +99,16 @@ def test_groups_of_ones_own_choice_have_results_of_their_own(
     code, _, err = command("test", *arguments, "dataset.groups=[cow,dog]", *OVERRIDES)
     assert code == 0, err
     assert json.loads((trained / "test" / "msrc-cow+dog-paper" / "results.json").read_text())["split"] == "cow+dog"
-    for wrong, words in (
-        ("dataset.groups=[cow,dug]", "'dug', but must be one of: test, all, "),
-        ("dataset.groups=[cow,dug]", "Did you mean 'dog'?"),
-        ("dataset.groups=[cow,cow]", "each once"),
-        ("dataset.groups=[]", "at least one group"),
-        ("dataset.layout=v3", "dataset.layout is 'v3'"),
+    for wrong, facts in (
+        ("dataset.groups=[cow,dug]", ("'dug'", "test, all, ")),
+        ("dataset.groups=[cow,dug]", ("'dog'",)),
+        ("dataset.groups=[cow,cow]", ("once",)),
+        ("dataset.groups=[]", ("group",)),
+        ("dataset.layout=v3", ("dataset.layout", "'v3'")),
     ):
         code, _, err = command("test", *arguments, wrong, *OVERRIDES)
         assert (code, err.count("\n")) == (2, 1), err
-        assert words in err
+        assert mentions(err, *facts)
 
 
 @pytest.mark.parametrize("dataset", ["icoseg", "folder"])
@@ -114,11 +125,10 @@ def test_truth_without_foreground(
     )  # fmt: skip
     if dataset == "folder":
         assert code == 0
-        assert "images hold no object of a class" in out + err + caplog.text
+        assert mentions(out + err + caplog.text, "images", "no object")
     else:
         assert (code, err.count("\n")) == (2, 1)
-        assert str(mask) in err
-        assert "marks no pixel" in err
+        assert mentions(err, mask, "no pixel")
 
 
 @pytest.mark.parametrize("dataset", ["voc", "msrc", "icoseg", "internet", "folder"])

@@ -19,15 +19,15 @@ def test_summary(command: Command, tmp_path: Path, tiny_overrides: dict[str, tup
         results = json.loads((folder / "test" / f"shapes-{split}-paper" / "results.json").read_text())
         assert summary[split] == results["jaccard"]
         assert summary[f"{split}_distractor"] == results["jaccard_distractor"]
-        assert summary["constant"] >= results["references"]["constant"]
-        assert summary["all_objects"] >= results["references"]["all_objects"]
+        assert summary["constant"] >= results["baselines"]["constant"]
+        assert summary["all_objects"] >= results["baselines"]["all_objects"]
     assert summary["seconds"] > 0
 
 
 @pytest.mark.parametrize(
     ("override", "code", "words"),
     [
-        ("model.pooling=foo", 2, ["model.pooling is 'foo'", "average"]),
+        ("model.pooling=foo", 2, ["model.pooling", "'foo'", "average"]),
         ("model=foo", 1, ["Could not find 'model/foo'"]),  # Hydra's own words and exit code
         ("modle=siamese", 1, ["modle"]),
     ],

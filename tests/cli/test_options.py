@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
-from coseg.cli.options import positive, whole
+from coseg.cli.options import add_trust, config_dir_first, positive, whole
 
 NO_NUMBER = ("foo", "nan", "inf", "", "-1", "1.5", "9" * 30, "9" * 5000, "0x10", "1e3")
 POSITIVE = (*NO_NUMBER, "0")
@@ -20,7 +21,7 @@ OPTIONS: tuple[tuple[str, list[str], str, tuple[str, ...]], ...] = (
     ("data", ["show", "shapes"], "--seed", (*NO_NUMBER, "4294967296")),
     ("report", ["figures", "x"], "--pairs", (*POSITIVE, "1000000000")),
     ("report", ["compare", "x", "y"], "--pairs", NO_NUMBER),
-    ("report", ["compare", "x", "y"], "--draws", (*POSITIVE, "1000000000")),
+    ("report", ["compare", "x", "y"], "--resamples", (*POSITIVE, "1000000000")),
     ("report", ["compare", "x", "y"], "--seed", (*NO_NUMBER, "4294967296")),
     ("export", ["--out", "x"], "--size", (*POSITIVE, "1000000000")),
     ("export", ["--out", "x"], "--images", POSITIVE),
@@ -33,9 +34,6 @@ OPTIONS: tuple[tuple[str, list[str], str, tuple[str, ...]], ...] = (
     ("calibrate", ["--checkpoint", "x", "--dataset", "voc"], "--seed", (*NO_NUMBER, "4294967296")),
     ("calibrate", ["--checkpoint", "x", "--dataset", "voc"], "--size", (*POSITIVE, "1000000000")),
     ("calibrate", ["--checkpoint", "x", "--dataset", "voc"], "--threads", (*POSITIVE, "1000000")),
-    ("compare", [], "--minutes", ("foo", "nan", "inf", "-1", "0", "1e400")),
-    ("compare", [], "--seeds", (*NO_NUMBER, "4294967296")),
-    ("compare", [], "--threads", (*POSITIVE, "1000000")),
 )
 
 
@@ -50,7 +48,7 @@ def test_numbers_out_of_range(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    main = importlib.import_module(f"coseg.cli.{command}").main
+    main = importlib.import_module(command if "." in command else f"coseg.cli.{command}").main
     for value in values:
         with pytest.raises(SystemExit) as leaving:
             main([*words, f"{option}={value}"])
@@ -66,3 +64,23 @@ def test_ranges() -> None:
     for parse, text in ((whole(1, 5), "6"), (whole(1), "-1"), (positive(10), "nan"), (positive(10), "0")):
         with pytest.raises(argparse.ArgumentTypeError):
             parse(text)
+
+
+def test_the_directory_of_configurations_comes_before_the_overrides() -> None:
+    words = ["model=mine", "--config-dir", "my dir", "seed=1", "-m"]
+    assert config_dir_first(words) == ["--config-dir", "my dir", "model=mine", "seed=1", "-m"]
+    assert config_dir_first(["a=1", "--config-dir=d", "b=2"]) == ["--config-dir=d", "a=1", "b=2"]
+    assert config_dir_first(["a=1", "-cd"]) == ["-cd", "a=1"]
+    assert config_dir_first(["a=1", "b=2"]) == ["a=1", "b=2"]
+
+
+def test_classes_are_imported_from_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    parser = argparse.ArgumentParser()
+    add_trust(parser)
+    options = parser.parse_args(["--trust", "--config-dir", str(tmp_path)])
+    assert options.trust and options.config_dir == tmp_path
+    assert sys.path[-1] == str(tmp_path.resolve())
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--config-dir", str(tmp_path / "nowhere")])
+    assert parser.parse_args([]).config_dir is None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facts import mentions
 
 SHAPES = ["--set", "reader.size=48", "reader.train=24", "reader.val=20", "reader.seen=16", "reader.unseen=8"]
 PLACES = ("file/within", "/proc/nothing/within", "/dev/null/within", f"{'n' * 300}/within", f"within{'n' * 300}")
@@ -31,6 +32,6 @@ def test_places_that_cannot_be_written(name: str, tmp_path: Path, invoke: Any) -
         code, _, err = invoke(main, *COMMANDS[name](place))
         assert code == 2, (place[:20], err)
         last = err.splitlines()[-1]
-        assert "can't be written" in last or "can't be used" in last or "Nothing can be written" in last, last
+        assert mentions(last, place[:20], ("be written", "be used")), last
         assert "Traceback" not in err and len(last) < 500
         assert sorted(tmp_path.rglob("*")) == before

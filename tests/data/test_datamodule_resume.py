@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from coseg.data.augment import Augmentation
+from coseg.data.augmentation import Augmentation
 from coseg.data.datamodule import PairDataModule
 from coseg.data.readers.shapes import ShapesReader
 

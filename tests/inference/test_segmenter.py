@@ -20,11 +20,10 @@ from torch import Tensor
 
 from coseg import CoSegmenter
 from coseg.errors import CosegError
+from coseg.hub.calibration import GROUP_STATISTICS, Calibration
+from coseg.hub.settings import settings_of
 from coseg.inference import segmenter
-from coseg.inference.commonness import Calibration
-from coseg.inference.evidence import SIMILARITIES, evidence_names
-from coseg.inference.grouped import GROUP_EVIDENCE
-from coseg.inference.pretrained import settings_of
+from coseg.inference.cooccurrence.statistics import SIMILARITIES, statistics_names
 
 CHANNELS = 64  # of the features of tiny networks
 HALF = 2.0**-12  # what rounding to half precision changes at most in a probability
@@ -78,7 +77,7 @@ def test_a_group_is_what_the_network_says(name: str) -> None:
 def test_a_group_whose_features_wait_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [picture(40, 50), picture(31, 66, 1), picture(48, 48, 2)]
     expected = made().group(pictures)
-    monkeypatch.setattr("coseg.inference.held.HeldFeatures.__init__.__defaults__", (0,))
+    monkeypatch.setattr("coseg.inference.encoded_images.HeldFeatures.__init__.__defaults__", (0,))
     found = made().group(pictures)
     assert any((a.probability != b.probability).any() for a, b in zip(found, expected, strict=True))
     for a, b in zip(found, expected, strict=True):
@@ -103,7 +102,7 @@ def test_whatever_the_images_come_as(tmp_path: Path) -> None:
     assert [each.name for each in model.pair(*forms[0])] == ["a.png", "b.png"]
 
 
-def test_large_photographs_are_marked_at_their_own_size(tmp_path: Path) -> None:
+def test_large_photographs_are_segmented_at_their_own_size(tmp_path: Path) -> None:
     Image.fromarray(picture(900, 1300)).save(tmp_path / "large.jpg")
     found = made().pair(tmp_path / "large.jpg", picture(40, 50))
     assert found[0].size == (900, 1300) and found[0].mask().shape == (900, 1300)
@@ -124,7 +123,8 @@ def test_size_and_threshold_come_from_the_settings_unless_given() -> None:
     )
     assert found[0].foreground == (found[0].probability > np.float16(0.6)).mean()
     for wrong in ({"size": 0}, {"size": 1.5}, {"threshold": 1.5}, {"threshold": True}):
-        with pytest.raises(CosegError, match="but must be"):
+        ((key, value),) = wrong.items()
+        with pytest.raises(CosegError, match=f"{key}.*{value}"):
             made(**wrong)
 
 
@@ -137,9 +137,9 @@ def test_the_same_images_give_the_same_result() -> None:
 def test_one_picture_alone_is_refused_and_one_twice_is_told() -> None:
     model, a, b = made(), picture(40, 50), picture(50, 40)
     for few in ([], [a]):
-        with pytest.raises(CosegError, match="at least two"):
+        with pytest.raises(CosegError, match=r"\btwo\b"):
             model.group(few)
-    with pytest.raises(CosegError, match="at least two"):
+    with pytest.raises(CosegError, match=r"\btwo\b"):
         model.cosegment([model.encode(a)])
     assert model.pair(a, a.reshape(b.shape)).repeated == ()
     assert model.pair(a, a.copy()).repeated == ((0, 1),)
@@ -152,7 +152,7 @@ def test_devices_that_are_not_there() -> None:
     assert CoSegmenter(network, settings, "auto").device.type in ("cpu", "cuda", "mps")
     absent = f"cuda:{torch.cuda.device_count()}"
     for name in ("toaster", absent, "meta"):
-        with pytest.raises(CosegError, match=f"device '{name}' can't be used"):
+        with pytest.raises(CosegError, match=f"device.*'{name}'"):
             CoSegmenter(network, settings, name)
 
 
@@ -168,76 +168,76 @@ def test_the_response_to_a_point(name: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
     own = model.response(a, a, 1.0, 1.0)
     assert own[-1, -1] == pytest.approx(1, abs=1e-5)
-    with pytest.raises(CosegError, match="outside of the image"):
+    with pytest.raises(CosegError, match="outside"):
         model.response(a, b, 1.1, 0.5)
 
 
 def calibration(**weights: float) -> dict[str, Any]:
-    names = evidence_names(tiny_network(CONFIGS["cross correlation"]), len(SIMILARITIES) + 2 * CHANNELS)
+    names = statistics_names(tiny_network(CONFIGS["cross correlation"]), len(SIMILARITIES) + 2 * CHANNELS)
     values = tuple(weights.get(name, 0.0) for name in names)
     n = len(names)
     return Calibration(names, (0.0,) * n, (1.0,) * n, values, 0.0).to_dict()
 
 
-def test_commonness_needs_a_calibration() -> None:
+def test_cooccurrence_needs_a_calibration() -> None:
     a, b = picture(40, 50), picture(31, 66, 1)
     found = made().pair(a, b)
     assert math.isnan(found.common) and found.shares is None
-    model = made(settings={"commonness": calibration(marked_low=3.0)})
+    model = made(settings={"cooccurrence": calibration(foreground_low=3.0)})
     found = model.pair(a, b)
-    marked = min(float(each.probability.astype(np.float64).mean()) for each in found)
-    assert found.common == pytest.approx(1 / (1 + math.exp(-3 * marked)), abs=1e-4)
+    foreground = min(float(each.probability.astype(np.float64).mean()) for each in found)
+    assert found.common == pytest.approx(1 / (1 + math.exp(-3 * foreground)), abs=1e-4)
     assert found.shares is True
     assert model.pair(b, a).common == pytest.approx(found.common, abs=1e-5)
 
 
-def test_commonness_of_a_group_is_the_mean_over_neighbours() -> None:
-    model = made(settings={"commonness": calibration(marked_low=3.0)})
+def test_cooccurrence_of_a_group_is_the_mean_over_neighbours() -> None:
+    model = made(settings={"cooccurrence": calibration(foreground_low=3.0)})
     found = model.group([picture(40, 50, seed) for seed in range(5)])
-    marked = [float(each.probability.astype(np.float64).mean()) for each in found]
+    foreground = [float(each.probability.astype(np.float64).mean()) for each in found]
     pairs = [(i, j) for i in range(5) for j in range(i)]  # of five images all are neighbours
-    expected = np.mean([1 / (1 + math.exp(-3 * min(marked[i], marked[j]))) for i, j in pairs])
+    expected = np.mean([1 / (1 + math.exp(-3 * min(foreground[i], foreground[j]))) for i, j in pairs])
     assert found.common == pytest.approx(expected, abs=1e-4)
 
 
-def test_commonness_of_a_group_by_the_calibration_of_groups() -> None:
-    group = Calibration(GROUP_EVIDENCE, (0.0, 0.0), (1.0, 1.0), (4.0, 0.0), -1.0).to_dict()
-    model = made(settings={"commonness": calibration(marked_low=3.0) | {"group": group}})
+def test_cooccurrence_of_a_group_by_the_calibration_of_groups() -> None:
+    group = Calibration(GROUP_STATISTICS, (0.0, 0.0), (1.0, 1.0), (4.0, 0.0), -1.0).to_dict()
+    model = made(settings={"cooccurrence": calibration(foreground_low=3.0) | {"group": group}})
     images = [picture(40, 50, seed) for seed in range(3)]
     found = model.group(images)
-    marked = sorted(float(each.probability.astype(np.float64).mean()) for each in found)
-    mean = (2 * 3 * marked[0] + 3 * marked[1]) / 3  # the smallest is the lower in two of three pairs
+    foreground = sorted(float(each.probability.astype(np.float64).mean()) for each in found)
+    mean = (2 * 3 * foreground[0] + 3 * foreground[1]) / 3  # the smallest is the lower in two of three pairs
     assert found.common == pytest.approx(1 / (1 + math.exp(1 - 4 * mean)), abs=1e-4)
-    evidence = model.evidence(*(model.encode(image) for image in images))
+    statistics = model.pair_statistics(*(model.encode(image) for image in images))
     assert model.calibration is not None
-    assert model.calibration.common(evidence, 3) == pytest.approx(found.common, abs=1e-6)
-    model = made(settings={"commonness": calibration(marked_low=3.0)})
+    assert model.calibration.common(statistics, 3) == pytest.approx(found.common, abs=1e-6)
+    model = made(settings={"cooccurrence": calibration(foreground_low=3.0)})
     assert len(model.group(images[:2])) == 2  # a pair knows no groups
-    with pytest.raises(CosegError, match="calibration of groups"):
-        made(settings={"commonness": calibration() | {"group": calibration()}})
+    with pytest.raises(CosegError, match=r"calibration.*groups"):
+        made(settings={"cooccurrence": calibration() | {"group": calibration()}})
 
 
 def test_a_network_that_decides_is_asked() -> None:
     model = made("deciding")
     a, b = picture(40, 50), picture(31, 66, 1)
     features = [model.network.encode(batch(each)) for each in (a, b)]
-    expected = model.network.decide(*features).detach().sigmoid().item()  # type: ignore[operator]
+    expected = model.network.classify(*features).detach().sigmoid().item()  # type: ignore[operator]
     assert model.pair(a, b).common == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_calibration_of_other_evidence_is_refused() -> None:
+def test_a_calibration_of_other_statistics_is_refused() -> None:
     other = Calibration(("decision",), (0.0,), (1.0,), (1.0,), 0.0)
-    with pytest.raises(CosegError, match="of other evidence"):
-        made(settings={"commonness": other.to_dict()})
-    with pytest.raises(CosegError, match="of other evidence"):
-        made("deciding", settings={"commonness": replace(other, names=("logit",)).to_dict()})
+    with pytest.raises(CosegError, match="statistics"):
+        made(settings={"cooccurrence": other.to_dict()})
+    with pytest.raises(CosegError, match="statistics"):
+        made("deciding", settings={"cooccurrence": replace(other, names=("logit",)).to_dict()})
     narrow = Calibration(SIMILARITIES, (0.0,) * 7, (1.0,) * 7, (1.0,) * 7, 0.0)
-    with pytest.raises(CosegError, match="of 7 numbers of evidence, but this network gives 135"):
-        made(settings={"commonness": narrow.to_dict()}).pair(picture(20, 20), picture(20, 20, 1))
+    with pytest.raises(CosegError, match=r"\b7\b.*\b135\b"):
+        made(settings={"cooccurrence": narrow.to_dict()}).pair(picture(20, 20), picture(20, 20, 1))
 
 
 def test_saving_keeps_what_was_chosen(tmp_path: Path) -> None:
-    model = made(size=40, threshold=0.7, settings={"commonness": calibration(marked_low=1.0)})
+    model = made(size=40, threshold=0.7, settings={"cooccurrence": calibration(foreground_low=1.0)})
     assert model.save_pretrained(tmp_path) is None
     assert "not measured" in (tmp_path / "README.md").read_text()
     again = CoSegmenter.from_pretrained(tmp_path, device="cpu")
@@ -275,7 +275,7 @@ def test_pushing_to_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         raise ConnectionError("refused")
 
     monkeypatch.setattr(HfApi, "create_repo", refused)
-    with pytest.raises(CosegError, match="could not be uploaded to ada/birds"):
+    with pytest.raises(CosegError, match=r"upload.*ada/birds"):
         model.push_to_hub("ada/birds")
 
 
@@ -293,23 +293,23 @@ def test_importing_coseg_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("images", ["a.jpg", b"a.jpg", Path("a.jpg"), None, 7, picture(30, 40), torch.zeros(3, 30, 40)])
 def test_one_image_is_no_group(images: object) -> None:
-    with pytest.raises(CosegError, match="list of two or more"):
+    with pytest.raises(CosegError, match=r"list.*two"):
         made().group(images)
 
 
 def test_what_was_not_encoded_is_refused() -> None:
     model = made()
     encoded = model.encode(picture(40, 40))
-    with pytest.raises(CosegError, match="Image 2 is a str"):
+    with pytest.raises(CosegError, match=r"\b2\b.*\bstr\b"):
         model.cosegment([encoded, "a.jpg"])
-    with pytest.raises(CosegError, match="outside of the image"):
+    with pytest.raises(CosegError, match="outside"):
         model.response(encoded, encoded, float("nan"), 0)
-    with pytest.raises(CosegError, match="outside of the image"):
+    with pytest.raises(CosegError, match="outside"):
         model.response(encoded, encoded, "a", 0)
 
 
 def test_no_network_is_refused() -> None:
-    with pytest.raises(CosegError, match="must be a CosegNetwork"):
+    with pytest.raises(CosegError, match="CosegNetwork"):
         CoSegmenter(torch.nn.Linear(1, 1), {})
 
 
@@ -325,4 +325,4 @@ def test_weights_that_are_not_finite_are_refused() -> None:
 
 def test_a_dark_photograph_has_a_note() -> None:
     result = made().pair(np.zeros((40, 40, 3), np.uint8), picture(40, 40))
-    assert "almost black" in str(result[0].note) and result[1].note is None
+    assert "black" in str(result[0].note) and result[1].note is None

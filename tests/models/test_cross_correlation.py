@@ -7,7 +7,7 @@ import torch
 
 from coseg.errors import CosegError
 from coseg.models.cross_correlation import USES, CrossCorrelationNetwork
-from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.siamese import SiameseNetwork
 
 
@@ -124,15 +124,15 @@ def test_lists_of_a_configuration_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"use": "concat"}, r"model\.use is 'concat'.*Did you mean 'concatenate'"),
-        ({"pooling": "avg"}, r"model\.pooling is 'avg'"),
-        ({"normalization": "L2"}, r"model\.normalization is 'L2'"),
-        ({"correlation": "depth-wise"}, r"model\.correlation is 'depth-wise'.*Did you mean 'depthwise'"),
-        ({"fusion": "sum"}, r"model\.fusion is 'sum'"),
-        ({"kernel_sizes": [3, 4]}, r"model\.kernel_sizes is \[3, 4\].*odd"),
-        ({"kernel_sizes": []}, r"model\.kernel_sizes is \[\]"),
-        ({"kernel_sizes": 3}, r"model\.kernel_sizes is 3, but must be a list"),
-        ({"decoder_channels": [64, 32]}, r"model\.decoder_channels is \[64, 32\].*list of 3 positive"),
+        ({"use": "concat"}, r"model\.use.*'concat'.*'concatenate'"),
+        ({"pooling": "avg"}, r"model\.pooling.*'avg'"),
+        ({"normalization": "L2"}, r"model\.normalization.*'L2'"),
+        ({"correlation": "depth-wise"}, r"model\.correlation.*'depth-wise'.*'depthwise'"),
+        ({"fusion": "sum"}, r"model\.fusion.*'sum'"),
+        ({"kernel_sizes": [3, 4]}, r"model\.kernel_sizes.*\[3, 4\].*odd"),
+        ({"kernel_sizes": []}, r"model\.kernel_sizes.*\[\]"),
+        ({"kernel_sizes": 3}, r"model\.kernel_sizes.*\b3\b.*list"),
+        ({"decoder_channels": [64, 32]}, r"model\.decoder_channels.*\[64, 32\].*\b3\b"),
     ],
 )
 def test_bad_values_are_refused_with_a_sentence(settings: dict[str, object], sentence: str) -> None:

@@ -1,12 +1,13 @@
-"""The decoder's sizes and widths."""
+"""The decoder's sizes and widths, and its blocks."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.decoder import Decoder
+from coseg.models.decoder import ConvBlock, Decoder, ReflectConv2d, normalised
 
 
 def widths(decoder: Decoder) -> list[int]:
@@ -31,5 +32,26 @@ def test_widths_halve_from_the_encoder_s_and_end_at_sixteen() -> None:
 
 @pytest.mark.parametrize("channels", [[8], [8, 8, 0], [8, 8, 2.5], 8, "8"])
 def test_channels_are_checked(channels: object) -> None:
-    with pytest.raises(CosegError, match=r"model\.decoder_channels is .* list of 3 positive numbers"):
+    with pytest.raises(CosegError, match=r"model\.decoder_channels.*\b3\b"):
         Decoder(8, 8, channels=channels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_reflecting_convolution_is_torchs_on_large_maps(kernel_size: int) -> None:
+    conv = ReflectConv2d(3, 5, kernel_size)
+    torchs = nn.Conv2d(3, 5, kernel_size, padding=kernel_size // 2, padding_mode="reflect")
+    torchs.load_state_dict(conv.state_dict())
+    image = torch.randn(2, 3, 9, 8)
+    torch.testing.assert_close(conv(image), torchs(image))
+    assert conv(torch.randn(1, 3, 1, 2)).shape == (1, 5, 1, 2)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_fresh_blocks_keep_the_size_of_their_signal(slope: float) -> None:
+    torch.manual_seed(0)
+    signal: Tensor = torch.randn(4, 64, 16, 16)
+    up = nn.ConvTranspose2d(64, 64, 4, 2, 1)
+    with torch.no_grad():
+        for block in (ConvBlock(64, 64, 5, False, slope), nn.Sequential(up, *normalised(up, 64, False, slope))):
+            inner = block(signal)[..., 4:-4, 4:-4]
+            assert inner.square().mean().sqrt().item() == pytest.approx(1, abs=0.1)

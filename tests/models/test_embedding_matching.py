@@ -11,7 +11,7 @@ from torch import Tensor
 from coseg.errors import CosegError
 from coseg.models import embedding_matching
 from coseg.models.embedding_matching import EmbeddingMatchingNetwork
-from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.encoders.vgg import VGG16Encoder
 
 
 def network(**settings: object) -> EmbeddingMatchingNetwork:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from coseg.errors import CosegError
-from coseg.models.encoder import Encoder
-from coseg.models.encoders.vgg16 import VGG16Encoder
-from coseg.models.network import CosegNetwork
+from coseg.models.base import CosegNetwork
+from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.semantic_attention import ATTENTIONS, SemanticAttentionNetwork
 
 
@@ -93,7 +93,7 @@ def test_wide_encoders_and_strides_that_are_no_power_of_two() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(CosegError, match=r"model\.attention is 'chanel'.*'channel'"):
+    with pytest.raises(CosegError, match=r"model\.attention.*'chanel'.*'channel'"):
         made("chanel")
-    with pytest.raises(CosegError, match=r"model\.hidden is '0'"):
+    with pytest.raises(CosegError, match=r"model\.hidden.*'0'"):
         made(hidden=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.testclient import TestClient
 
+from coseg.inference.cosegmentation import Cosegmentation, Segment
 from coseg.inference.photographs import Photograph, load_photograph
-from coseg.inference.segment import Cosegmentation, Segment
+from coseg.page.guard import Names
+from coseg.page.server import make_app
+from coseg.page.visitors import Quota, Visitors
 
 
 @dataclass
@@ -39,6 +43,9 @@ class FakeSegmenter:
             for each in encoded
         ]
         return Cosegmentation(tuple(segments), self.common, self.repeated)
+
+    def model_scores(self, source: str, count: int = 2) -> dict[str, Any]:
+        return {"model": source, "size": self.size, "threshold": self.threshold, "calibration": None}
 
     def response(self, a: Photograph, b: Photograph, y: float, x: float) -> NDArray[np.float32]:
         self.asked.append("response")
@@ -66,3 +73,25 @@ def half_red() -> Callable[..., Path]:
         return path
 
     return draw
+
+
+PORT = 7860
+
+
+HOME = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Any, Visitors]]:
+    quota = Quota(file_bytes=1000, visitor_bytes=5000, visitor_files=3)
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "no_proxy", "NO_PROXY"):
+            patch.setenv(name, "")
+        app, page, visitors = make_app(_Segmenter(), "fake", folder, Names("127.0.0.1", PORT), quota)  # type: ignore
+        with TestClient(app, base_url=HOME, raise_server_exceptions=True) as opened:
+            yield opened, page, visitors
+
+
+class _Segmenter:
+    threshold, device, size, calibration = 0.5, "cpu", 32, None

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from facts import mentions
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -57,7 +58,7 @@ class Served(NamedTuple):
 
 NETWORK = {
     "_target_": "coseg.models.cross_correlation.CrossCorrelationNetwork",
-    "encoder": {"_target_": "coseg.models.encoders.vgg16.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
+    "encoder": {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
 }
 
 
@@ -66,8 +67,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that has learned nothing, as a folder to share."""
     import torch
 
-    from coseg.inference.pretrained import save_pretrained
-    from coseg.training.build import build_network
+    from coseg.hub.share import save_pretrained
+    from coseg.instantiate import build_network
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
@@ -227,7 +228,7 @@ def _one_photograph_is_not_enough(visitor: Visitor, photograph: Path) -> None:
     visitor.upload(photograph)
     visitor.until(lambda: len(visitor.uploaded()) == 1, "one file")
     visitor.click("#press")
-    visitor.until(lambda: "It takes two photographs" in visitor.text("#notice"), "a message")
+    visitor.until(lambda: mentions(visitor.text("#notice"), "two photographs"), "a message")
     assert not visitor.sources("#masks")
     visitor.clear()
 
@@ -246,7 +247,7 @@ def _two_photographs_get_masks_and_the_wrong_file_a_message(visitor: Visitor, fi
     visitor.until(lambda: len(visitor.uploaded()) == len(files), "all files")
     visitor.click("#press")
     visitor.until(lambda: len(visitor.sources("#masks")) == 2, "two masks")
-    assert "notes.jpg is not an image" in visitor.text("#notice")
+    assert mentions(visitor.text("#notice"), "notes.jpg", "image")
     assert "not calibrated" in visitor.text("#verdict")  # this network is not calibrated
     first, second = visitor.pictures("#masks")
     assert first.shape == (512, 768) and second.shape == (300, 200)
@@ -282,7 +283,7 @@ def _a_point_gets_a_response(visitor: Visitor) -> None:
     assert marked.shape == (512, 768, 3) and heat.shape == (300, 200, 3)
     ring = np.argwhere((marked == 255).all(-1)).mean(0)  # white, on a picture without white
     assert abs(ring[0] / 512 - 0.5) < 0.02 and abs(ring[1] / 768 - 0.25) < 0.02
-    assert "How alike each place of second.png is to the point of first.png" in visitor.text("#said")
+    assert mentions(visitor.text("#matched"), "second.png", "first.png")
 
 
 def _everything_can_be_downloaded(visitor: Visitor) -> None:

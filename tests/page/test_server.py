@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from facts import naming
 
 from coseg.errors import CosegError
 from coseg.page import server
@@ -16,7 +19,7 @@ def test_a_port_that_is_in_use_is_told() -> None:
         taken.bind((server.LOOPBACK, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(CosegError, match=f"Port {port} is in use.*--port"):
+        with pytest.raises(CosegError, match=naming(f"port {port}", "in use", "--port")):
             server.free_port(server.LOOPBACK, port)
     assert server.free_port(server.LOOPBACK, port) == port
 
@@ -29,7 +32,7 @@ def test_any_free_port_is_found() -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_a_host_that_is_not_this_machine_is_told(host: str) -> None:
-    with pytest.raises(CosegError, match="--host must be an address of this machine"):
+    with pytest.raises(CosegError, match=naming("--host", "address")):
         server.free_port(host, 0)
 
 
@@ -42,3 +45,18 @@ def test_gradio_reports_to_nobody_and_keeps_its_files_together(tmp_path: Path, m
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
     assert os.environ["no_proxy"] == "intranet,127.0.0.1,localhost"
+
+
+def test_the_folder_of_a_killed_page_goes_and_that_of_another_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / "coseg-page-1-dead"
+    (dead / "cache").mkdir(parents=True)
+    (dead / ".lock").touch()
+    with server.page_folder() as first:
+        assert not dead.exists() and str(os.getpid()) in first.name
+        assert stat.S_IMODE(first.stat().st_mode) == 0o700
+        with server.page_folder():
+            assert first.exists()
+    assert not list(tmp_path.iterdir())

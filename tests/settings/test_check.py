@@ -161,7 +161,7 @@ def test_bad_values_are_refused(command: str, composed: dict[str, DictConfig], p
         with pytest.raises(CosegError) as refused:
             check_settings(config, command)
         said = str(refused.value)
-        assert said.startswith(f"{key} is "), (key, text, said)
+        assert said.startswith(f"{key} "), (key, text, said)
         assert "but must be" in said and "\n" not in said and len(said) < 400, (key, text, said)
 
 
@@ -322,7 +322,7 @@ def test_a_value_that_others_refer_to_is_told_once(compose: Compose) -> None:
 
 def test_many_wrong_settings_are_counted(compose: Compose) -> None:
     wrong = ["seed", "threads", "data.batch_size", "data.workers", "task.semantic", "task.jaccard", "optimizer.lr"]
-    with pytest.raises(CosegError, match="And 2 more settings are wrong") as refused:
+    with pytest.raises(CosegError, match="2 more") as refused:
         check_settings(compose("train", *(f"{key}=foo" for key in wrong)), "train")
     assert str(refused.value).count("but must be") == 5
 
@@ -334,13 +334,13 @@ def test_many_wrong_settings_are_counted(compose: Compose) -> None:
 def test_what_is_taken_away_is_named(override: str, compose: Compose) -> None:
     with pytest.raises(CosegError) as refused:
         check_settings(compose("train", override), "train")
-    assert str(refused.value).startswith(override.removeprefix("~")) and "is missing" in str(refused.value)
+    assert str(refused.value).startswith(override.removeprefix("~")) and "missing" in str(refused.value)
 
 
 def test_a_configuration_that_refers_to_nothing(compose: Compose) -> None:
     with pytest.raises(UnresolvedError, match="NO_SUCH_VARIABLE"):
         check_settings(compose("train", "seed=${oc.env:NO_SUCH_VARIABLE}"), "train")
-    with pytest.raises(CosegError, match=r"^dataset\.root is"):  # what a resolver can't take
+    with pytest.raises(CosegError, match=r"^dataset\.root "):  # what a resolver can't take
         check_settings(compose("train", "dataset=folder", "dataset.root=[a]"), "train")
 
 

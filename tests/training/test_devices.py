@@ -1,25 +1,37 @@
-"""Devices that are not there are refused before data are read."""
+"""Devices, precision, launchers, and processes that meet before they train."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import DictConfig
+from torch.distributed import TCPStore
 
 from coseg.errors import CosegError
 from coseg.training import fit as fit_module
-from coseg.training.devices import require_devices
-from coseg.training.nodes import STARTED
+from coseg.training.devices import (
+    LAUNCHER_VARIABLES,
+    _wait,
+    chosen_precision,
+    meeting,
+    native_precision,
+    require_devices,
+    require_launcher,
+)
+from coseg.training.fit import make_trainer
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """``machine(gpus)``: how many GPUs there are; none at first. Nothing has started this process."""
-    for name in STARTED:
+    for name in LAUNCHER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
     def have(gpus: int) -> None:
@@ -44,7 +56,7 @@ def test_commands_refuse_devices_at_once(
         raise AssertionError("data were read")
 
     monkeypatch.setattr(fit_module, "make_datamodule", read)
-    monkeypatch.setattr("coseg.training.score.make_datamodule", read)
+    monkeypatch.setattr("coseg.evaluation.score.make_datamodule", read)
     words = {
         "train": ["runs=runs"],
         "check": ["runs=runs", "check=true"],
@@ -66,7 +78,7 @@ def test_processes_are_some_for_each_core(monkeypatch: pytest.MonkeyPatch) -> No
     require_devices({})
     for bad in (13, "13", -1, "-1", "0,1", [0]):
         for accelerator in ("cpu", "auto"):
-            with pytest.raises(CosegError, match="from 1 to 12"):
+            with pytest.raises(CosegError, match=r"\b1\b.*\b12\b"):
                 require_devices({"accelerator": accelerator, "devices": bad})
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     require_devices({"accelerator": "cpu", "devices": 8})
@@ -94,3 +106,112 @@ def test_a_launcher_may_show_each_process_one(machine: Callable[[int], None], mo
         require_devices({"accelerator": "gpu", "devices": 4})
     monkeypatch.setenv("SLURM_NTASKS", "4")
     require_devices({"accelerator": "gpu", "devices": 4})
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has started this process."""
+    for name in LAUNCHER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_several_machines_need_a_launcher(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, _, err = command("train", "+trainer.num_nodes=2", "runs=runs")
+    assert code == 2
+    assert "torchrun" in err and "srun" in err and "num_nodes=2" in err and "Traceback" not in err
+    assert not list(tmp_path.rglob("metrics.csv"))
+
+
+@pytest.mark.parametrize("name", LAUNCHER_VARIABLES)
+def test_a_launcher_is_known_by_its_variables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_launcher({"num_nodes": 1})
+    require_launcher({})
+    with pytest.raises(CosegError, match="launcher"):
+        require_launcher({"num_nodes": 2})
+    monkeypatch.setenv(name, "1")
+    require_launcher({"num_nodes": 2})
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx", "expected"),
+    [(True, False, "bf16-mixed"), (False, True, "bf16-mixed"), (False, False, "32-true"), (None, None, "32-true")],
+)
+def test_a_cpu_that_only_imitates_bfloat16_computes_in_float32(
+    amx: bool | None, avx: bool | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, supported in (("_is_amx_tile_supported", amx), ("_is_avx512_bf16_supported", avx)):
+        if supported is None:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda supported=supported: supported, raising=False)
+    assert native_precision("cpu") == expected
+    assert chosen_precision("auto", "cpu") == expected
+    assert chosen_precision("bf16-mixed", "cpu") == "bf16-mixed"
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_gpu_is_asked_for_what_it_computes_itself(
+    supported: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **words: asked.append(words) or supported)
+    assert chosen_precision("auto", "auto") == chosen_precision("auto", "gpu") == expected
+    assert asked == [{"including_emulation": False}] * 2
+    assert chosen_precision("auto", "mps") == "32-true"
+
+
+def test_the_trainer_gets_it(tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    assert make_trainer(tiny("trainer.precision=auto"), [], False).precision == "32-true"
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert make_trainer(tiny("trainer.precision=auto"), [], False).precision == "bf16-mixed"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[TCPStore]:
+    """That of a launcher whose job has two processes, of which this one is rank 1."""
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "RANK": "1"}
+    variables |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.port)}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield server
+
+
+def test_all_are_ready(store: TCPStore) -> None:
+    first = threading.Thread(target=_wait, args=(0, 2, 20.0))
+    first.start()
+    with meeting(20.0) as meet:
+        meet()
+    first.join(20)
+    assert not first.is_alive()
+
+
+def test_one_fails_and_the_other_ends_at_once(store: TCPStore) -> None:
+    with pytest.raises(ZeroDivisionError), meeting(20.0):
+        raise ZeroDivisionError
+    began = time.monotonic()
+    with pytest.raises(CosegError, match=r"rank 1\b.*failed"):
+        _wait(0, 2, 20.0)
+    assert time.monotonic() - began < 5
+
+
+def test_one_that_does_not_come_is_a_sentence(store: TCPStore) -> None:
+    with pytest.raises(CosegError, match="ready within"), meeting(0.5) as meet:
+        meet()
+
+
+def test_a_restarted_job_does_not_see_the_failure_before(store: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError), meeting(20.0):
+        raise ZeroDivisionError
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(CosegError, match="ready within"):
+        _wait(0, 2, 0.5)
+
+
+def test_a_single_process_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    with meeting() as meet:
+        meet()

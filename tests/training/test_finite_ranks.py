@@ -20,7 +20,7 @@ def _rank(rank: int, folder: str, port: int, overrides: tuple[str, ...]) -> None
         {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
          "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
     )  # fmt: skip
-    from coseg.cli.app import compose_config
+    from coseg.configs import compose_config
     from coseg.errors import CosegError
     from coseg.training.fit import fit, prepare_process
     from coseg.training.task import CosegTask

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from coseg.in_use import NAME
+from coseg.files.writing import NAME
 
 HOLD = """
 import sys
 from pathlib import Path
-from coseg.in_use import in_use
+from coseg.files.writing import in_use
 with in_use(Path(sys.argv[1]), "a training"):
     print("held", flush=True)
     sys.stdin.readline()
@@ -66,7 +66,7 @@ def test_a_killed_process_leaves_no_lock_and_its_files_go(stopped: Path, command
     with held(stopped, kill=True):
         pass
     dead = subprocess.run(
-        [sys.executable, "-c", "from coseg.files import temporary_name as t; print(t('last', '.ckpt'))"],
+        [sys.executable, "-c", "from coseg.files.writing import temporary_name as t; print(t('last', '.ckpt'))"],
         capture_output=True,
         text=True,
         check=True,
@@ -99,14 +99,14 @@ def test_trainings_begun_at_once_are_runs_of_their_own(
 ) -> None:
     code = """
 import datetime, sys
-from coseg.cli import places, train
+from coseg.cli import run_folder, train
 class Clock(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return cls(2026, 1, 31, 12, tzinfo=tz)
 class Module:
     datetime = Clock
-places.datetime = Module
+run_folder.datetime = Module
 train.main()
 """
     words = [*tiny_overrides["train"], "trainer.max_epochs=1", "panels=0", "runs=runs", "name=a"]

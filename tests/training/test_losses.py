@@ -1,16 +1,25 @@
+"""The terms of the loss against numbers worked out by hand; a step on cliques is the step on their pairs."""
+
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from metrics_file import read_losses
+from omegaconf import DictConfig
 from torch import Tensor
 
+from coseg.data.dataset import PairDataset, PairSample, collate
 from coseg.errors import CosegError
-from coseg.models.encoders.vgg16 import VGG16Encoder
+from coseg.models.base import CosegNetwork, Size
+from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.mutual_correlation import MutualCorrelationNetwork
-from coseg.models.network import CosegNetwork, Size
 from coseg.models.siamese import SiameseNetwork
+from coseg.training.fit import fit, make_datamodule, make_task
 from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
 
 
@@ -48,13 +57,14 @@ def semantic() -> SemanticLoss:
 def test_semantic_loss_is_told_from_the_last_of_several_maps(semantic: SemanticLoss) -> None:
     features = torch.rand(2, semantic.layer.in_channels, 2, 3)
     labels = torch.randint(0, 4, (2, 16, 24), dtype=torch.uint8)
-    assert semantic((torch.rand(2, 5, 4, 6), features), labels) == semantic(features, labels)
+    assert semantic.of_images((torch.rand(2, 5, 4, 6), features), labels) == semantic.of_images(features, labels)
 
 
 def test_semantic_loss_takes_features_that_are_not_the_encoders() -> None:
     network = MutualCorrelationNetwork(VGG16Encoder(width=0.125, stride=8), input_size=32)
     loss = SemanticLoss(network, classes=3)
-    assert loss(network.encode(torch.rand(1, 3, 32, 32)), torch.zeros(1, 32, 32, dtype=torch.uint8)).isfinite()
+    labels = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    assert loss.of_images(network.encode(torch.rand(1, 3, 32, 32)), labels).isfinite()
 
 
 def test_semantic_loss_of_constant_features(semantic: SemanticLoss) -> None:
@@ -74,7 +84,7 @@ def test_semantic_loss_of_constant_features(semantic: SemanticLoss) -> None:
             weighted[label > 0].append((total, -math.log(float(shares[label]))))
     assert len(weighted[True]) > 3
     means = [sum(w * cost for w, cost in each) / sum(w for w, _ in each) for each in weighted.values()]
-    assert semantic(features, labels).item() == pytest.approx(sum(means) / 2, rel=1e-5)
+    assert semantic.of_images(features, labels).item() == pytest.approx(sum(means) / 2, rel=1e-5)
 
 
 def test_a_small_object_weighs_as_much_as_a_large_one(semantic: SemanticLoss) -> None:
@@ -89,7 +99,7 @@ def test_a_small_object_weighs_as_much_as_a_large_one(semantic: SemanticLoss) ->
                 semantic.layer.weight.zero_()
                 semantic.layer.bias.zero_()  # type: ignore[union-attr]
                 semantic.layer.bias[wrong] = -5  # type: ignore[index]
-            result.append(semantic(features, labels).item())
+            result.append(semantic.of_images(features, labels).item())
         return result[0], result[1]
 
     large, small = losses(side=10)
@@ -111,14 +121,14 @@ def test_semantic_loss_falls_to_nothing(semantic: SemanticLoss) -> None:
     with torch.no_grad():
         semantic.layer.weight.zero_()
         semantic.layer.weight[:, :4, 0, 0] = 30 * torch.eye(4)
-    assert semantic(features, labels).item() < 1e-6
-    assert semantic(features.flip(2), labels).item() > 1
-    assert semantic(features.flip(3), labels).item() > 1
+    assert semantic.of_images(features, labels).item() < 1e-6
+    assert semantic.of_images(features.flip(2), labels).item() > 1
+    assert semantic.of_images(features.flip(3), labels).item() > 1
 
 
 def test_semantic_loss_of_nothing_but_void(semantic: SemanticLoss) -> None:
     features = torch.rand(1, semantic.layer.in_channels, 2, 2)
-    assert semantic(features, torch.full((1, 16, 16), 255, dtype=torch.uint8)).item() == 0
+    assert semantic.of_images(features, torch.full((1, 16, 16), 255, dtype=torch.uint8)).item() == 0
 
 
 def test_semantic_loss_needs_an_encoder() -> None:
@@ -131,5 +141,48 @@ def test_semantic_loss_needs_an_encoder() -> None:
         ) -> tuple[Tensor, Tensor]:
             return features_a, features_b
 
-    with pytest.raises(CosegError, match=r"task\.semantic needs a network with one encoder, which Other has not"):
+    with pytest.raises(CosegError, match=r"task\.semantic.*encoder.*Other"):
         SemanticLoss(Other(), 3)
+
+
+Tiny = Callable[..., DictConfig]
+CLIQUES = ("data/sampler=clique", "data.clique=3", "augmentation=none", "task.semantic=0")
+
+
+def test_a_step_on_cliques_is_the_step_on_their_pairs(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    datamodule = make_datamodule(tiny(*CLIQUES))
+    datamodule.setup("fit")
+    batch = next(iter(datamodule.train_dataloader()))
+    catalog = datamodule.catalog("train")
+    torch.manual_seed(0)
+    task = make_task(tiny(*CLIQUES), catalog.class_names).eval()  # so that batch norm does not depend on the batch
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    encoded: list[int] = []
+    encode = task.network.encode
+    monkeypatch.setattr(task.network, "encode", lambda images: (encoded.append(len(images)), encode(images))[1])
+
+    task.training_step(batch, 0).backward()
+    assert encoded == [6]  # two cliques of three
+    found = {name: value.grad.clone() for name, value in task.named_parameters() if value.grad is not None}
+    task.zero_grad()
+
+    # The same pairs, read from the catalog one by one.
+    pairs = batch["image"][batch["pairs"]].tolist()
+    assert len(pairs) == 6
+    dataset = PairDataset(catalog, make_datamodule(tiny("augmentation=none")).augmentation)
+    plain: Any = collate([dataset[PairSample(i, j, 0)] for i, j in pairs])
+    loss = task.training_step(plain, 0)
+    loss.backward()
+    assert encoded == [6, 12]
+    for name, value in task.named_parameters():
+        if value.grad is not None:
+            torch.testing.assert_close(found[name], value.grad, rtol=1e-3, atol=1e-6)
+    with torch.no_grad():
+        assert float(task.training_step(batch, 0)) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_training_on_cliques_with_negatives_and_growing_sizes(tiny: Tiny, tmp_path: Path) -> None:
+    more = ("data/sampler=clique", "data.negatives=0.3", "task.semantic=1", "model.input_size=48", "callbacks=resizing")
+    fit(tiny(*more, "callbacks.resizing.sizes=[32,48]", "data.pairs_per_epoch=24"), tmp_path)
+    losses = [float(loss) for _, loss in read_losses(tmp_path)]
+    assert len(losses) == 2 * 4 and all(0 < loss < 10 for loss in losses)

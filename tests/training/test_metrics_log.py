@@ -17,7 +17,7 @@ from coseg.errors import CosegError
 from coseg.training.fit import fit
 from coseg.training.metrics_log import continue_metrics, read_metrics, with_pending_row
 from coseg.training.run import resumed_config
-from coseg.training.stop import StopOnSignal
+from coseg.training.run_checkpoints import StopOnSignal
 from coseg.training.task import CosegTask
 
 

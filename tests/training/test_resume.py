@@ -16,7 +16,7 @@ import torch
 from metrics_file import read_losses, read_rows
 from omegaconf import DictConfig
 
-from coseg.training.errors import Stopped
+from coseg.signals import Stopped
 from coseg.training.fit import fit
 from coseg.training.run import resumed_config
 from coseg.training.task import CosegTask

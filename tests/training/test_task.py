@@ -10,16 +10,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from coseg.data.dataset import Draw, PairDataset, collate
+from coseg.data.dataset import PairDataset, PairSample, collate
 from coseg.errors import CosegError
-from coseg.training.build import build, plain
-from coseg.training.checkpoint import load_task, read_checkpoint
+from coseg.hub.checkpoint import read_checkpoint
+from coseg.instantiate import build, plain
 from coseg.training.fit import fit, make_datamodule, make_task, make_trainer
-from coseg.training.task import CosegTask
+from coseg.training.losses import LossInput, SemanticLoss, pair_loss
+from coseg.training.task import CosegTask, load_task
 
 NETWORK = {
     "_target_": "coseg.models.siamese.SiameseNetwork",
-    "encoder": {"_target_": "coseg.models.encoders.vgg16.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
+    "encoder": {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
 }
 
 
@@ -35,7 +36,11 @@ def test_both_sides_add_up() -> None:
         for y in range(5)
         for x in range(7)
     )
-    assert task.loss(sides, targets).item() == pytest.approx(expected, rel=1e-5)
+    assert pairs_loss(task, sides, targets) == pytest.approx(expected, rel=1e-5)
+
+
+def pairs_loss(task: CosegTask, logits: Any, targets: Any) -> float:
+    return float(task.get_submodule("pair_loss")(LossInput(logits, targets, torch.ones(1, 1), ((), ()), [])))
 
 
 def test_a_step_adds_the_weighted_semantic_loss(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -50,18 +55,22 @@ def test_a_step_adds_the_weighted_semantic_loss(tiny: Callable[..., DictConfig],
     with torch.no_grad():
         loss = float(task.training_step(batch, 0))
         logits = task(batch["image_a"], batch["image_b"])
-        pairs = float(task.loss(logits, (batch["target_a"], batch["target_b"])))
-        assert task.semantic_loss is not None
+        pairs = sum(
+            float(pair_loss(side, batch[f"target_{name}"], "ignored"))  # type: ignore[literal-required]
+            for side, name in zip(logits, "ab", strict=True)
+        )
+        assert isinstance(task.semantic_loss, SemanticLoss)
+        of_images = task.semantic_loss.of_images
         semantic = sum(
-            0.5 * float(task.semantic_loss(task.network.encode(batch[f"image_{side}"]), batch[f"labels_{side}"]))  # type: ignore[literal-required]
+            0.25 * float(of_images(task.network.encode(batch[f"image_{side}"]), batch[f"labels_{side}"]))  # type: ignore[literal-required]
             for side in "ab"
         )
     assert logged == pytest.approx({"train/loss": pairs, "train/semantic_loss": semantic}, rel=1e-5)
-    assert loss == pytest.approx(pairs + 0.5 * semantic, rel=1e-5)
+    assert loss == pytest.approx(pairs + semantic, rel=1e-5)
 
     fit(config, tmp_path)  # and its checkpoint opens alone
     loaded = load_task(tmp_path / "checkpoints" / "last.ckpt")
-    assert loaded.semantic_loss is not None
+    assert isinstance(loaded.semantic_loss, SemanticLoss)
     assert loaded.semantic_loss.layer.out_channels == len(datamodule.catalog("train").class_names) + 1
 
 
@@ -70,7 +79,7 @@ def pairs_of(datamodule: Any, role: str) -> Iterator[tuple[Any, Any]]:
     catalog, order = datamodule.catalog(role), datamodule.order(role)
     for position in range(len(order)):
         i, j = order.pair(0, position)
-        yield collate([PairDataset(catalog)[Draw(i, j, 0)]]), (i, j)
+        yield collate([PairDataset(catalog)[PairSample(i, j, 0)]]), (i, j)
 
 
 def iou(mask: Tensor, target: Tensor) -> float:
@@ -93,7 +102,7 @@ def test_validation_scores_are_those_of_the_pairs(tiny: Callable[..., DictConfig
     with torch.no_grad():
         for batch, _ in pairs_of(datamodule, "val"):
             logits = task(batch["image_a"], batch["image_b"])
-            losses.append(float(task.loss(logits, (batch["target_a"], batch["target_b"]))))
+            losses.append(pairs_loss(task, logits, (batch["target_a"], batch["target_b"])))
             for side, key in zip(logits, ("target_a", "target_b"), strict=True):
                 scores.append(iou(side.argmax(1)[0], batch[key][0]))
     assert len(losses) == 5
@@ -158,7 +167,7 @@ def test_logits_survive_a_checkpoint(tiny: Callable[..., DictConfig], tmp_path: 
 def test_opening_a_checkpoint_fetches_no_weights(
     tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coseg.models.encoders.vgg16 import VGG16Encoder
+    from coseg.models.encoders.vgg import VGG16Encoder
 
     state = {
         f"features.{key}": value for key, value in VGG16Encoder(width=0.125, stride=8).features.state_dict().items()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from coseg.plain_data import read_json
+from coseg.files.plain_data import read_json
 
 SECONDS = 240
 APART = 1.5

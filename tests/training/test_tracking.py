@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from test_resume import stop_in_step
 from wandb_file import read_offline
 
 from coseg.errors import CosegError
-from coseg.training.errors import Stopped
+from coseg.signals import Stopped
 from coseg.training.fit import fit
 from coseg.training.run import STUDY, resumed_config
 from coseg.training.tracking import make_loggers
@@ -147,11 +149,22 @@ def test_online_without_a_login_is_told_and_leaves_nothing(tiny: Tiny, tmp_path:
 
 
 def test_a_setting_that_wandb_lacks_is_told(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(CosegError, match=r"W&B can't start.*colour"):
+    with pytest.raises(CosegError, match=r"W&B.*colour"):
         fit(tiny(*OFFLINE, "+logger.wandb.settings.colour=red"), tmp_path / "run")
 
 
 def test_a_damaged_file_of_the_run_is_told(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "wandb.json").write_text("{")
-    with pytest.raises(CosegError, match=r"wandb\.json is damaged.*remove it"):
+    with pytest.raises(CosegError, match=r"wandb\.json.*damaged"):
         fit(tiny(*OFFLINE), tmp_path)
+
+
+def test_wandb_is_imported_only_with_its_logger(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
+    code = "import sys; from coseg.cli.train import main; main(); print('wandb' in sys.modules)"
+    words = [*tiny_overrides["train"], "logger=csv", "panels=1", "trainer.max_epochs=1", "data.pairs_per_epoch=4"]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "False"
+    assert list(tmp_path.glob("runs/**/last.ckpt"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from metrics_file import read_losses
 from omegaconf import DictConfig
 
-from coseg.training.score import score
+from coseg.evaluation.score import score
 
 
 def test_two_processes_train_and_test(

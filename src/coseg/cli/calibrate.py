@@ -1,8 +1,8 @@
 """``python -m coseg.cli.calibrate``: teach a model to say whether images have a common object at all.
 
-It draws pairs that share a class and pairs that share none, fits a logistic regression on those of the training split,
-and measures it on those of the validation split; with ``--fit val``, fitted on one half of the validation images and
-measured on the other. Then it does the same with groups of 3 to 20 images. The result goes into the model's
+It samples pairs that share a class and pairs that share none, fits a logistic regression on those of the training
+split, and measures it on those of the validation split; with ``--fit val``, fitted on one half of the validation images
+and measured on the other. Then it does the same with groups of 3 to 20 images. The result goes into the model's
 ``config.json``.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coseg.cli.options import MOST_PIXELS, MOST_SEED, MOST_THREADS, whole
+from coseg.cli.options import MOST_PIXELS, MOST_SEED, MOST_THREADS, add_trust, whole
 from coseg.errors import CosegError
+from coseg.progress import Progress
 
 if TYPE_CHECKING:
-    from coseg.inference.commonness import Calibration
-    from coseg.inference.sizes import SizeMeasures
+    from coseg.hub.calibration import Calibration, SizeMeasures
 
 SHOWN = 7
 """Weights that are printed; those of the channels say nothing to people."""
@@ -26,11 +26,11 @@ SHOWN = 7
 
 def _calibrate(options: argparse.Namespace) -> None:
     from coseg.cli.datasets import chosen_dataset
-    from coseg.inference.calibrate import calibrate
-    from coseg.inference.pretrained import save_pretrained, shareable, write_settings
+    from coseg.files.writing import require_writable
+    from coseg.hub.settings import CONFIG, WEIGHTS, write_settings
+    from coseg.hub.share import save_pretrained, shareable
+    from coseg.inference.cooccurrence.calibrate import calibrate
     from coseg.inference.segmenter import CoSegmenter
-    from coseg.training.shared import CONFIG, WEIGHTS
-    from coseg.writable import require_writable
 
     source = Path(options.checkpoint)
     shared = source.is_dir() and (source / WEIGHTS).is_file()
@@ -44,7 +44,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         import torch
 
         torch.set_num_threads(options.threads)
-    dataset = chosen_dataset(options.dataset, options.root, None, options.set)
+    dataset = chosen_dataset(options.dataset, options.root, None, options.set, options.config_dir)
     if options.fit == "train":
         fitted, held_out = dataset.reader.read(dataset.train), dataset.reader.read(dataset.val)
     else:
@@ -52,53 +52,51 @@ def _calibrate(options: argparse.Namespace) -> None:
     network_config, network, settings = shareable(options.checkpoint, options.trust)
     model = CoSegmenter(network, settings, options.device, options.size)
     with _Bars() as bars:
-        found = calibrate(
+        calibration = calibrate(
             model, fitted, held_out, options.pairs, options.seed, options.order, options.groups, bars.show
         )
-    settings = {**settings, "commonness": found.to_dict()}
+    settings = {**settings, "cooccurrence": calibration.to_dict()}
     if options.size is not None:
         settings["size"] = options.size
     if options.out is None:
         write_settings(source / CONFIG, settings)
     else:
         save_pretrained(options.out, network_config, network, settings)
-    for name, weight in list(zip(found.names, found.weights, strict=True))[:SHOWN]:
+    for name, weight in list(zip(calibration.names, calibration.weights, strict=True))[:SHOWN]:
         print(f"{name:<24} {weight:+.3f}")
-    print(_measured(f"{found.pairs} pairs of {found.data}", found))
-    if found.group is not None:
-        print(_measured(f"{found.group.pairs} groups of {found.group.data}", found.group))
-        for each in found.group.sizes:
-            print(_measured(f"  {each.groups} of {each.size} images", each))
+    print(_measured(f"{calibration.pairs} pairs of {calibration.data}", calibration))
+    if calibration.group is not None:
+        print(_measured(f"{calibration.group.pairs} groups of {calibration.group.data}", calibration.group))
+        for size in calibration.group.sizes:
+            print(_measured(f"  {size.groups} of {size.size} images", size))
     elif options.groups:
         print("The data set has no groups that share a class and such that share none: groups are not calibrated.")
     print(f"written to {(options.out or source) / CONFIG}")
 
 
-def _measured(what: str, found: Calibration | SizeMeasures) -> str:
-    low, high = found.interval
-    return f"on {what}: area {found.auc:.3f}, accuracy {found.accuracy:.3f} ({low:.3f} to {high:.3f})"
+def _measured(what: str, measures: Calibration | SizeMeasures) -> str:
+    low, high = measures.interval
+    return f"on {what}: area {measures.auc:.3f}, accuracy {measures.accuracy:.3f} ({low:.3f} to {high:.3f})"
 
 
 class _Bars:
     """A progress bar for each catalog in turn."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._make = lambda total: tqdm(total=total, unit="step", disable=None)
-        self._bar = self._make(0)
+        self._bar: Progress | None = None
 
     def __enter__(self) -> _Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def show(self, done: int, total: int) -> None:
-        if done == 1:
-            self._bar.close()
-            self._bar = self._make(total)
-        self._bar.update(done - self._bar.n)
+        if done == 1 or self._bar is None:
+            self.__exit__()
+            self._bar = Progress("Calibrating", total, "step")
+        self._bar.reach(done)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,9 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="the folder of a shared model, whose config.json is replaced; with --out also a checkpoint or a run",
     )
-    parser.add_argument(
-        "--trust", action="store_true", help="the model may name a class outside of coseg, which is imported"
-    )
+    add_trust(parser, "the model")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the model is written with its calibration")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="whose pairs: voc, shapes, ...")
     parser.add_argument("--root", metavar="FOLDER", help="the data set's folder")
@@ -138,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--groups", type=whole(0), default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
     )
     parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="of the draw (0)")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="of the sampling (0)")
     parser.add_argument("--size", type=whole(1, MOST_PIXELS), metavar="N", help="input size, if not the model's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=whole(1, MOST_THREADS), metavar="N", help="torch's threads on a CPU")
@@ -147,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     options = _parser().parse_args(arguments)
     guard(lambda: _calibrate(options))

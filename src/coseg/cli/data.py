@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coseg.cli.datasets import chosen_dataset, known_dataset
+from coseg.cli.datasets import chosen_dataset, dataset_names, known_dataset, listed_datasets
 from coseg.cli.options import MOST_SEED, whole
-from coseg.data.sources import SOURCES
+from coseg.data.sources import ARCHIVES
 from coseg.errors import CosegError
 
 if TYPE_CHECKING:
@@ -22,26 +22,28 @@ if TYPE_CHECKING:
 
 
 def _list(options: argparse.Namespace) -> int:
-    width = max(map(len, SOURCES))
-    for name, source in SOURCES.items():
-        print(f"{name:<{width}}  {source.what}")
-        if source.variable:
-            root = os.environ.get(source.variable)
-            how = f"coseg-data download {name}" if source.archive is not None else "dataset.root=<folder>"
-            print(f"{'':<{width}}  {source.variable}={root}" if root else f"{'':<{width}}  {how}; {source.variable}")
+    datasets = listed_datasets(options.config_dir)
+    width = max(map(len, datasets))
+    for name, dataset in datasets.items():
+        print(f"{name:<{width}}  {dataset.description}")
+        if dataset.has_root:
+            root = os.environ.get(dataset.variable)
+            how = f"coseg-data download {name}" if name in ARCHIVES else "dataset.root=<folder>"
+            beside = f"; {dataset.variable}" if dataset.variable else ""
+            print(f"{'':<{width}}  {dataset.variable}={root}" if root else f"{'':<{width}}  {how}{beside}")
     return 0
 
 
 def _download(options: argparse.Namespace) -> int:
     from coseg.data.download import download
 
-    source = SOURCES[known_dataset(options.name)]
-    if source.archive is None:
-        there = ", ".join(name for name, other in SOURCES.items() if other.archive is not None)
-        raise CosegError(f"The data set {options.name} can't be downloaded ({source.what}); these can: {there}.")
-    folder = Path(options.root or Path("data") / options.name).expanduser()
-    download(source.archive, folder, options.archive, options.name)
-    print(f"{folder} is there; use it with dataset={options.name} dataset.root={folder}, or {source.variable}={folder}")
+    name = known_dataset(options.name)
+    if name not in ARCHIVES:
+        raise CosegError(f"The data set {name} can't be downloaded; these can: {', '.join(ARCHIVES)}.")
+    folder = Path(options.root or Path("data") / name).expanduser()
+    download(ARCHIVES[name], folder, options.archive, name)
+    variable = listed_datasets()[name].variable
+    print(f"{folder} is there; use it with dataset={name} dataset.root={folder}, or {variable}={folder}")
     return 0
 
 
@@ -49,13 +51,13 @@ def _check(options: argparse.Namespace) -> int:
     from coseg.data.catalog import Note
 
     reader = _reader(options)
-    found = 0
+    count = 0
     for split in reader.splits:
         remarks = list(reader.problems(split))
         problems = [remark for remark in remarks if not isinstance(remark, Note)]
         for remark in remarks:
             print(f"{split}: {'note: ' if isinstance(remark, Note) else ''}{remark}")
-        found += len(problems)
+        count += len(problems)
         try:
             catalog = reader.read(split)
         except CosegError:
@@ -63,14 +65,14 @@ def _check(options: argparse.Namespace) -> int:
                 raise
         else:
             _describe(catalog)
-    if found:
-        print(f"{found} problem{'s' if found > 1 else ''}", file=sys.stderr)
-    return 2 if found else 0
+    if count:
+        print(f"{count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+    return 2 if count else 0
 
 
 def _describe(catalog: Catalog) -> None:
     from coseg.data.catalog import without_class
-    from coseg.data.pairs import PairIndex
+    from coseg.data.pair_index import PairIndex
 
     counts = dict(zip(catalog.class_names, catalog.presence.sum(0).tolist(), strict=True))
     classes = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
@@ -82,10 +84,10 @@ def _describe(catalog: Catalog) -> None:
 
 
 def _pairs(options: argparse.Namespace) -> int:
-    from coseg.cli.app import told_output
+    from coseg.cli.sentences import writing
     from coseg.data.catalog import without_class
-    from coseg.data.pairs import PairIndex
-    from coseg.files import write_text_atomically
+    from coseg.data.pair_index import PairIndex
+    from coseg.files.writing import write_text_atomically
 
     reader = _reader(options)
     catalogs = {split: reader.read(split) for split in reader.splits}
@@ -100,7 +102,7 @@ def _pairs(options: argparse.Namespace) -> int:
                 common = (catalog.presence[i] & catalog.presence[j]).nonzero()[0]
                 classes = " ".join(catalog.class_names[k] for k in common)
                 writer.writerow((split, i, j, catalog.ids[i], catalog.ids[j], classes))
-        with told_output(options.csv):
+        with writing(options.csv):
             write_text_atomically(options.csv, text.getvalue())
     for split, catalog in catalogs.items():
         if without := without_class(catalog):
@@ -110,10 +112,10 @@ def _pairs(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from coseg.cli.app import told_output
-    from coseg.data.orders import ShuffledPairs
-    from coseg.evaluation.panels import draw_panel, truth_row
-    from coseg.evaluation.pictures import save_picture
+    from coseg.cli.sentences import writing
+    from coseg.data.pair_orders import ShuffledPairs
+    from coseg.imaging.draw import save_picture
+    from coseg.reports.panels import draw_panel, truth_row
 
     reader = _reader(options)
     split = options.split or reader.splits[0]
@@ -121,7 +123,7 @@ def _show(options: argparse.Namespace) -> int:
     order = ShuffledPairs(catalog.presence, options.seed)
     rows = [truth_row(catalog, *order.pair(0, k)) for k in range(min(options.pairs, len(order)))]
     path = options.out or Path(f"{catalog.name}-{split}.png")
-    with told_output(path):
+    with writing(path):
         save_picture(path, draw_panel(rows))
     print(path)
     return 0
@@ -129,19 +131,28 @@ def _show(options: argparse.Namespace) -> int:
 
 def _reader(options: argparse.Namespace) -> Reader:
     """The reader of the data set as its configuration makes it, with what the command line sets."""
-    return chosen_dataset(options.name, options.root, options.groups, options.set).reader
+    return chosen_dataset(options.name, options.root, options.groups, options.set, options.config_dir).reader
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="coseg-data", description="List, download, check and show data sets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    names = ", ".join(dataset_names())
+
     def command(name: str, job: Any, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         added.set_defaults(job=job)
         if name != "list":
-            added.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
+            added.add_argument("name", metavar="NAME", help=names)
             added.add_argument("--root", metavar="FOLDER", help="the data set's folder")
+        if name != "download":
+            added.add_argument(
+                "--config-dir",
+                type=Path,
+                metavar="DIR",
+                help="a directory with further data sets, as dataset/NAME.yaml",
+            )
         if name not in ("list", "download"):
             added.add_argument("--groups", nargs="+", metavar="GROUP", help="test, all, or names of groups")
             added.add_argument(
@@ -165,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     options = _parser().parse_args(arguments)
     if getattr(options, "groups", None) is not None and options.groups in (["all"], ["test"]):

@@ -1,15 +1,35 @@
-"""Data sets as their configuration describes them, for commands that are not Hydra's."""
+"""Data sets as their configuration files describe them, for commands that are not Hydra's.
+
+The files of the group ``dataset`` are the list of data sets: those of coseg, and those of a directory that the user
+gives as ``--config-dir``. No table names them.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from coseg.data.sources import SOURCES
+from coseg.configs import compose_config, config_folder
 from coseg.errors import CosegError, unknown_choice
 
 if TYPE_CHECKING:
     from coseg.data.catalog import Reader
+
+
+class ListedDataset(NamedTuple):
+    """What the file of a data set says without being composed.
+
+    Attributes:
+        description: the comment that it begins with.
+        has_root: it takes a folder, ``dataset.root``.
+        variable: the environment variable that gives the folder; empty: none.
+    """
+
+    description: str
+    has_root: bool
+    variable: str
 
 
 class ChosenDataset(NamedTuple):
@@ -26,19 +46,44 @@ class ChosenDataset(NamedTuple):
     val: str
 
 
-def known_dataset(name: str) -> str:
+def dataset_names(config_dir: Path | None = None) -> list[str]:
+    """The data sets that coseg ships, and those in `config_dir`."""
+    return sorted(_files(config_dir))
+
+
+def listed_datasets(config_dir: Path | None = None) -> dict[str, ListedDataset]:
+    """The data sets of `dataset_names`, described."""
+    listed = {}
+    for name, path in sorted(_files(config_dir).items()):
+        text = path.read_text(encoding="utf-8")
+        head = re.match(r"(?:#.*\n)*", text)
+        comment = [line.lstrip("# ").rstrip() for line in head[0].splitlines()] if head is not None else []
+        variable = re.search(r"^root:.*\$\{oc\.env:(\w+)", text, re.MULTILINE)
+        listed[name] = ListedDataset(
+            " ".join(line for line in comment if not line.startswith("@package")),
+            re.search(r"^root:", text, re.MULTILINE) is not None,
+            variable[1] if variable is not None else "",
+        )
+    return listed
+
+
+def known_dataset(name: str, config_dir: Path | None = None) -> str:
     """`name`, if it is a data set.
 
     Raises:
         CosegError: it is none.
     """
-    if name not in SOURCES:
-        raise unknown_choice("The data set", name, SOURCES)
+    if name not in (names := dataset_names(config_dir)):
+        raise unknown_choice("The data set", name, names)
     return name
 
 
 def chosen_dataset(
-    name: str, root: str | None = None, groups: str | list[str] | None = None, words: Iterable[str] = ()
+    name: str,
+    root: str | None = None,
+    groups: str | list[str] | None = None,
+    words: Iterable[str] = (),
+    config_dir: Path | None = None,
 ) -> ChosenDataset:
     """The data set `name`, its folder and groups replaced where they are given, and by `words`, ``key=value`` each.
 
@@ -50,11 +95,10 @@ def chosen_dataset(
     from hydra.utils import instantiate
     from omegaconf import OmegaConf, open_dict
 
-    from coseg.cli.app import compose_config
     from coseg.settings.check import check_settings
 
-    overrides = [f"dataset={known_dataset(name)}", *(f"dataset.{word}" for word in words)]
-    dataset = check_settings(compose_config("test", overrides), "test").dataset
+    overrides = [f"dataset={known_dataset(name, config_dir)}", *(f"dataset.{word}" for word in words)]
+    dataset = check_settings(compose_config("test", overrides, config_dir), "test").dataset
     with open_dict(dataset):
         for key, value in (("root", root), ("groups", groups)):
             if value is None:
@@ -69,3 +113,9 @@ def chosen_dataset(
             raise error.__cause__ from None
         raise
     return ChosenDataset(reader, str(dataset.splits.train), str(dataset.splits.val))
+
+
+def _files(config_dir: Path | None) -> dict[str, Path]:
+    """The file of each data set; of two with one name that of coseg, as Hydra takes it."""
+    folders = [] if config_dir is None else [config_dir]
+    return {path.stem: path for folder in (*folders, config_folder()) for path in (folder / "dataset").glob("*.yaml")}

@@ -31,32 +31,32 @@ def demo(overrides: list[str]) -> None:
     """Train the ``shapes`` experiment with these overrides, test both of its test splits, and sum them up."""
     from omegaconf import open_dict
 
-    from coseg.cli.app import compose_config
-    from coseg.evaluation.results import read_results
-    from coseg.files import write_text_atomically
-    from coseg.json_text import json_text
+    from coseg.configs import compose_config
+    from coseg.evaluation.score import score
+    from coseg.files.writing import json_text, write_text_atomically
+    from coseg.reports.results import BASELINES, read_results
+    from coseg.run_dir import BEST, CHECKPOINTS, RESULTS
     from coseg.settings.check import check_settings
     from coseg.training.fit import fit, prepare_process
-    from coseg.training.score import score
 
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     folder = Path("runs", "demo").resolve()
     training = check_settings(compose_config("train", ["experiment=shapes", "name=demo", *overrides]), "train")
-    testing = compose_config("test", ["dataset=shapes", f"ckpt='{folder / 'checkpoints' / 'best.ckpt'}'"])
+    testing = compose_config("test", ["dataset=shapes", f"ckpt='{folder / CHECKPOINTS / BEST}'"])
     with open_dict(testing):
         testing.dataset = training.dataset  # the same pictures, whatever was overridden
     prepare_process(training.threads)
     with _replacing(folder):
         fit(training, folder)
-    seen, unseen = (read_results(path / "results.json") for path in score(testing))
+    seen, unseen = (read_results(path / RESULTS) for path in score(testing))
     summary = {
         "seen": seen["jaccard"],
         "unseen": unseen["jaccard"],
         "seen_distractor": seen["jaccard_distractor"],
         "unseen_distractor": unseen["jaccard_distractor"],
-        "constant": max(seen["references"]["constant"], unseen["references"]["constant"]),
-        "all_objects": max(seen["references"]["all_objects"], unseen["references"]["all_objects"]),
+        "constant": max(seen[BASELINES]["constant"], unseen[BASELINES]["constant"]),
+        "all_objects": max(seen[BASELINES]["all_objects"], unseen[BASELINES]["all_objects"]),
         "seconds": round(time.monotonic() - began, 1),
     }
     write_text_atomically(folder / "summary.json", json_text(summary))
@@ -65,7 +65,7 @@ def demo(overrides: list[str]) -> None:
 
 def main() -> None:
     """Entry point: arguments are Hydra overrides of the training, e.g. ``model=siamese``."""
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     guard(lambda: demo(sys.argv[1:]))
 

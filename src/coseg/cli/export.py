@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coseg.cli.options import MOST_PIXELS, MOST_THREADS, whole
+from coseg.cli.options import MOST_PIXELS, MOST_THREADS, add_trust, whole
 
 FORMATS = ("onnx", "torch", "safetensors")
 
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         nargs="?",
         metavar="MODEL",
-        help="a checkpoint, a run, a folder of a shared model, or a name on the Hugging Face hub (that in the box)",
+        help="a checkpoint, a run, a folder of a shared model, or a name on the Hugging Face hub (the bundled model)",
     )
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["onnx"], help="what to write (onnx)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where")
@@ -33,9 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="side, or longest side, of images (the model's own)",
     )
-    parser.add_argument(
-        "--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours"
-    )
+    add_trust(parser)
     parser.add_argument("--mirrored", action="store_true", help="the mean over images and their mirror images")
     parser.add_argument("--half", action="store_true", help="safetensors in half precision: half of the bytes")
     int8 = parser.add_argument_group("int8, for CPUs")
@@ -59,11 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _export(options: argparse.Namespace) -> None:
     from coseg.errors import CosegError
-    from coseg.export.calibration import folder_images, resized
-    from coseg.export.folder import check_folder
-    from coseg.export.job import export_model, scored
-    from coseg.inference.pretrained import load_pretrained, mirrored
-    from coseg.writable import require_writable
+    from coseg.export.export_model import export_model, scored
+    from coseg.export.formats import check_folder
+    from coseg.export.quantise import folder_images, resized
+    from coseg.files.writing import require_writable
+    from coseg.hub.load import load_pretrained
+    from coseg.hub.share import mirrored
 
     if options.int8 != (options.calibrate is not None):
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
@@ -80,10 +79,10 @@ def _export(options: argparse.Namespace) -> None:
     images = None
     if options.calibrate:
         if len(options.calibrate) == 1 and "=" not in options.calibrate[0]:
-            found = folder_images(Path(options.calibrate[0]), options.images)
+            photographs = folder_images(Path(options.calibrate[0]), options.images)
         else:
-            found = _training_images(options.calibrate, options.images)
-        images = resized(found, model, options.size)
+            photographs = _training_images(options.calibrate, options.images)
+        images = resized(photographs, model, options.size)
     measured = _test_pairs(options.measure, options.pairs) if options.measure else None
     export_model(model, options.format, options.out, options.overwrite, options.size, images, options.half)
     print(f"written: {options.out}")
@@ -93,8 +92,8 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _training_images(overrides: Sequence[str], count: int) -> Any:
-    from coseg.cli.app import compose_config
-    from coseg.export.calibration import catalog_images
+    from coseg.configs import compose_config
+    from coseg.export.quantise import catalog_images
     from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
@@ -103,7 +102,7 @@ def _training_images(overrides: Sequence[str], count: int) -> Any:
 
 
 def _test_pairs(overrides: Sequence[str], count: int) -> Any:
-    from coseg.cli.app import compose_config
+    from coseg.configs import compose_config
     from coseg.settings.check import check_settings
     from coseg.training.fit import make_datamodule
 
@@ -117,7 +116,7 @@ def _test_pairs(overrides: Sequence[str], count: int) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     options = _parser().parse_args(arguments)
     guard(lambda: _export(options))

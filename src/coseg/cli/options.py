@@ -1,10 +1,13 @@
-"""Types of options, for argparse: numbers in a range, refused with a sentence and exit code 2."""
+"""Options that commands share, for argparse: numbers in a range, and classes outside of coseg."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 MOST_SEED = 2**32 - 1
 MOST_PIXELS = 16384
@@ -36,3 +39,51 @@ def positive(high: float, what: str = "a number") -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def add_trust(parser: argparse.ArgumentParser, what: str = "MODEL") -> None:
+    """Add ``--trust`` and ``--config-dir``, with which a command loads classes outside of coseg.
+
+    Args:
+        parser: of the command.
+        what: the model that may name such classes, for the help.
+    """
+    parser.add_argument(
+        "--trust", action="store_true", help=f"{what} may name classes outside of coseg: they are yours, import them"
+    )
+    parser.add_argument(
+        "--config-dir", action=_ImportFrom, metavar="DIR", help="the directory whose Python files define these classes"
+    )
+
+
+class _ImportFrom(argparse.Action):
+    """Let classes be imported from a directory, after all installed packages."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        folder = Path(str(values)).expanduser()
+        if not folder.is_dir():
+            parser.error(f"--config-dir is {folder}, but must be a directory")
+        if (place := str(folder.resolve())) not in sys.path:
+            sys.path.append(place)
+        setattr(namespace, self.dest, folder)
+
+
+def config_dir_first(words: Sequence[str]) -> list[str]:
+    """A command line of Hydra with ``--config-dir`` before the overrides: argparse refuses it between them."""
+    first: list[str] = []
+    rest: list[str] = []
+    remaining = iter(words)
+    for word in remaining:
+        if word in ("--config-dir", "-cd"):
+            first += [word, *([value] if (value := next(remaining, None)) is not None else [])]
+        elif word.startswith(("--config-dir=", "-cd=")):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest

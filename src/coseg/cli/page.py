@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from coseg.cli.options import add_trust, whole
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def _number(low: int, high: int, what: str) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' is not {what} from {low} to {high}")
-        return int(text)
-
-    return parse
 
 
 def _host_name(text: str) -> str:
@@ -33,9 +25,9 @@ def _parser() -> argparse.ArgumentParser:
         "without internet; photographs stay on this machine, and are removed.",
     )
     add = parser.add_argument
-    size, port = _number(16, 8192, "a number of pixels"), _number(0, 65535, "a port")
-    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
-    add("--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours")
+    size, port = whole(16, 8192, "a number of pixels"), whole(0, 65535, "a port")
+    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the bundled model)")
+    add_trust(parser)
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
     add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
     add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
@@ -53,23 +45,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    """Serve the page until the process is told to stop."""
+    """Serve the page until a signal comes."""
     import webbrowser
 
     from coseg.page.server import free_port, require_gradio, serving
 
-    require_gradio()  # what can be told at once is told before the model is loaded
+    require_gradio()  # what is wrong with these is reported before the model is loaded
     free_port(options.host, options.port)
-    from coseg.inference.pretrained import load_pretrained
+    from coseg.hub.load import load_pretrained
     from coseg.inference.segmenter import CoSegmenter
+    from coseg.signals import handled
 
     print("Loading the model …", flush=True)
     network, settings, source = load_pretrained(options.checkpoint, options.trust)
     segmenter = CoSegmenter(network, settings, options.device, options.size)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    with serving(segmenter, source, options.host, options.port, options.allowed_host) as address:
+    with (
+        handled(lambda *_: stopped.set()),
+        serving(segmenter, source, options.host, options.port, options.allowed_host) as address,
+    ):
         print(f"The page is at {address}, with {source} on {segmenter.device}. Ctrl-C stops it.", flush=True)
         if options.host not in _LOOPBACK:
             print("Everyone who reaches this machine can use it.", flush=True)
@@ -82,7 +76,7 @@ def _demo(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     options = _parser().parse_args(arguments)
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     guard(lambda: _demo(options))
     raise SystemExit(0)

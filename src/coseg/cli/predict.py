@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from coseg.cli.options import add_trust, whole
 from coseg.errors import CosegError
 from coseg.inference.folders import home_expanded
-from coseg.inference.names import printable
+from coseg.inference.inputs import printable
 
 if TYPE_CHECKING:
-    from coseg.cli.talk import Talk
+    from coseg.cli.predict_output import PredictOutput
     from coseg.inference.inputs import Inputs
-    from coseg.inference.targets import Targets
+    from coseg.inference.outputs import Targets
 
 EXAMPLES = """\
 examples:
@@ -26,13 +27,13 @@ examples:
   coseg-predict album/ --out cutouts/           all images of a folder, as one group
   coseg-predict 'album/*.jpg' --only cutout     a pattern, and nothing but the cut-outs
   coseg-predict album/ --pairs                  each pair of images by itself, a folder for each
-  coseg-predict album/ --json scores.json       what was found, as numbers; --json alone prints them
+  coseg-predict album/ --json scores.json       what was cosegmentation, as numbers; --json alone prints them
   coseg-predict album/ --checkpoint runs/voc/…  with a network that coseg-train made
 
 The results of <name>.jpg are <name>_mask.png (0 and 255) and <name>_cutout.png (transparent around the object), both
 at the size of the photograph, and <name>_overlay.jpg, at most 1600 pixels wide or high. sheet.png shows all of them.
 Put -- before names that begin with a dash. What exists as it is written is no pattern: 'album [2020]/*.jpg' works.
-Exit code 0; 2 if anything was not as it should be: it is told, and the rest is done; 130 after Ctrl-C.
+Exit code 0; 2 if something was wrong: it is reported, and the rest is done; 130 after Ctrl-C.
 """
 
 KINDS = ("mask", "overlay", "cutout", "sheet")
@@ -43,12 +44,6 @@ def _kinds(text: str) -> tuple[str, ...]:
     if not words or not set(words) <= set(KINDS):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of {', '.join(KINDS)}, such as mask,sheet")
     return words
-
-
-def _pixels(text: str) -> int:
-    if not text.isdecimal() or not 16 <= int(text) <= 8192:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of pixels from 16 to 8192, such as 320")
-    return int(text)
 
 
 def _share(text: str) -> float:
@@ -85,7 +80,7 @@ def _parser() -> _Parser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add, size = parser.add_argument, whole(16, 8192, "a number of pixels")
     add("images", nargs="*", metavar="IMAGE", help="image files, folders of them, or patterns such as 'album/*.jpg'")
     add("--out", type=_place, default=Path("coseg-output"), metavar="FOLDER", help="for the results (coseg-output)")
     add("--pairs", action="store_true", help="each pair of images by itself, rather than all as one group")
@@ -93,10 +88,15 @@ def _parser() -> _Parser:
     add("--only", type=_kinds, default=KINDS, metavar="KINDS", help=f"write only these: {','.join(KINDS)} is all")
     add("--overwrite", action="store_true", help="replace files that exist; otherwise they are kept")
     add("--json", nargs="?", const="-", metavar="FILE", help="write scores to FILE.json, or print them")
-    add("--threshold", type=_share, metavar="P", help="mark pixels above this probability (the model's, mostly 0.5)")
-    add("--size", type=_pixels, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
-    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the model in the box)")
-    add("--trust", action="store_true", help="MODEL may name a class outside of coseg, which is imported: it is yours")
+    add(
+        "--threshold",
+        type=_share,
+        metavar="P",
+        help="of the foreground's pixels, at least (the model's, mostly 0.5)",
+    )
+    add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the bundled model)")
+    add_trust(parser)
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
     add("--quiet", action="store_true", help="only tell what went wrong")
     return parser
@@ -113,93 +113,93 @@ def _json_target(options: argparse.Namespace) -> Path | None:
     return home_expanded(options.json)
 
 
-def _predict(options: argparse.Namespace, talk: Talk, scores_file: Path | None) -> None:
+def _predict(options: argparse.Namespace, output: PredictOutput, scores_file: Path | None) -> None:
     # Threads that wait for work shall sleep: images of this size are small jobs, and beside other work on the machine
     # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from coseg.files import remove_leftovers
+    from coseg.files.writing import remove_leftovers
     from coseg.inference.inputs import collect
-    from coseg.inference.targets import Targets, check_folder, longest_of_results
+    from coseg.inference.outputs import Targets, check_folder, longest_of_results
 
     check_folder(options.out)
     remove_leftovers(options.out)
     inputs = collect(options.images, options.recursive, options.out, longest_of_results(options.out))
     for problem in inputs.problems:
-        talk.problem(problem)
+        output.problem(problem)
     if len(inputs.paths) < 2:
         what = f"{printable(str(inputs.paths[0]))} is the only image" if inputs.paths else "There are no images"
         raise CosegError(f"{what}, but to have something in common there must be at least two: give more.")
     if scores_file is not None:
         check_folder(scores_file.parent)
-    others = [] if scores_file is None else [scores_file]
+    further = [] if scores_file is None else [scores_file]
     targets = Targets(
-        options.out, inputs.names, options.only, options.pairs, options.overwrite, others, sources=inputs.paths
+        options.out, inputs.names, options.only, options.pairs, options.overwrite, further, sources=inputs.paths
     )
     if targets.shortened:
-        talk.problem(
+        output.problem(
             f"The names of {targets.shortened} folders of pairs are too long and were shortened: --json lists the "
             "files of each pair."
         )
     if targets.kept:
         first = ", ".join(map(str, targets.kept[:3]))
-        more = f" and {len(targets.kept) - 3} more" if len(targets.kept) > 3 else ""
+        rest = f" and {len(targets.kept) - 3} more" if len(targets.kept) > 3 else ""
         stay = "exists: it is kept" if len(targets.kept) == 1 else "exist: they are kept"
         replaces = "They are given as images" if options.overwrite else "--overwrite replaces"
-        talk.problem(f"{first}{more} {stay}. {replaces}, --out gives another folder.")
+        output.problem(f"{first}{rest} {stay}. {replaces}, --out gives another folder.")
         if len(targets.kept) == targets.count and options.json != "-":
             return
-    _segment(options, talk, inputs, targets, scores_file)
+    _segment(options, output, inputs, targets, scores_file)
 
 
 def _segment(
-    options: argparse.Namespace, talk: Talk, inputs: Inputs, targets: Targets, scores_file: Path | None
+    options: argparse.Namespace, output: PredictOutput, inputs: Inputs, targets: Targets, scores_file: Path | None
 ) -> None:
-    talk.say("Loading the model …")
+    output.say("Loading the model …")
+    from coseg.hub.load import load_pretrained
     from coseg.inference.album import Album
-    from coseg.inference.pretrained import load_pretrained
-    from coseg.inference.scores import common_sentence, model_scores, trust_sentence
+    from coseg.inference.cosegmentation import common_sentence, trust_sentence
     from coseg.inference.segmenter import CoSegmenter
 
     network, settings, source = load_pretrained(options.checkpoint, options.trust)
     segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold, source)
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
-    talk.say(f"Segmenting with {source}{size} on {segmenter.device}.")
-    album = Album(segmenter, inputs.paths, targets, talk.problem, talk.progress, source)
+    output.say(f"Segmenting with {source}{size} on {segmenter.device}.")
+    album = Album(segmenter, inputs.paths, targets, output.problem, output.progress, source)
     results: list[dict[str, Any]] = []
     try:
-        for found, result in album.run():
+        for cosegmentation, result in album.run():
             results.append(result)
             if options.pairs:
-                talk.pair(found)
+                output.pair(cosegmentation)
             else:
-                talk.images(found, [image["number"] for image in result["images"]], album.numbered)
-                talk.say(common_sentence(found, segmenter.calibration))
+                output.images(cosegmentation, [image["number"] for image in result["images"]], album.numbered)
+                output.say(common_sentence(cosegmentation, segmenter.calibration))
     finally:
-        talk.done()
+        output.done()
     if options.pairs:
-        talk.pairs(trust_sentence(segmenter.calibration))
-        talk.numbered(inputs.paths, album.numbered)
+        output.pairs(trust_sentence(segmenter.calibration))
+        output.numbered(inputs.paths, album.numbered)
     count = 2 if options.pairs else len(results[0]["images"])
     scores = {
-        **model_scores(segmenter, source, count),
+        **segmenter.model_scores(source, count),
         **({"pairs": results} if options.pairs else results[0]),
-        "problems": talk.problems,
+        "problems": output.problems,
     }
     if options.json is not None:
-        _write_scores(scores, scores_file, talk, scores_file is not None and targets.is_kept(scores_file))
-    talk.say(f"The results are in {options.out}/.")
+        _write_scores(scores, scores_file, output, scores_file is not None and targets.is_kept(scores_file))
+    output.say(f"The results are in {options.out}/.")
 
 
-def _write_scores(scores: dict[str, Any], file: Path | None, talk: Talk, kept: bool) -> None:
-    from coseg.cli.app import told_output
-    from coseg.files import write_text_atomically
-    from coseg.inference.scores import for_json
+def _write_scores(scores: dict[str, Any], file: Path | None, output: PredictOutput, kept: bool) -> None:
+    from coseg.cli.sentences import writing
+    from coseg.files.writing import write_text_atomically
+    from coseg.inference.cosegmentation import for_json
 
     text = json.dumps(for_json(scores), indent=2, allow_nan=False)
     if file is None:
         print(text)
     elif not kept:
-        with told_output(file):
+        with writing(file):
             write_text_atomically(file, text + "\n")
 
 
@@ -214,15 +214,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scores_file = _json_target(options)
     if not options.images:
         parser.error("give images: files, folders or patterns (see --help)")
-    from coseg.cli.app import guard
-    from coseg.cli.talk import Talk
+    from coseg.cli.predict_output import PredictOutput
+    from coseg.cli.sentences import guard
 
-    talk = Talk(options.quiet, to_stderr=options.json == "-")
+    output = PredictOutput(options.quiet, to_stderr=options.json == "-")
 
     # Pillow warns of damaged metadata, which doesn't keep a photograph from being read.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    guard(lambda: _predict(options, talk, scores_file))
-    raise SystemExit(2 if talk.problems else 0)
+    guard(lambda: _predict(options, output, scores_file))
+    raise SystemExit(2 if output.problems else 0)
 
 
 if __name__ == "__main__":

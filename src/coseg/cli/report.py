@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coseg.cli.options import MOST_SEED, whole
-
-_TRUST = "results and model may name classes outside of coseg, which are imported: they are yours"
+from coseg.cli.options import MOST_SEED, add_trust, whole
 
 
 def _table(options: argparse.Namespace) -> int:
-    from coseg.cli.app import told_output
+    from coseg.cli.sentences import writing
     from coseg.errors import CosegError
-    from coseg.evaluation.collect import find_results
-    from coseg.evaluation.report import class_table, icoseg_table, score_table
-    from coseg.evaluation.table import FORMATS
-    from coseg.files import write_text_atomically
+    from coseg.files.writing import write_text_atomically
+    from coseg.reports.collect import find_results
+    from coseg.reports.tables import FORMATS, class_table, icoseg_table, score_table
 
     results = find_results(options.results)
     if options.by == "icoseg":
@@ -37,31 +34,31 @@ def _table(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text, end="")
     else:
-        with told_output(options.out):
+        with writing(options.out):
             write_text_atomically(options.out, text)
         print(options.out)
     return 0
 
 
 def _figures(options: argparse.Namespace) -> int:
-    from coseg.cli.app import told_output
+    from coseg.cli.sentences import writing
     from coseg.errors import CosegError
-    from coseg.evaluation.collect import find_results, titles
-    from coseg.evaluation.figures import choose_rows, draw_bars, draw_sheet
-    from coseg.evaluation.pictures import save_picture
-    from coseg.evaluation.rows_file import read_rows
-    from coseg.training.predict import predicted_rows
+    from coseg.evaluation.predictions import predicted_records
+    from coseg.imaging.draw import save_picture
+    from coseg.reports.collect import find_results, titles
+    from coseg.reports.figures import choose_records, draw_bars, draw_sheet
+    from coseg.reports.records import read_records
 
     results = find_results(options.results)
     if not results:
         raise CosegError("Figures need results: give the folders that coseg-test names last, or runs.")
     sheets = {}  # all of them before the first is written: a mistake in the last result leaves nothing behind
     for number, result in enumerate(results, 1):
-        chosen = choose_rows(read_rows(result.folder), options.pairs, options.choose)
+        chosen = choose_records(read_records(result.folder), options.pairs, options.choose)
         captions = [f"{', '.join(row.classes)}  {row.mean:.2f}" for row in chosen]
         path = options.out / f"{result.folder.name}-{number}-{options.choose}.png"
-        sheets[path] = draw_sheet(predicted_rows(result.folder, chosen, options.trust), captions)
-    with told_output(options.out):
+        sheets[path] = draw_sheet(predicted_records(result.folder, chosen, options.trust), captions)
+    with writing(options.out):
         for path, sheet in sheets.items():
             save_picture(path, sheet)
             print(path)
@@ -73,12 +70,12 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from coseg.evaluation.compare import changes, compare
-    from coseg.evaluation.rows import PairRow
+    from coseg.reports.compare import changes, compare
+    from coseg.reports.records import PairRecord
 
-    found = compare(options.a, options.b, options.draws, options.seed)
+    differences = compare(options.a, options.b, options.resamples, options.seed)
     changed = changes(options.a, options.b)[: options.pairs]
-    of_pairs = all(isinstance(change.row, PairRow) for change in changed)
+    of_pairs = all(isinstance(change.record, PairRecord) for change in changed)
     key = ("id_a", "id_b") if of_pairs else ("group", "id")
     if options.json:
         document: dict[str, Any] = {
@@ -86,54 +83,43 @@ def _compare(options: argparse.Namespace) -> int:
             "b": str(options.b),
             "differences": {
                 name: {key: None if math.isnan(number) else round(number, 6) for key, number in value._asdict().items()}
-                for name, value in found.items()
+                for name, value in differences.items()
             },
             "changes": [
-                dict(zip(key, change.row.key, strict=True))
-                | {"classes": list(change.row.classes), "a": round(change.a, 6), "b": round(change.b, 6)}
+                dict(zip(key, change.record.key, strict=True))
+                | {"classes": list(change.record.classes), "a": round(change.a, 6), "b": round(change.b, 6)}
                 for change in changed
             ],
         }
         print(json.dumps(document, indent=2, ensure_ascii=False))
         return 0
     print(f"A = {options.a}\nB = {options.b}\n\n{'A - B':<18}  {'value':>6}  95 % interval over images")
-    for name, (value, low, high) in found.items():
+    for name, (value, low, high) in differences.items():
         print(f"{name:<18}  {value:+.3f}  {low:+.3f} to {high:+.3f}" if value == value else f"{name:<18}  {'-':>6}")
     if changed:
         head = f"{'pairs' if of_pairs else 'masks'} that changed most"
-        width = max(len(head), *(len("  ".join(change.row.key)) for change in changed))
+        width = max(len(head), *(len("  ".join(change.record.key)) for change in changed))
         print(f"\n{head:<{width}}      A      B   A - B  common classes")
         for change in changed:
-            ids = "  ".join(change.row.key)
+            ids = "  ".join(change.record.key)
             scores = f"{change.a:.3f}  {change.b:.3f}  {change.gain:+.3f}"
-            print(f"{ids:<{width}}  {scores}  {', '.join(change.row.classes)}")
-    return 0
-
-
-def _nearest(options: argparse.Namespace) -> int:
-    from coseg.evaluation.nearest import nearest_table
-    from coseg.evaluation.table import FORMATS
-    from coseg.training.nearest import nearest_training_classes
-
-    print(FORMATS[options.format](nearest_table(nearest_training_classes(options.results, options.trust))), end="")
+            print(f"{ids:<{width}}  {scores}  {', '.join(change.record.classes)}")
     return 0
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from coseg.cli.app import told_output
-    from coseg.evaluation.table import FORMATS
-    from coseg.files import write_text_atomically
-    from coseg.sweeps.best import NAME, experiment_path, experiment_text
+    from coseg.cli.sentences import writing
+    from coseg.files.writing import write_text_atomically
+    from coseg.reports.tables import FORMATS
     from coseg.sweeps.jobs import DAMAGED, read_sweep
-    from coseg.sweeps.picture import draw_parameters
-    from coseg.sweeps.report import jobs_table, values_table
+    from coseg.sweeps.report import NAME, draw_parameters, experiment_path, experiment_text, jobs_table, values_table
 
     sweep = read_sweep(options.sweep.resolve())
     out: Path = options.out or sweep.folder / "report"
     print("\n".join(FORMATS[options.format](table) for table in (jobs_table(sweep), values_table(sweep))), end="")
     best = next(iter(sweep.ranked()), None)
     text = None if best is None else experiment_text(sweep, best, _composed(best.overrides), options.trust)
-    with told_output(out):
+    with writing(out):
         if draw_parameters(sweep, out / "parameters.png"):
             print(f"\n{out / 'parameters.png'}")
         if text is not None:
@@ -150,11 +136,11 @@ def _composed(overrides: Sequence[str]) -> Any:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from coseg.cli.app import compose_config
-    from coseg.plain_data import has_interpolation
+    from coseg.configs import compose_config
+    from coseg.files.plain_data import has_interpolation
 
     if has_interpolation(overrides) or any(word.startswith("hydra") for word in overrides):
-        return None  # a file's words: nothing in them is resolved, nor found elsewhere
+        return None  # a file's words: nothing in them is resolved, nor differences elsewhere
     try:
         return compose_config("train", list(overrides))
     except (HydraException, OmegaConfBaseException):
@@ -162,7 +148,7 @@ def _composed(overrides: Sequence[str]) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from coseg.evaluation.table import FORMATS
+    from coseg.reports.tables import FORMATS
 
     parser = argparse.ArgumentParser(prog="coseg-report", description="Tables and comparisons of tests.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -182,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="folders of results, or runs")
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="where (figures)")
     figures.add_argument("--pairs", type=whole(1, 1000), default=8, metavar="N", help="pairs on a sheet (8)")
-    figures.add_argument("--trust", action="store_true", help=_TRUST)
+    add_trust(figures, "the run of a test")
     figures.add_argument("--choose", default="even", metavar="HOW", help="even, best or worst (even)")
 
     text = "the difference of two tests of the same pairs, with intervals, and the pairs that changed most"
@@ -192,33 +178,29 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("b", type=Path, metavar="B", help="those of the second")
     compare.add_argument("--pairs", type=whole(0), default=10, metavar="N", help="how many pairs to list (10)")
     compare.add_argument(
-        "--draws", type=whole(1, 100_000), default=1000, metavar="N", help="draws of the bootstrap (1000)"
+        "--resamples",
+        dest="resamples",
+        type=whole(1, 100_000),
+        default=1000,
+        metavar="N",
+        help="resamples of the bootstrap (1000)",
     )
     compare.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="seed of the bootstrap (0)")
     compare.add_argument("--json", action="store_true", help="as JSON")
-
-    text = "for each tested class that training did not show, the training class that is nearest to it"
-    nearest = commands.add_parser("nearest", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    nearest.set_defaults(job=_nearest)
-    nearest.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
-    nearest.add_argument("--trust", action="store_true", help=_TRUST)
-    nearest.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
 
     text = "the jobs of a sweep, what each value came to, and the best configuration as an experiment"
     sweep = commands.add_parser("sweep", help=text, description=f"{text[0].upper()}{text[1:]}.")
     sweep.set_defaults(job=_sweep)
     sweep.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of coseg-train -m, or of a study")
     sweep.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how tables are written (markdown)")
-    sweep.add_argument(
-        "--trust", action="store_true", help="its runs may name classes outside of coseg: they are yours"
-    )
+    add_trust(sweep, "its runs")
     sweep.add_argument("--out", type=Path, metavar="FOLDER", help="where picture and experiment go (SWEEP/report)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    from coseg.cli.app import guard
+    from coseg.cli.sentences import guard
 
     options = _parser().parse_args(arguments)
     codes: list[int] = []

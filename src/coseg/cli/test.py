@@ -5,13 +5,13 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from coseg.cli.app import run
-from coseg.cli.launched import require_launched
+from coseg.training.launched import require_launched
 
 
 def job(config: DictConfig) -> None:
     """Score one checkpoint."""
+    from coseg.evaluation.score import score
     from coseg.training.fit import prepare_process
-    from coseg.training.score import score
 
     require_launched(config.trainer)
     prepare_process(config.threads)

@@ -1,4 +1,4 @@
-"""What an archive that nobody vouches for holds: read within bounds, and refused before anything of it is written."""
+"""The members of zip and tar archives from untrusted sources, read within bounds of memory and size."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import gzip
 import lzma
 import stat
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from struct import error as StructError
 from typing import IO, Literal, NamedTuple
 
@@ -42,9 +41,6 @@ class Member(NamedTuple):
 Opened = Callable[[], IO[bytes]]
 """Opens the content of a member that is a file."""
 
-NAME_BYTES, PATH_BYTES = 255, 1024
-"""What file systems take: of a name, and (a bound of our own, far above any published archive) of a path."""
-
 _HEADER = 16 * 2**20  # bytes read at once: a zip's directory is, and a tar's header of any length is
 _SLACK = 64 * 2**20  # bytes of headers and padding that a tar may have beside its files
 
@@ -70,7 +66,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_file(path: Path, limits: Limits) -> None:
-    """Refuse what is no archive of a fitting size, without opening what would never end.
+    """Refuse a path that is no regular file of a plausible size, without opening a pipe or a device.
 
     Raises:
         CosegError: `path` is not there, is a folder, a pipe or a device, is empty, or has too many bytes.
@@ -88,24 +84,13 @@ def check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def list_members(path: Path, limits: Limits) -> list[Member]:
-    """All members, checked.
-
-    Raises:
-        CosegError: see `open_members`.
-    """
-    with open_members(path, limits) as members:
-        return [member for member, _ in members]
-
-
 @contextmanager
-def open_members(path: Path, limits: Limits) -> Iterator[Iterator[tuple[Member, Opened]]]:
-    """The members in their order, each with what opens it before the next is asked for.
+def read_members(path: Path, limits: Limits) -> Iterator[Iterator[tuple[Member, Opened]]]:
+    """The members in their order, their names not yet checked, each with what opens it before the next is read.
 
     Raises:
-        CosegError: it is no zip or tar archive, is damaged, cut off or encrypted, has too many members or bytes, a
-            member whose name leads outside, can't be written or is there twice, or one that is neither file, folder
-            nor a link that stays inside.
+        CosegError: it is no zip or tar archive, is damaged, cut off or encrypted, has too many bytes, or a member that
+            is neither file, folder nor link.
     """
     check_file(path, limits)
     with ExitStack() as stack:
@@ -133,7 +118,7 @@ def open_members(path: Path, limits: Limits) -> Iterator[Iterator[tuple[Member, 
                 with reading(path):
                     raise error
             members = _tar_members(path, tarred, bounded, packed)
-        yield _checked(path, members, limits)
+        yield members
 
 
 def _decompressed(path: Path, file: IO[bytes], start: bytes) -> tuple[IO[bytes], bool]:
@@ -239,79 +224,17 @@ def _nothing() -> IO[bytes]:
     raise AssertionError("only files have content")
 
 
-def _checked(path: Path, members: Iterator[tuple[Member, Opened]], limits: Limits) -> Iterator[tuple[Member, Opened]]:
-    seen: dict[str, Type] = {}
-    count = size = 0
-    while True:
-        with reading(path):
-            item = next(members, None)
-        if item is None:
-            break
-        member, opened = item
-        count, size = count + 1, size + max(member.size, 0)
-        if count > limits.members or size > limits.unpacked or member.size < 0:
-            raise CosegError(
-                f"{path} holds more than {limits.members:,} members or {limits.unpacked / GIB:.3g} GiB, or says so: "
-                "nothing was unpacked. It is not the published archive."
-            )
-        member = _check_name(path, member)
-        if member.name:  # the folder itself has none
-            _check_twice(path, member, seen)
-            yield member, opened
-
-
-def _check_name(path: Path, member: Member) -> Member:
-    """The member with its name in its shortest form."""
-    name, shown = member.name, _shown(member.name)
-    if _leaves(name):
-        raise _refused(path, shown, "which would lie outside of the data set's folder")
-    parts = [part for part in PurePosixPath(name).parts if part != "."]
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name + member.target):
-        raise _refused(path, shown, "whose name has characters that no name should have")
-    encoded = [len(part.encode()) for part in parts]
-    if max(encoded, default=0) > NAME_BYTES or sum(encoded) + len(encoded) > PATH_BYTES:
-        raise _refused(path, shown, "whose name is too long")
-    if not parts and member.type != "folder":
-        raise _refused(path, shown, "which has no name")
-    target = member.target
-    if member.type in ("symlink", "hardlink") and (_leaves(target) or not target):
-        raise _refused(path, shown, f"a link to {_shown(target)}, which could lead outside of the folder")
-    return member._replace(name="/".join(parts))
-
-
-def _check_twice(path: Path, member: Member, seen: dict[str, Type]) -> None:
-    """Names differ on every file system, and nothing lies below what is no folder, a link for example."""
-    key = unicodedata.normalize("NFC", member.name).casefold()
-    earlier = seen.get(key)
-    if earlier is not None and not (earlier == member.type == "folder"):
-        raise _refused(path, _shown(member.name), "whose name another member has, in upper or lower case")
-    seen[key] = member.type
-    above = key
-    while "/" in above:
-        above = above.rpartition("/")[0]
-        if seen.setdefault(above, "folder") != "folder":
-            raise _refused(path, _shown(member.name), "which lies below a member that is no folder")
-    if member.type == "hardlink":
-        target = unicodedata.normalize("NFC", str(PurePosixPath(member.target))).casefold()
-        if seen.get(target) != "file":
-            raise _refused(path, _shown(member.name), f"a link to {_shown(member.target)}, which is no file before it")
-
-
 def _neither(path: Path, name: str) -> CosegError:
-    return _refused(path, _shown(name), "which is neither a file nor a folder")
+    return refused(path, name, "which is neither a file nor a folder")
 
 
-def _refused(path: Path, shown: str, reason: str) -> CosegError:
+def refused(path: Path, name: str, reason: str) -> CosegError:
+    """The error for an archive with the member `name`; `reason` is a relative clause."""
     return CosegError(
-        f"{path} has the member {shown}, {reason}: nothing was unpacked. It is not the published archive."
+        f"{path} has the member {shown(name)}, {reason}: nothing was unpacked. It is not the published archive."
     )
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """A member's name for a message, quoted and at most 80 characters long."""
     return repr(name if len(name) <= 80 else f"{name[:60]}…{name[-19:]}")
-
-
-def _leaves(name: str) -> bool:
-    """Whether a path is absolute or goes up; where none does, no chain of links leads outside either."""
-    parts = PurePosixPath(name.replace("\\", "/"))
-    return parts.is_absolute() or ".." in parts.parts or bool(parts.parts and parts.parts[0].endswith(":"))

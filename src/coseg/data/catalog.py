@@ -1,22 +1,23 @@
-"""A catalog: images, their label maps, class names and the class-presence table; and the contract of readers."""
+"""A catalog: images, their label maps, class names and the class-presence table; and the interface of readers."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from coseg.errors import unknown_choice
+from coseg.errors import CosegError, DamagedFile, unknown_choice
+from coseg.imaging.read import exposure_note, read_photograph
 
-BACKGROUND = 0
-"""Label of pixels that belong to no class."""
-
-VOID = 255
-"""Label of pixels without a label: the border that VOC draws around objects."""
+Item = TypeVar("Item")
+Facts = TypeVar("Facts")
 
 
 class Note(str):
@@ -78,6 +79,44 @@ class Catalog(ABC):
         return iter(())
 
 
+class ResizedCatalog(Catalog):
+    """A catalog at one size: images bilinear with antialiasing, label maps by their nearest pixel.
+
+    A small object may vanish; `presence`, and with it the pairs, stay those of the original label maps.
+
+    Args:
+        catalog: the catalog to read from.
+        size: side of all images in pixels.
+
+    Raises:
+        CosegError: `size` is not a positive whole number.
+    """
+
+    def __init__(self, catalog: Catalog, size: int) -> None:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise CosegError(f"protocol.size is '{size}', but must be a number of pixels, or null for original size.")
+        super().__init__(
+            catalog.name, catalog.split, catalog.ids, catalog.class_names, catalog.presence, catalog.expected
+        )
+        self.catalog = catalog
+        self.size = size
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """Image ``i`` as RGB uint8 of shape (size, size, 3)."""
+        return self._resized(self.catalog.image(i), Image.Resampling.BILINEAR)
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        """The label map of image ``i`` as uint8 of shape (size, size)."""
+        return self._resized(self.catalog.labels(i), Image.Resampling.NEAREST)
+
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        return self.catalog.files()
+
+    def _resized(self, picture: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
+        return np.array(Image.fromarray(picture).resize((self.size, self.size), how))
+
+
 def without_class(catalog: Catalog) -> str:
     """How many images hold none of the classes, in a few words; empty: all hold one."""
     count = int((~catalog.presence.any(1)).sum())
@@ -128,3 +167,59 @@ class Reader(ABC):
         """Refuse a split that the data set does not have."""
         if split not in self.splits:
             raise unknown_choice(f"the split of {self.name}", split, self.splits)
+
+
+class CheckedImage(NamedTuple, Generic[Item, Facts]):
+    """An image of a data set after its files were decoded.
+
+    Attributes:
+        item: the image and its mask, as the reader lists them.
+        facts: what the reader wants to know of the mask; None where there is an error.
+        error: why the image can't be used.
+        note: see `coseg.imaging.read.exposure_note`.
+    """
+
+    item: Item
+    facts: Facts | None
+    error: CosegError | None
+    note: str | None
+
+
+def check_images(
+    items: Sequence[Item], image_of: Callable[[Item], Path], check: Callable[[Item], Facts], whole: bool
+) -> list[CheckedImage[Item, Facts]]:
+    """Decode the masks of a data set, in parallel.
+
+    Args:
+        items: the images, as the reader lists them.
+        image_of: the photograph of an item.
+        check: decodes the mask of an item; may raise `CosegError`.
+        whole: decode the photographs too.
+    """
+
+    def checked(item: Item) -> CheckedImage[Item, Facts]:
+        note = None
+        try:
+            if whole:
+                note = exposure_note(read_photograph(image_of(item)))
+            return CheckedImage(item, check(item), None, note)
+        except CosegError as error:
+            return CheckedImage(item, None, error, note)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+        return list(pool.map(checked, items))
+
+
+def sound_images(
+    checked: Sequence[CheckedImage[Item, Facts]], skip_damaged: bool
+) -> tuple[list[CheckedImage[Item, Facts]], list[str]]:
+    """The images without an error, and a sentence for each damaged one, which `skip_damaged` leaves out.
+
+    Raises:
+        CosegError: the first error, but for damaged files that are left out.
+    """
+    for image in checked:
+        if image.error is not None and not (skip_damaged and isinstance(image.error, DamagedFile)):
+            raise image.error
+    errors = [str(image.error) for image in checked if image.error is not None]
+    return [image for image in checked if image.error is None], errors

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from coseg.data.cache import CachedCatalog
-from coseg.data.catalog import Catalog, Reader, without_class
-from coseg.data.cliques import (
+from coseg.data.catalog import Catalog, Reader, ResizedCatalog, without_class
+from coseg.data.dataset import (
+    CachedCatalog,
     CliqueBatch,
     CliqueCollate,
     CliqueDataset,
-    CliqueSampler,
-    checked_clique,
-    pairs_of,
+    ImageDataset,
+    ImageItem,
+    PairBatch,
+    PairDataset,
+    Transform,
+    collate,
 )
-from coseg.data.dataset import ImageDataset, ImageItem, PairBatch, PairDataset, Transform, collate
-from coseg.data.orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
-from coseg.data.resized import ResizedCatalog
-from coseg.data.sampler import PairSampler
-from coseg.data.workers import worker_settings
+from coseg.data.pair_orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
+from coseg.data.samplers import CliqueSampler, PairSampler, checked_clique, pairs_of
 from coseg.errors import CosegError, unknown_choice
+from coseg.lightning_internals import training_progress
+from coseg.signals import ignore_interrupt
 
 ON_DAMAGED = ("error", "skip")
-"""What may be done about images that can't be decoded."""
+"""How images that can't be decoded are treated."""
 
 
 class PairDataModule(L.LightningDataModule):
@@ -40,12 +44,12 @@ class PairDataModule(L.LightningDataModule):
         splits: which of the reader's splits serve: ``{"train": name, "val": name, "test": [names]}``.
         augmentation: applied to each training image on its own.
         batch_size: pairs in a training batch of one process.
-        order: how training pairs are drawn: ``uniform``, ``image_balanced`` or ``class_balanced``.
+        order: how training pairs are sampled: ``uniform``, ``image_balanced`` or ``class_balanced``.
         pairs_per_epoch: training pairs in an epoch; None means all of them.
         negatives: share of training pairs without a common class, 0 to 1.
         clique: None: training batches are of pairs, and each of their images is encoded for one. A number m: they are
             of cliques, m images of a class each, with all m (m - 1) / 2 pairs, and each image is encoded once for
-            m - 1. `order` draws a first pair of each clique. A batch then has as many whole cliques as hold
+            m - 1. `order` gives a first pair of each clique. A batch then has as many whole cliques as hold
             `batch_size` pairs, and an epoch as many as `pairs_per_epoch` holds.
         val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
             them.
@@ -59,8 +63,8 @@ class PairDataModule(L.LightningDataModule):
             share; 0 turns it off.
         seed: seeds the order of pairs and the augmentation.
         on_damaged: ``error`` refuses a training or validation image that can't be decoded. ``skip`` decodes all of
-            them before the first epoch and leaves out those that can't be, before pairs are drawn: whatever reads
-            them, and after a stop too, epochs have the same pairs. They are in `skipped`. A test refuses them always.
+            them before the first epoch and leaves out those that can't be, before pairs are formed: with any number of
+            workers, and after a stop too, epochs have the same pairs. See `skipped`. A test always refuses them.
     """
 
     def __init__(
@@ -160,21 +164,21 @@ class PairDataModule(L.LightningDataModule):
         return pair_order(self.order_name, catalog.presence, self.seed, max(1, pairs // pairs_of(self.clique)))
 
     @property
-    def train_draws(self) -> int:
+    def samples_per_batch(self) -> int:
         """How many pairs, or cliques, a training batch of one process has."""
         return self.batch_size if self.clique is None else -(-self.batch_size // pairs_of(self.clique))
 
     def describe(self, role: str) -> str:
-        """The images of `role` and what an epoch draws of them, in a few words."""
+        """The images of `role` and the number of pairs of an epoch, in a few words."""
         catalog, count = self.catalog(role), len(self.order(role))
-        drawn = f"{count} pairs"
+        samples = f"{count} pairs"
         if role == "train" and self.clique is not None:
-            drawn = f"{count} cliques of {self.clique} images"
+            samples = f"{count} cliques of {self.clique} images"
         remarks = [without_class(catalog)]
         if role != "test" and (skipped := len(self._skipped.get(self._split(role), ()))):
             remarks.append(f"{skipped} images can't be decoded and are left out")
         beside = "; ".join(filter(None, remarks))
-        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {drawn}{f' ({beside})' if beside else ''}"
+        return f"{catalog.name}/{catalog.split}: {len(catalog)} images, {samples}{f' ({beside})' if beside else ''}"
 
     def _split(self, role: str) -> str:
         split = self.splits[role]
@@ -187,7 +191,7 @@ class PairDataModule(L.LightningDataModule):
         return split[0]
 
     def setup(self, stage: str) -> None:
-        """Read the catalogs that `stage` needs, so that bad data is told before anything is trained."""
+        """Read the catalogs that `stage` needs, so that bad data is reported before training starts."""
         roles = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for role in roles:
             self.order(role)
@@ -195,24 +199,24 @@ class PairDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PairBatch] | DataLoader[CliqueBatch]:
         """Batches of training pairs or cliques; after a stop, from the batch after the last one that was trained on."""
         epoch, done = self._progress()
-        draws = self.train_draws
+        per_batch = self.samples_per_batch
         sampler = PairSampler(
-            self.order("train"), self.seed, *self._process(), even=True, start=done * draws, epoch=epoch
+            self.order("train"), self.seed, *self._process(), even=True, start=done * per_batch, epoch=epoch
         )
-        if len(sampler) < draws:
+        if len(sampler) < per_batch:
             what = "pairs" if self.clique is None else "cliques"
             raise CosegError(
-                f"An epoch has {len(sampler)} training {what} for each process, fewer than the {draws} of a batch "
+                f"An epoch has {len(sampler)} training {what} for each process, fewer than the {per_batch} of a batch "
                 f"(data.batch_size={self.batch_size}): take a smaller batch or more pairs."
             )
         catalog = self.catalog("train")
         if self.clique is None:
-            return self._loader(PairDataset(catalog, self.augmentation), sampler, draws, collate)
+            return self._loader(PairDataset(catalog, self.augmentation), sampler, per_batch, collate)
         if self.augmentation is None:
             raise CosegError("data.clique needs an augmentation, which gives all images of a batch one size.")
         cliques = CliqueSampler(sampler, catalog.presence, self.clique)
         joined = CliqueCollate(catalog.presence, self.negatives)
-        return self._loader(CliqueDataset(catalog, self.augmentation), cliques, draws, joined)
+        return self._loader(CliqueDataset(catalog, self.augmentation), cliques, per_batch, joined)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """The fixed validation pairs at original size, one a batch.
@@ -225,7 +229,7 @@ class PairDataModule(L.LightningDataModule):
     def image_loader(
         self, role: str, indices: Iterable[int], pin_memory: bool = False, workers: int | None = None
     ) -> DataLoader[ImageItem]:
-        """Single images of `role` at original size, in the order of `indices`, which is asked for them as it goes.
+        """Single images of `role` at original size, in the order of `indices`, which is iterated lazily.
 
         `workers` None: as many as the data module has.
         """
@@ -238,7 +242,7 @@ class PairDataModule(L.LightningDataModule):
         )
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
-        """The test pairs at original size, one a batch, each visited once whatever the number of processes.
+        """The test pairs at original size, one a batch, each in one process only.
 
         Both images of each pair are read anew; `coseg-test` reads each image once, by `image_loader`.
         """
@@ -265,11 +269,23 @@ class PairDataModule(L.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _progress(self) -> tuple[int, int]:
-        """Epoch to go on with and batches of it that are done: not (0, 0) after a checkpoint was restored."""
+        """The current epoch and its batches that are done: not (0, 0) after a checkpoint was restored."""
         if self.trainer is None:
             return 0, 0
-        loop: Any = self.trainer.fit_loop  # Lightning types its progress as a base class without these counts
-        epoch = loop.epoch_progress.current
-        if epoch.started == epoch.processed:  # between two epochs: the counts of batches are those of the last one
-            return epoch.processed, 0
-        return epoch.processed, loop.epoch_loop.batch_progress.current.processed
+        return training_progress(self.trainer)
+
+
+def worker_settings(workers: int) -> dict[str, Any]:
+    """Arguments of a `DataLoader` for so many workers."""
+    settings: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
+    methods = multiprocessing.get_all_start_methods()
+    # A launcher of parallel jobs may have made a way of its own the default, which can start nothing but its jobs.
+    if workers and multiprocessing.get_start_method() not in ("fork", "spawn", "forkserver"):
+        settings["multiprocessing_context"] = "fork" if "fork" in methods else "spawn"
+    return settings
+
+
+def start_worker(worker: int) -> None:
+    """Ctrl-C reaches workers too, but it is for the main process, which needs their batches to end its step."""
+    ignore_interrupt()
+    cv2.setNumThreads(0)  # or each worker keeps as many threads as there are cores

@@ -1,8 +1,11 @@
-"""Pairs of a catalog as tensors: decode, look up the common classes, augment."""
+"""Pairs, cliques and single images as samples for a loader, from catalogs whose decoded images may be cached."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -11,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from coseg.data.catalog import BACKGROUND, VOID, Catalog
-
-COMMON = 1
-"""Target value of the pixels of a pair's common classes: its foreground."""
-
-OTHER = 2
-"""Target value of the pixels of a class that the partner lacks: background, but salient."""
+from coseg.data.catalog import Catalog
+from coseg.data.pair_index import Permutation, mix
+from coseg.errors import CosegError
+from coseg.files.writing import temporary_folder
+from coseg.labels import labels_of, target_table
 
 Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 Transform = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.intp], int], Images]
@@ -27,7 +28,7 @@ Transform = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.intp], in
 """
 
 
-class Draw(NamedTuple):
+class PairSample(NamedTuple):
     """One pair of an epoch: images ``i < j`` of the catalog, and the seed of its augmentation."""
 
     i: int
@@ -55,22 +56,8 @@ class PairBatch(TypedDict):
     common: Tensor
 
 
-def target_table(common: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The 256-entry look-up table from labels to target values for the common classes `common`, bool (K,)."""
-    table = np.full(256, OTHER, np.uint8)
-    table[BACKGROUND] = BACKGROUND
-    table[VOID] = VOID
-    table[1 : 1 + len(common)][common] = COMMON
-    return table
-
-
-def labels_of(classes: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The labels of the classes that bool (K,) marks."""
-    return np.flatnonzero(classes) + 1
-
-
 class PairDataset(Dataset[PairBatch]):
-    """Map-style data set whose keys are `Draw`s, so that an item depends on its key alone.
+    """Map-style data set whose keys are `PairSample`s, so that an item depends on its key alone.
 
     Whatever process makes an item, and whenever, it is the same: any number of workers gives the same numbers.
 
@@ -83,8 +70,8 @@ class PairDataset(Dataset[PairBatch]):
         self.catalog = catalog
         self.transform = transform
 
-    def __getitem__(self, draw: Draw) -> PairBatch:
-        i, j, seed = draw
+    def __getitem__(self, sample: PairSample) -> PairBatch:
+        i, j, seed = sample
         common = self.catalog.presence[i] & self.catalog.presence[j]
         image_a, labels_a = self._side(i, common, 2 * seed)
         image_b, labels_b = self._side(j, common, 2 * seed + 1)
@@ -131,15 +118,177 @@ class ImageDataset(Dataset[ImageItem]):
         return ImageItem(i, torch.from_numpy(image), torch.from_numpy(labels))
 
 
-def pair_targets(labels: Tensor, common: Tensor) -> Tensor:
-    """The target maps of B label maps, uint8 (B, H, W), for the common classes of their pairs, bool (B, K)."""
-    tables = torch.full((len(common), 256), OTHER, dtype=torch.uint8, device=labels.device)
-    tables[:, BACKGROUND], tables[:, VOID] = BACKGROUND, VOID
-    tables[:, 1 : 1 + common.shape[1]].masked_fill_(common.to(labels.device), COMMON)
-    return tables.gather(1, labels.flatten(1).long()).view_as(labels)
-
-
 def collate(items: list[PairBatch]) -> PairBatch:
     """Stack items into a batch. All images of a side must have one size."""
     batch: PairBatch = default_collate(items)
     return batch
+
+
+class CliqueSample(NamedTuple):
+    """One clique: the class `k`, images of it in ascending order, and the seed of their augmentation."""
+
+    k: int
+    images: tuple[int, ...]
+    seed: int
+
+
+class Clique(NamedTuple):
+    """M augmented images of one class: `images` uint8 (M, 3, H, W), `labels` uint8 (M, H, W), and their `sample`."""
+
+    images: Tensor
+    labels: Tensor
+    sample: CliqueSample
+
+
+class CliqueBatch(TypedDict):
+    """M images of one size, and P pairs of them.
+
+    `images`: uint8 (M, 3, H, W).
+    `labels`: uint8 (M, H, W), label maps: 0 background, k + 1 class k, 255 void.
+    `image`: int64 (M,), the indices of the images in the catalog.
+    `pairs`: int64 (P, 2), places in this batch.
+    `common`: bool (P, K), the classes that both images of a pair hold.
+    """
+
+    images: Tensor
+    labels: Tensor
+    image: Tensor
+    pairs: Tensor
+    common: Tensor
+
+
+class CliqueDataset(Dataset[Clique]):
+    """Map-style data set whose keys are `CliqueSample`s, so that an item depends on its key alone.
+
+    Args:
+        catalog: the images.
+        transform: applied to each image on its own, so that all have one size.
+    """
+
+    def __init__(self, catalog: Catalog, transform: Transform) -> None:
+        self.catalog = catalog
+        self.transform = transform
+
+    def __getitem__(self, sample: CliqueSample) -> Clique:
+        wanted = np.array([sample.k + 1])
+        images, labels = [], []
+        for t, i in enumerate(sample.images):
+            seed = mix(sample.seed, 2, t)
+            image, label = self.transform(self.catalog.image(i), self.catalog.labels(i), wanted, seed)
+            images.append(image.transpose(2, 0, 1))
+            labels.append(label)
+        return Clique(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), sample)
+
+
+class CliqueCollate:
+    """Joins cliques to a batch with all their pairs and, where asked for, pairs across cliques that share no class.
+
+    Args:
+        presence: bool (N, K), of the catalog.
+        negatives: share of the pairs that have no common class, 0 to below 1; fewer where the batch has not so many.
+            They cost no encoding.
+
+    Raises:
+        CosegError: `negatives` is 1.
+    """
+
+    def __init__(self, presence: NDArray[np.bool_], negatives: float = 0.0) -> None:
+        if negatives >= 1:
+            raise CosegError("data.negatives=1 leaves no pair with a common class, of which cliques are: take less.")
+        self.presence = presence
+        self.negatives = negatives
+
+    def __call__(self, cliques: Sequence[Clique]) -> CliqueBatch:
+        pairs: list[tuple[int, int]] = []
+        starts = np.cumsum([0, *(len(clique.images) for clique in cliques)]).tolist()
+        for start, end in pairwise(starts):
+            pairs += combinations(range(start, end), 2)
+        image = np.array([i for clique in cliques for i in clique.sample.images])
+        count = round(self.negatives / (1 - self.negatives) * len(pairs))
+        if count:
+            places = np.repeat(np.arange(len(cliques)), np.diff(starts))
+            a, b = np.triu_indices(len(image), 1)
+            shares = (self.presence[image[a]] & self.presence[image[b]]).any(1)
+            apart = np.flatnonzero((places[a] != places[b]) & ~shares)
+            order = Permutation(max(1, len(apart)), mix(*(clique.sample.seed for clique in cliques)))
+            chosen = apart[[order[k] for k in range(min(count, len(apart)))]]
+            pairs += zip(a[chosen].tolist(), b[chosen].tolist(), strict=True)
+        index = np.array(pairs)
+        common = self.presence[image[index[:, 0]]] & self.presence[image[index[:, 1]]]
+        return CliqueBatch(
+            images=torch.cat([clique.images for clique in cliques]),
+            labels=torch.cat([clique.labels for clique in cliques]),
+            image=torch.from_numpy(image),
+            pairs=torch.from_numpy(index),
+            common=torch.from_numpy(common),
+        )
+
+
+_HEADER = 128  # bytes of a .npy file before its pixels
+
+
+class CachedCatalog(Catalog):
+    """A catalog whose decoded images and label maps are kept as raw arrays in a temporary folder.
+
+    Whichever process decodes an image first writes it; the others read it back from the page cache, so all workers
+    share one copy. The folder is removed with the process that made the catalog.
+
+    Args:
+        catalog: the catalog to read from.
+        gigabytes: bound on the folder's size; past it, images are decoded each time.
+        processes: how many processes read at once: each may fill its share of the bound.
+    """
+
+    def __init__(self, catalog: Catalog, gigabytes: float, processes: int = 1) -> None:
+        super().__init__(
+            catalog.name, catalog.split, catalog.ids, catalog.class_names, catalog.presence, catalog.expected
+        )
+        self.catalog = catalog
+        self._temporary = temporary_folder("coseg-cache")
+        self.folder = Path(self._temporary.name)
+        self._bytes = int(gigabytes * 1e9)
+        self._processes = max(1, processes)
+        self._budget = 0  # what this process may still write
+        self._pid = -1  # of the process that `_budget` holds for
+
+    def __getstate__(self) -> dict[str, object]:
+        # The folder belongs to the process that made it: a copy in a worker must not remove it.
+        return {**self.__dict__, "_temporary": None}
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """See `Catalog.image`."""
+        return self._cached(i, "image")
+
+    def labels(self, i: int) -> NDArray[np.uint8]:
+        """See `Catalog.labels`."""
+        return self._cached(i, "labels")
+
+    def files(self) -> Iterator[Path]:
+        """See `Catalog.files`."""
+        return self.catalog.files()
+
+    def _cached(self, i: int, array_name: str) -> NDArray[np.uint8]:
+        path = self.folder / f"{i}-{array_name}.npy"
+        if path.exists():
+            array: NDArray[np.uint8] = np.load(path)
+            return array
+        array = self.catalog.image(i) if array_name == "image" else self.catalog.labels(i)
+        if array.nbytes + _HEADER <= self._left():
+            partial = path.with_suffix(f".{os.getpid()}")
+            try:
+                with partial.open("wb") as file:
+                    np.save(file, array)
+                partial.replace(path)
+                self._budget -= array.nbytes + _HEADER
+            except OSError:  # a full disk costs speed, not the run
+                partial.unlink(missing_ok=True)
+                self._budget = 0
+        return array
+
+    def _left(self) -> int:
+        # Workers are started again for each fit: new ones share what their predecessors left of the bound.
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            used = sum(file.stat().st_size for file in self.folder.glob("*.npy")) if self.folder.is_dir() else 0
+            self._budget = (self._bytes - used) // self._processes
+        return self._budget

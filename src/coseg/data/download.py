@@ -1,43 +1,36 @@
-"""Downloading an archive and unpacking it, so that what is there is whole.
+"""Downloading and unpacking an archive, so that a data set is complete or absent.
 
 Everything happens in ``<folder>.partial`` beside the folder, which becomes the folder at the very end: an interrupted
-download never looks complete, and the next one goes on where it stopped.
+download never looks complete, and the next one resumes it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from coseg.data.archive import Member, check_file, list_members
-from coseg.data.layouts import wrong_archive
-from coseg.data.sources import Archive
-from coseg.data.unpack import unpack
+from coseg.data.archive import Member, check_file
+from coseg.data.sources import Archive, known_checksum, record_checksum, wrong_archive, wrong_checksum
+from coseg.data.unpack import list_members, unpack
 from coseg.errors import CosegError
-from coseg.files import remove_leftovers, write_text_atomically
+from coseg.files.writing import remove_leftovers, write_text_atomically
 
 if TYPE_CHECKING:
     import requests
-
-CHECKSUMS = "checksums.json"
-"""Beside the folder: the checksums of archives whose publishers give none, as they were at the first download."""
 
 _CHUNK = 1 << 16  # bytes; the last, unfinished one is lost when a connection breaks off
 _TIMEOUT = 30  # seconds without an answer
 _BLOCK = 4096  # bytes that a file takes beyond its content, at most
 _REDIRECTS = 5
-_CHECKSUM = re.compile(r"(md5:|sha256:)?[0-9a-f]{32,64}")
 
 
 def download(archive: Archive, folder: Path, local: Path | None = None, name: str = "") -> None:
@@ -55,7 +48,7 @@ def download(archive: Archive, folder: Path, local: Path | None = None, name: st
     """
     partial = folder.with_name(f"{folder.name}.partial")
     unpacked = partial / "unpacked"
-    with _told_when_full(folder), _without_empty_folders(partial), _locked(partial):
+    with _disk_errors_reported(folder), _without_empty_folders(partial), _locked(partial):
         shutil.rmtree(unpacked, ignore_errors=True)  # of an attempt that was killed
         remove_leftovers(folder.parent)
         if folder.exists():
@@ -64,7 +57,7 @@ def download(archive: Archive, folder: Path, local: Path | None = None, name: st
             )
         members = None
         if local is not None:
-            # What it holds tells more than a checksum that differs, so it is looked at before.
+            # Its content explains more than a checksum that differs, so it is checked first.
             members = _listed(local, archive, name)
             path = _checked(local, archive, folder)
         else:
@@ -78,7 +71,7 @@ def download(archive: Archive, folder: Path, local: Path | None = None, name: st
             if local is None and isinstance(error, CosegError) and not isinstance(error, NoRoomError):
                 path.unlink(missing_ok=True)  # or the next attempt would find the same damaged file
             raise
-        _record(folder, archive, path)  # not before: nobody should be held to a damaged file
+        record_checksum(archive, folder, path)  # not before: nobody should be held to a damaged file
         unpacked.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -110,7 +103,7 @@ def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
     import pooch
     import requests
 
-    known = archive.checksum or _recorded(folder, archive)
+    known = known_checksum(archive, folder)
     pooch.get_logger().setLevel(logging.ERROR)  # it would print the checksum to put into a program
     partial.mkdir(parents=True, exist_ok=True)
     try:
@@ -119,16 +112,16 @@ def _fetched(archive: Archive, folder: Path, partial: Path) -> Path:
             known,
             fname=archive.file,
             path=partial,
-            downloader=_go_on(partial / f"{archive.file}.part", archive.limits.archive),
+            downloader=_resuming(partial / f"{archive.file}.part", archive.limits.archive),
         )
     except (requests.RequestException, TimeoutError) as error:
         raise CosegError(
-            f"{archive.url} cannot be fetched ({_short(error)}). Run the command again to go on, or fetch the archive "
+            f"{archive.url} cannot be fetched ({_short(error)}). Run the command again to resume, or fetch the archive "
             f"by hand (see {archive.page}) and give it: --archive {archive.file}."
         ) from error
     except ValueError as error:
         (partial / f"{archive.file}.part").unlink(missing_ok=True)
-        raise _changed(archive, archive.url, known, folder) from error
+        raise wrong_checksum(archive, archive.url, known, folder) from error
     return Path(path)
 
 
@@ -137,58 +130,16 @@ def _checked(local: Path, archive: Archive, folder: Path) -> Path:
     import pooch
 
     check_file(local, archive.limits)
-    known = archive.checksum or _recorded(folder, archive)
+    known = known_checksum(archive, folder)
     if known is not None:
-        kind, _, wanted = known.rpartition(":")
-        if pooch.file_hash(str(local), alg=kind or "sha256") != wanted:
-            raise _changed(archive, str(local), known, folder)
+        algorithm, _, wanted = known.rpartition(":")
+        if pooch.file_hash(str(local), alg=algorithm or "sha256") != wanted:
+            raise wrong_checksum(archive, str(local), known, folder)
     return local
 
 
-def _changed(archive: Archive, where: str, known: str | None, folder: Path) -> CosegError:
-    source = "published" if archive.checksum else f"recorded in {folder.parent / CHECKSUMS} at the first download"
-    return CosegError(
-        f"{where} has another checksum than the one {source} ({known}): it is damaged or was changed. Try again later, "
-        f"or fetch it by hand from {archive.page} and give it as --archive."
-    )
-
-
-def _recorded(folder: Path, archive: Archive) -> str | None:
-    path = folder.parent / CHECKSUMS
-    if not path.is_file():
-        return None
-    try:
-        checksums = json.loads(path.read_text(encoding="utf-8"))
-        known = checksums.get(archive.file)
-        if known is not None and not _CHECKSUM.fullmatch(known):
-            raise ValueError(f"{known!r} is no checksum")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CosegError(f"{path} is damaged ({error}): correct it, or remove it to record checksums anew.") from error
-    return known if known is None else str(known)
-
-
-def _record(folder: Path, archive: Archive, path: Path) -> None:
-    """Remember the checksum of an archive whose publisher gives none."""
-    if archive.checksum is not None or _recorded(folder, archive) is not None:
-        return
-    import pooch
-
-    checksum = f"sha256:{pooch.file_hash(str(path))}"
-    place = folder.parent / CHECKSUMS
-    earlier = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
-    write_text_atomically(place, json.dumps(earlier | {archive.file: checksum}, indent=2) + "\n")
-    print(
-        f"nobody published a checksum of {archive.file}: {checksum} is recorded in {place}, and another one will be "
-        "refused",
-        file=sys.stderr,
-    )
-
-
-def _go_on(part: Path, most: int) -> Any:
-    """A downloader for pooch that goes on with `part` where an earlier one broke off, if the file is still the same.
-
-    It takes `most` bytes.
-    """
+def _resuming(part: Path, most: int) -> Any:
+    """A downloader for pooch that resumes the download of `part` if the file is the same; at most `most` bytes."""
 
     def fetch(url: str, output: str, _: Any) -> None:
         import requests
@@ -205,10 +156,10 @@ def _go_on(part: Path, most: int) -> Any:
                 response = _answer(session, url, headers)
             with response:
                 response.raise_for_status()
-                going_on = bool(resume) and response.status_code == 206
-                if response.status_code not in (200, 206) or (response.status_code == 206 and not going_on):
+                resumed = bool(resume) and response.status_code == 206
+                if response.status_code not in (200, 206) or (response.status_code == 206 and not resumed):
                     raise requests.ConnectionError(f"the server answers {response.status_code}")
-                have = have if going_on else 0
+                have = have if resumed else 0
                 version = response.headers.get("ETag") or response.headers.get("Last-Modified")
                 if version is not None and not version.startswith("W/"):  # a weak one says nothing of the bytes
                     write_text_atomically(tag, version)
@@ -220,7 +171,7 @@ def _go_on(part: Path, most: int) -> Any:
                     _check_size(url, total, most, part)
                     _check_room(part, total - have)
                 with (
-                    part.open("ab" if going_on else "wb") as file,
+                    part.open("ab" if resumed else "wb") as file,
                     tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
                 ):
                     for chunk in response.iter_content(_CHUNK):
@@ -253,7 +204,7 @@ def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> req
 
 
 def _continues(response: requests.Response, have: int, version: str) -> bool:
-    """Whether the answer is that to a request to go on after `have` bytes, or the whole file."""
+    """Whether the answer is the rest of the file after `have` bytes, or the whole file."""
     if response.status_code == 416:  # there are no bytes after those
         return False
     if response.status_code != 206:
@@ -311,13 +262,13 @@ def _locked(partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_when_full(folder: Path) -> Iterator[None]:
+def _disk_errors_reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CosegError(
-                f"The disk of {folder} is full: make room and run the command again, it goes on where it stopped."
+                f"The disk of {folder} is full: make room and run the command again, which resumes the download."
             ) from error
         raise CosegError(
             f"{error.filename or folder} can't be written ({error.strerror or error}): choose another folder with "

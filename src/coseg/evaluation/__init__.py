@@ -1,1 +1,1 @@
-"""Scores, references, confidence intervals, result files and pictures. This module imports nothing."""
+"""Running a test: pairs, groups, partial results on disk, and what it leaves."""

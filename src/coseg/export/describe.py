@@ -1,19 +1,22 @@
-"""What lies beside the graphs: ``config.json``, which a server reads, and ``README.md``, which a person does."""
+"""The description of exported graphs: ``config.json`` for a server, and ``README.md`` for a person.
+
+`coseg.export.export_model` writes both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from coseg.data.images import FORMATS
 from coseg.export.formats import OPSET, SUFFIXES
 from coseg.export.graphs import Graphs
+from coseg.imaging.read import FORMATS
 
 
 def config_of(
     settings: Mapping[str, Any], graphs: Graphs, square: bool, mirrored: bool, differences: Mapping[str, float]
 ) -> dict[str, Any]:
-    """`settings` (see `coseg.inference.pretrained.settings_of`) with ``graphs``, what a server has to know of them."""
+    """`settings` (see `coseg.hub.settings.settings_of`) and under ``graphs`` what a server needs to run them."""
     about = {
         "inputs": {"encode": ["images"], "cosegment": graphs.names},
         "outputs": {"encode": graphs.names, "cosegment": ["logits"]},
@@ -31,7 +34,7 @@ def config_of(
 
 
 def readme(config: Mapping[str, Any], source: str) -> str:
-    """The text on the graphs of a configuration that `config_of` made."""
+    """The section of ``README.md`` about the graphs; `config` is made by `config_of`."""
     about = config["graphs"]
     forms = [form for form in (*SUFFIXES, "int8") if form in about["differences"] or form in about]
     parts = [_HEAD.format(source=source), _files(forms), _takes(config), _gives(config)]
@@ -59,13 +62,13 @@ def example(config: Mapping[str, Any]) -> str:
 
 
 def _files(forms: list[str]) -> str:
-    told = {
+    descriptions = {
         "onnx": f"`encode.onnx`, `cosegment.onnx`: ONNX, opset {OPSET}, float32",
         "torch": "`encode.pt2`, `cosegment.pt2`: `torch.export.load(path).module()`, float32",
         "int8": "`encode.int8.onnx`, `cosegment.int8.onnx`: ONNX with 8-bit convolutions, for CPUs; the same inputs "
         "and outputs",
     }
-    return "\n".join(f"- {told[form]}" for form in forms)
+    return "\n".join(f"- {descriptions[form]}" for form in forms)
 
 
 def _takes(config: Mapping[str, Any]) -> str:
@@ -91,9 +94,9 @@ def _takes(config: Mapping[str, Any]) -> str:
         lines.append("- The graph takes any batch, and this size only.")
     if about["mirrored"]:
         lines.append(
-            "- The network was one that also sees each image mirrored. These graphs are the network within; for its "
-            "masks, run both graphs on the photographs and on their mirror images, mirror the latter's logits back, "
-            "and take the mean of both."
+            "- The network also used the mirror image of each image. These graphs are the inner network. For the full "
+            "masks, run both graphs on the photographs and on their mirror images, mirror the logits of the latter "
+            "back, and take the mean of both."
         )
     return "\n".join(lines)
 
@@ -103,8 +106,10 @@ def _gives(config: Mapping[str, Any]) -> str:
     kernels = ", ".join(f"`{name}`" for name in about["kernels"])
     features = ", ".join(f"`{name}`" for name in about["features"])
     if not about["kernels"]:
-        first = f"`encode` gives {features} of each image, and `cosegment` makes logits of them: this network looks at "
-        first += "each image by itself."
+        first = (
+            f"`encode` gives {features} of each image, and `cosegment` turns them into logits: this network looks at "
+        )
+        first += "each image alone."
     else:
         first = (
             f"`encode` gives {features} and {kernels} of each image: keep both, an image is encoded once. `cosegment` "
@@ -122,14 +127,14 @@ def _gives(config: Mapping[str, Any]) -> str:
     lines.append(
         f"`logits` are float32 (B, 2, H, W), H and W the image's, rounded up to multiples of {about['stride']}: cut "
         "them to the image, `[:, :, :height, :width]`. The softmax over axis 1 gives, in channel 1, the probability "
-        f"that a pixel is of the common object. Resize that to the photograph, and mark what is above "
-        f"{config['threshold']}."
+        f"that a pixel is of the common object. Resize that to the photograph: the foreground is "
+        f"where it is above {config['threshold']}."
     )
     return "\n".join(lines)
 
 
 _HEAD = """# Graphs for a server
-Made by `coseg-export` from {source}. `config.json` says the same to a program, under `graphs`."""
+Made by `coseg-export` from {source}. `config.json` holds the same for programs, under `graphs`."""
 
 _EXAMPLE = """## Two photographs
 ```python

@@ -1,13 +1,15 @@
-"""Files of graphs: ONNX, and programs of torch.export."""
+"""The files of an export: graphs as ONNX and as programs of torch.export, in a folder that is complete or absent."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,21 @@ from torch.export import Dim, ExportedProgram
 
 from coseg.errors import CosegError
 from coseg.export.graphs import Graphs
+from coseg.files.writing import remove_leftovers, temporary_name
+from coseg.hub.settings import WEIGHTS
 
 OPSET = 18
-"""Of ONNX; onnxruntime knows it since 1.14."""
+"""Version of the ONNX operators; onnxruntime supports it since 1.14."""
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
-"""Of the files of each format."""
+"""Format to the suffix of its files."""
+
+GRAPHS = tuple(f"{name}{suffix}" for name in ("encode", "cosegment") for suffix in (".onnx", ".int8.onnx", ".pt2"))
+"""All files of graphs that an export may write."""
 
 
 def require_packages(*names: str) -> None:
-    """Refuse to start what ends for want of a package.
+    """Check that packages are installed, without importing them.
 
     Raises:
         CosegError: one of them is not installed.
@@ -49,11 +56,11 @@ def traced(graphs: Graphs) -> dict[str, ExportedProgram]:
     shapes = []
     rows, columns = Dim("rows", min=2), Dim("columns", min=2)
     for stride in graphs.features.values():
-        factor = graphs.stride // stride  # of a map with more positions than the last one
+        factor = graphs.stride // stride  # maps at a smaller stride than the last have more positions
         free: dict[int, Any] = {} if graphs.size else {2: factor * rows, 3: factor * columns}
         shapes.append({0: batch, **free})
     shapes += [{0: batch} for _ in graphs.kernels]
-    # Tracing guesses how maps lie in memory, which layer norm asks for: a guess must not become a rule about sizes.
+    # Tracing guesses the memory layout of maps, which layer norm needs: a guess must not become a rule about sizes.
     export = partial(torch.export.export, prefer_deferred_runtime_asserts_over_guards=True)
     with quiet():
         return {
@@ -87,22 +94,22 @@ def write_onnx(programs: dict[str, ExportedProgram], graphs: Graphs, folder: Pat
 
 
 def _name_axes(model: Any, names: Mapping[int, str]) -> None:
-    """Give the free axes of the inputs their `names`, and those of everything else accordingly."""
+    """Name the free axes of the inputs (`names`: axis to name), and rename them in all other values accordingly."""
     graph = model.graph
-    found: dict[str, str] = {}
+    new_names: dict[str, str] = {}
     for value in graph.input:
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_param.isidentifier():
-                found[dim.dim_param] = names[axis]
+                new_names[dim.dim_param] = names[axis]
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param:
-                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda word: found.get(word[0], word[0]), dim.dim_param)
+                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda word: new_names.get(word[0], word[0]), dim.dim_param)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what exporters tell their developers."""
+    """Silence the warnings and log messages that exporters write for their developers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export", "torch._export")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -114,3 +121,74 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def export_folder(out: Path, overwrite: bool, weights: bool) -> Iterator[Path]:
+    """A temporary folder beside `out`, which becomes `out` when the block ends well, and is removed otherwise.
+
+    With `overwrite`, files of other names in `out` stay, but graphs of an earlier export are removed.
+
+    Args:
+        out: created if needed.
+        overwrite: write into a folder that is not empty.
+        weights: whether the export writes `WEIGHTS`; if not, they must not be in `out`, because ``config.json``
+            describes one model.
+
+    Raises:
+        CosegError: `out` can't be written, or holds what must stay.
+    """
+    check_folder(out, overwrite, weights)
+    missing = [folder for folder in out.parents if not folder.exists()]
+    remove_leftovers(out.parent)
+    temporary = out.with_name(temporary_name(out.name))
+    try:
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        yield temporary
+        try:
+            _put(temporary, out)
+        except OSError as error:
+            raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in missing:  # those that are still empty, the innermost first
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def check_folder(out: Path, overwrite: bool, weights: bool) -> None:
+    """Check before any work what `export_folder` checks.
+
+    Raises:
+        CosegError: `out` holds what must stay, or is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise CosegError(f"{out} is a file: choose a folder for --out.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise CosegError(f"{out} is not empty: choose another --out, or write into it by --overwrite.")
+    if not weights and (out / WEIGHTS).exists():
+        raise CosegError(
+            f"{out} holds {WEIGHTS}, whose config.json would be that of the graphs: add safetensors to --format, or "
+            "choose another --out."
+        )
+
+
+def _put(temporary: Path, out: Path) -> None:
+    if not out.exists():
+        os.replace(temporary, out)
+        return
+    new = {file.name for file in temporary.iterdir()}
+    for name in GRAPHS:
+        if name not in new:
+            (out / name).unlink(missing_ok=True)
+    for file in temporary.iterdir():
+        os.replace(file, out / file.name)
+
+
+def _unwritable(out: Path, error: OSError) -> CosegError:
+    return CosegError(f"{out} can't be written ({error.strerror or error}): choose another --out, or make room.")

@@ -1,8 +1,8 @@
 """A network as two modules that can be traced: image to features and kernels, features and kernels to logits.
 
-`Encode` sees images alone. `Cosegment` sees the features of an image and the kernels of its partner, whatever a network
-takes for it: so it is one graph for a pair (twice, or once with both sides in a batch) and, with the mean kernels of
-all others, for a group.
+The first, `Encode`, takes images only. The second takes the features of an image and the kernels of its partner, which
+may be of any form. So the same graph serves a pair (called twice, or once with both sides in a batch) and a group (with
+the mean kernels of the other images). `graphs_of` makes both; each class of networks needs a function here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.export.maps import padded_to_multiple, pooled, replace_reflections, slid
+from coseg.export.operations import padded_to_multiple, pooled, replace_reflections, slid
+from coseg.models.base import CosegNetwork, EncoderDecoderNetwork
 from coseg.models.channel_spatial_attention import LOW_STRIDE, ChannelSpatialAttentionNetwork
 from coseg.models.correlation import mean_kernel
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.models.encoder import Encoder
-from coseg.models.encoders.vit import ViTEncoder
+from coseg.models.encoders.base import Encoder
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.mutual_correlation import MutualCorrelationNetwork, mutual_correlation
-from coseg.models.network import CosegNetwork, EncoderDecoderNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
 from coseg.models.siamese import SiameseNetwork
 
@@ -32,16 +31,16 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Graphs:
-    """Both modules, and what has to be known of them.
+    """Both modules and their properties.
 
     Attributes:
         encode: images, uint8 (B, 3, H, W), to features and kernels.
         cosegment: features of B images and kernels of their partners, to logits, float32 (B, 2, stride h, stride w).
-        features: the stride of each of the features, maps (B, C, h, w), by name.
-        kernels: whether each of the kernels is a map whose size follows the image's, by name.
+        features: name to stride, of maps (B, C, h, w).
+        kernels: name to whether the kernel is a map whose size depends on the size of the image.
         stride: images are padded to multiples of it, and so are the logits.
         size: the side of the only images that the graphs take; None: any.
-        group: whether the mean kernels of all others are a group's, as `cosegment_group` has it.
+        group: whether a group can use the mean kernels of the other images, as `cosegment_group` does.
     """
 
     encode: nn.Module
@@ -54,12 +53,12 @@ class Graphs:
 
     @property
     def names(self) -> list[str]:
-        """Of what `encode` gives and `cosegment` takes, in their order."""
+        """Of the outputs of `encode`, which are the inputs of `cosegment`, in their order."""
         return [*self.features, *self.kernels]
 
 
 class Encode(nn.Module):
-    """Images, uint8 (B, 3, H, W), to the features of the encoder and what `after` makes of them."""
+    """Images, uint8 (B, 3, H, W), to the features of the encoder, or to the outputs of `after` for them."""
 
     def __init__(self, encoder: Encoder, after: nn.Module | None = None) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ def prepared(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 class _Kernels(nn.Module):
-    """Features (B, C, h, w) to themselves and their kernels: with ``fusion=mean`` one, the mean of all sizes."""
+    """Features (B, C, h, w) to themselves and their kernels; for ``fusion=mean`` one, the mean over the sizes."""
 
     def __init__(self, network: CrossCorrelationNetwork) -> None:
         super().__init__()
@@ -140,8 +139,8 @@ class _Select(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         features, attention = inputs
-        own = self.network.attend(features) if self.network.attention == "fused" else attention
-        logits: Tensor = self.network.decoder(self.network.select(features, own, attention))
+        mine = self.network.attend(features) if self.network.attention == "fused" else attention
+        logits: Tensor = self.network.decoder(self.network.select(features, mine, attention))
         return logits
 
 
@@ -191,7 +190,7 @@ class _EncodeFully(nn.Module):
 
 
 class _Displace(nn.Module):
-    """The partner's kernels are its features: every position is compared with every other."""
+    """The kernels of the partner are its features: each position is compared with all positions."""
 
     def __init__(self, network: MutualCorrelationNetwork) -> None:
         super().__init__()
@@ -205,7 +204,7 @@ class _Displace(nn.Module):
 
 
 class _TakeItself(nn.Module):
-    """Features that are their own kernels: a graph's outputs have a name each, so they are given twice."""
+    """Features that are also the kernels. Each output of a graph has a name, so they are returned twice."""
 
     def __init__(self, encode: nn.Module) -> None:
         super().__init__()
@@ -231,7 +230,7 @@ def _graphs(
     group: bool = True,
 ) -> Graphs:
     stride = network.encoder.stride
-    if isinstance(network.encoder, ViTEncoder):
+    if not network.encoder.graph_of_any_size:
         if network.input_size is None:
             raise CosegError(
                 "A vision transformer of any input size can't be exported, its positions are interpolated outside of "
@@ -241,7 +240,7 @@ def _graphs(
     return Graphs(encode, cosegment, features or {"features": stride}, kernels, stride, size, group)
 
 
-_KINDS: dict[type[CosegNetwork], Callable[..., Graphs]] = {
+_MAKERS: dict[type[CosegNetwork], Callable[..., Graphs]] = {
     CrossCorrelationNetwork: _cross_correlation,
     SiameseNetwork: _siamese,
     SemanticAttentionNetwork: _semantic_attention,
@@ -251,22 +250,22 @@ _KINDS: dict[type[CosegNetwork], Callable[..., Graphs]] = {
 
 
 def unwrapped(network: CosegNetwork) -> tuple[CosegNetwork, bool]:
-    """A network and whether it was within one that mirrors, which is asking the same graphs twice."""
+    """The inner network of a `MirroredNetwork`, which runs the same graphs twice, and True; or `network` and False."""
     return (network.network, True) if isinstance(network, MirroredNetwork) else (network, False)
 
 
 def graphs_of(network: CosegNetwork) -> Graphs:
-    """The two modules of a network, on the CPU, in evaluation mode and float32; the network stays as it is.
+    """The two modules of a network, on the CPU, in evaluation mode and float32; the network itself is not changed.
 
     Raises:
-        CosegError: there is no way to export a network of this class, or with this encoder.
+        CosegError: a network of this class, or with this encoder, can't be exported.
     """
-    for kind, make in _KINDS.items():
-        if type(network) is kind:
-            own = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
-            # Of weights that were trained with the channels last, tracing takes the layout for a condition on sizes.
-            return make(own.to(memory_format=torch.contiguous_format))
-    names = ", ".join(kind.__name__ for kind in _KINDS)
+    for network_class, make in _MAKERS.items():
+        if type(network) is network_class:
+            copied = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
+            # With weights in the channels-last layout, tracing turns the layout into a condition on sizes.
+            return make(copied.to(memory_format=torch.contiguous_format))
+    names = ", ".join(network_class.__name__ for network_class in _MAKERS)
     raise CosegError(
         f"A {type(network).__name__} can't be exported, its logits need both images at once; these can: {names}. "
         "Share its weights instead: --format safetensors."

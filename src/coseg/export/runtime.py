@@ -1,28 +1,34 @@
-"""Exported graphs in their own runtimes, as a network: what the checks and the scores of int8 run."""
+"""Exported graphs in their own runtimes: loaded as a network, and compared with the network that they are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from coseg.errors import CosegError
 from coseg.export.formats import SUFFIXES, require_packages
 from coseg.export.graphs import Tensors
-from coseg.models.network import CosegNetwork, Size
+from coseg.models.base import CosegNetwork, Size
 
 Graph = Callable[..., Tensors]
 """Tensors in, tensors out, in the order of the file."""
 
+TOLERANCE = 1e-4
+"""Largest accepted difference of a logit, in float32."""
+
 
 class GraphNetwork(CosegNetwork):
-    """Both graphs as a network whose parts are run by another runtime. Images are rounded to uint8 on their way in.
+    """Both graphs as a network that another runtime computes. Images are rounded to uint8 first.
 
     Args:
-        encode: the graph of this name.
-        cosegment: likewise.
-        maps: how many of the outputs of `encode` are features; the rest are kernels.
+        encode: the graph from images to features and kernels.
+        cosegment: the graph from features and kernels to logits.
+        maps: the number of features among the outputs of `encode`; the rest are kernels.
         input_size: see `CosegNetwork`.
     """
 
@@ -34,29 +40,29 @@ class GraphNetwork(CosegNetwork):
 
     def encode(self, images: Tensor) -> Tensors:
         """Features and kernels."""
-        return self.graph_of_images(self.in_bytes(images))
+        return self.graph_of_images(self.to_uint8(images))
 
-    def in_bytes(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) as the graph takes them, resized if there is an input size: uint8."""
+    def to_uint8(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) as uint8 for the graph, resized to the input size if the network has one."""
         return (self.resize(images) * 255).round().to(torch.uint8)
 
     def cosegment(self, features_a: Tensors, features_b: Tensors, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         return self._one(features_a, features_b, size_a), self._one(features_b, features_a, size_b)
 
-    def _one(self, own: Tensors, partner: Tensors, size: Size) -> Tensor:
-        (logits,) = self.graph_of_maps(*own[: self.maps], *partner[self.maps :])
+    def _one(self, features: Tensors, partner: Tensors, size: Size) -> Tensor:
+        (logits,) = self.graph_of_maps(*features[: self.maps], *partner[self.maps :])
         return self.restore(logits, size)
 
 
 def load_graphs(folder: Path, form: str, maps: int, input_size: int | None, threads: int = 0) -> GraphNetwork:
-    """The graphs that `write_onnx`, `write_torch` or `quantise` wrote.
+    """Load the graphs that `write_onnx`, `write_torch` or `quantise` wrote.
 
     Args:
-        folder: where.
+        folder: of the files.
         form: ``onnx``, ``torch`` or ``int8``.
         maps: see `GraphNetwork`.
         input_size: see `CosegNetwork`.
-        threads: of onnxruntime; 0: as many as there are cores.
+        threads: of onnxruntime; 0: one for each core.
     """
     suffix = ".int8.onnx" if form == "int8" else SUFFIXES[form]
     load = _torch_graph if form == "torch" else _onnx_graph
@@ -71,12 +77,12 @@ def _onnx_graph(path: Path, threads: int) -> Graph:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
+    runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [graph_input.name for graph_input in runtime.get_inputs()]
 
     def run(*inputs: Tensor) -> Tensors:
         arrays = {name: tensor.contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
-        return tuple(torch.from_numpy(array) for array in session.run(None, arrays))
+        return tuple(torch.from_numpy(array) for array in runtime.run(None, arrays))
 
     return run
 
@@ -90,3 +96,68 @@ def _torch_graph(path: Path, threads: int) -> Graph:
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
     return run
+
+
+def sizes_of(stride: int, size: int | None) -> list[Size]:
+    """Sizes of images for `compare`: small, wide and high ones, and some that are no multiples of the stride.
+
+    For graphs of one `size`: that size.
+    """
+    if size is not None:
+        return [(size, size)]
+    return [(4 * stride, 4 * stride), (stride + 1, 6 * stride + 3), (7 * stride - 1, 3 * stride)]
+
+
+def compare(network: CosegNetwork, exported: CosegNetwork, sizes: Sequence[Size]) -> list[tuple[str, float]]:
+    """The largest difference of a logit for each two sizes, with 1, 2 or 3 pairs in a batch in turn.
+
+    Args:
+        network: in evaluation mode, float32, on the CPU, without an input size where `exported` has none.
+        exported: the graphs.
+        sizes: of the images.
+
+    Returns:
+        For each comparison its description and the difference.
+    """
+    differences = []
+    choices = list(product(sizes, repeat=2))
+    for number in range(max(3, len(choices))):
+        size_a, size_b = choices[number % len(choices)]
+        batch = 1 + number % 3
+        images = [_images(number, batch, size_a), _images(100 + number, batch, size_b)]
+        with torch.no_grad():
+            logits = network(*images), exported(*images)
+        worst = max(float((mine - theirs).abs().max()) for mine, theirs in zip(*logits, strict=True))
+        differences.append((f"{batch} of {_words(size_a)} with {_words(size_b)}", worst))
+    return differences
+
+
+def require_close(differences: list[tuple[str, float]], what: str) -> float:
+    """The largest of the `differences` from `compare`; `what` is named in the error.
+
+    Raises:
+        CosegError: it is above `TOLERANCE`, or not a number.
+    """
+    worst, where = max(
+        ((difference if difference == difference else torch.inf, name) for name, difference in differences)
+    )
+    if worst > TOLERANCE:
+        raise CosegError(
+            f"What was exported as {what} differs from the network by {worst:.2g} in a logit ({where} pixels), more "
+            f"than {TOLERANCE:.0e}: nothing was written. Choose another --format, and report it with the network's "
+            "configuration."
+        )
+    return worst
+
+
+def _images(seed: int, batch: int, size: Size) -> Tensor:
+    """Smooth colours with noise, uint8 (B, 3, H, W): more like photographs than noise alone."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(batch, 3, 4, 4, generator=generator)
+    smooth = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
+    noise = 0.1 * torch.randn(batch, 3, *size, generator=generator)
+    return ((smooth + noise).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _words(size: Size) -> str:
+    return f"{size[0]} x {size[1]}"

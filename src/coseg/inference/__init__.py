@@ -1,1 +1,1 @@
-"""Trained networks at work: from photographs to masks and what is made of them."""
+"""Segment photographs with a trained network, and write the results."""

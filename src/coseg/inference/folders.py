@@ -1,4 +1,4 @@
-"""What folders and patterns hold: every folder below one, linked ones too, and the files that a pattern matches."""
+"""Folders and patterns: the folders below a folder, linked ones too, and the files that a pattern matches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 Problem = Callable[[str], None]
-"""Called with a sentence for what can't be read."""
+"""Called with a sentence for each folder that can't be read."""
 
 
 class Listing(NamedTuple):
@@ -24,24 +24,24 @@ class Listing(NamedTuple):
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """A key to sort by as people count: ``2.jpg`` before ``10.jpg``."""
+    """A sort key that compares numbers by value: ``2.jpg`` before ``10.jpg``."""
     parts = re.split(r"(\d+)", str(path).casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
 
 
 def home_expanded(word: str) -> Path:
-    """A path with ``~`` as the home folder, unless there is a file of that very name."""
+    """A path with ``~`` replaced by the home folder, unless a file has this very name."""
     path = Path(word)
     if os.path.lexists(path):
         return path
     try:
         return path.expanduser()
-    except RuntimeError:  # ~somebody, whom the system does not know
+    except RuntimeError:  # ~name of an unknown user
         return path
 
 
 def identity(path: Path) -> object:
-    """Equal for two paths of one file or folder, whatever links lead to it."""
+    """Equal for all paths of the same file or folder, links too."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -50,22 +50,22 @@ def identity(path: Path) -> object:
 
 
 def trouble(path: Path) -> str | None:
-    """Why `path` is no file that can be opened, after its name in a sentence; None: it is one."""
+    """Why `path` is not a file that can be opened, to follow its name in a sentence; None: it is."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         if os.path.islink(path):
             if isinstance(error, OSError) and error.errno == errno.ELOOP:
-                return "is a link that leads back to itself: leave it out."
-            return f"is a broken link, {os.readlink(path)} is missing: mend it, or leave it out."
+                return "is a link to itself: leave it out."
+            return f"is a broken link, {os.readlink(path)} is missing: repair it, or leave it out."
         if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
             return f"cannot be read ({error.strerror}): check its name and permissions."
         return "is missing: check its name."
-    return None if stat.S_ISREG(mode) else "is not a file but a pipe, a device or the like: give an image."
+    return None if stat.S_ISREG(mode) else "is not a regular file but a pipe, a device or the like: give an image."
 
 
 def listing(folder: Path, problem: Problem) -> Listing:
-    """`folder` with what is in it; one that can't be read is empty."""
+    """The contents of `folder`; a folder that can't be read is reported and empty."""
     try:
         names = [name for name in os.listdir(folder) if not name.startswith(".")]
     except OSError as error:
@@ -75,33 +75,33 @@ def listing(folder: Path, problem: Problem) -> Listing:
 
 
 def walk(folder: Path, problem: Problem, leave_out: Path | None = None) -> Iterator[Listing]:
-    """`folder` and all folders below it, linked ones too, each once: a link that leads back ends there.
+    """`folder` and all folders below it, linked ones too, each once, so that cyclic links end.
 
-    A folder that can be reached both as itself and by a link is mostly listed as itself.
+    A folder that is also the target of a link is usually listed under its real path.
 
     Args:
         folder: where to start.
         problem: see `Problem`.
         leave_out: a folder that is not entered.
     """
-    visited = set() if leave_out is None else {identity(leave_out)}
+    listed_folders = set() if leave_out is None else {identity(leave_out)}
     waiting = [folder]
     while waiting:
-        here = waiting.pop()
-        if identity(here) in visited:
+        current = waiting.pop()
+        if identity(current) in listed_folders:
             continue
-        visited.add(identity(here))
-        listed = listing(here, problem)
+        listed_folders.add(identity(current))
+        listed = listing(current, problem)
         yield listed
         inner = [path for path in listed.paths if os.path.isdir(path)]
-        waiting += sorted(reversed(inner), key=os.path.islink, reverse=True)  # taken from the end: links come last
+        waiting += sorted(reversed(inner), key=os.path.islink, reverse=True)  # popped from the end: links come last
 
 
 def expand(pattern: Path, problem: Problem, leave_out: Path | None = None) -> list[Path]:
-    """What a shell's pattern matches (``*``, ``?``, ``[…]``, ``**`` for folders at any depth), in order.
+    """The paths that a shell pattern matches (``*``, ``?``, ``[…]``, ``**`` for folders at any depth), in order.
 
-    A part of the path that exists as it is written is taken literally: ``album [2020]/*.jpg`` looks into the folder of
-    that name. Hidden names match only a part that begins with a dot.
+    A part of the path that exists is taken literally: ``album [2020]/*.jpg`` looks into the folder of that name. Hidden
+    names match only a part that begins with a dot.
 
     Args:
         pattern: of files or folders.

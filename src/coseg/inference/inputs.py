@@ -1,17 +1,18 @@
-"""Which files a person means: paths, folders and patterns become a list of photographs, each with a name of its own."""
+"""Which files a person means: paths, folders and patterns become photographs, each with a unique name."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from coseg.data.images import SUFFIXES
+from coseg.imaging.read import SUFFIXES
 from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
-from coseg.inference.names import distinct_names
 
 _OTHER_FORMATS = (
     "3fr arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f "
@@ -19,22 +20,22 @@ _OTHER_FORMATS = (
     "icns pcx dds qoi sgi xpm xbm fpx fits"
 )
 OTHER_SUFFIXES = frozenset(f".{name}" for name in _OTHER_FORMATS.split()) - SUFFIXES
-"""Suffixes of pictures in formats that are not taken: those in a folder are named. What is no picture is not."""
+"""Suffixes of image formats that are not supported: such files in a folder are reported, other files are not."""
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
-"""How common formats begin: a file whose suffix says nothing may still be a picture."""
+"""The first bytes of common formats, by which a file with an unknown suffix may still be an image."""
 
 _NAMED = 3
-"""Files that a sentence about several of them names."""
+"""How many files a sentence about several of them names."""
 
 
 class Inputs(NamedTuple):
-    """The photographs that are meant.
+    """The photographs that the user gave.
 
     Attributes:
-        paths: of the files, each once, in the order in which they were given; those of a folder by name.
-        names: of each file, what its results are called; no two are alike, in capitals or not.
-        problems: a sentence for each thing that is not as it was asked for.
+        paths: of the files, each once, in the order in which they were given; those of a folder sorted by name.
+        names: for the results of each file; unique, also without regard to case.
+        problems: a sentence for each problem.
     """
 
     paths: tuple[Path, ...]
@@ -45,17 +46,17 @@ class Inputs(NamedTuple):
 def collect(
     words: Sequence[str], recursive: bool = False, leave_out: Path | None = None, longest: int | None = None
 ) -> Inputs:
-    """The files that `words` mean.
+    """The files that `words` stand for.
 
     Args:
-        words: paths of files and folders, and patterns as a shell has them (``album/*.jpg``, ``**/*.png``). What exists
-            as it is written is no pattern.
-        recursive: take the folders in folders too, linked ones as well.
+        words: paths of files and folders, and patterns as in a shell (``album/*.jpg``, ``**/*.png``). The path of an
+            existing file is never a pattern.
+        recursive: include the folders in folders, linked ones too.
         leave_out: a folder whose files are results, never inputs.
-        longest: bytes of a result's name at most.
+        longest: the limit of a result's name in bytes.
     """
     search = _Search(recursive, leave_out)
-    given = [path for word in words for path in search.meant(word)]
+    given = [path for word in words for path in search.files(word)]
     problems = search.problems
     paths: dict[str, Path] = {}  # each file under the path under which it came first
     times: Counter[str] = Counter()
@@ -66,9 +67,9 @@ def collect(
     for real, path in paths.items():
         if times[real] > 1:
             how = "twice" if times[real] == 2 else f"{times[real]} times"
-            problems.append(f"{path} is given {how}: it is taken once.")
+            problems.append(f"{path} is given {how}: it is used once.")
     files = tuple(paths.values())
-    names = distinct_names(files, longest)
+    names = result_names(files, longest)
     for path, name in zip(files, names, strict=True):
         if name != path.stem:
             short = longest is not None and len(os.fsencode(path.stem)) > longest
@@ -78,38 +79,38 @@ def collect(
 
 
 class _Search:
-    """What `collect` looks for, and what it meets that is not as it should be."""
+    """Finds the files for `collect`, and notes the problems."""
 
     def __init__(self, recursive: bool, leave_out: Path | None) -> None:
         self.recursive = recursive
         self.leave_out = leave_out
         self.problems: list[str] = []
 
-    def meant(self, word: str) -> Iterator[Path]:
-        """The files that one word means."""
+    def files(self, word: str) -> Iterator[Path]:
+        """The files that one word stands for."""
         if not word or "\0" in word:
-            self._problem("One of the names that are given is empty: give images, folders or patterns.")
+            self._problem("One of the given names is empty: give images, folders or patterns.")
             return
         path = home_expanded(word)
         if os.path.isdir(path):
             yield from self._in_folder(path)
         elif os.path.lexists(path) or not has_magic(str(path)):
-            yield from self._files([path])
+            yield from self._usable([path])
         else:
             matches = expand(path, self._problem, self.leave_out)
             if not matches:
                 self._problem(f"{path} matches no file: check its folder and its letters.")
             for match in matches:
                 if not os.path.isdir(match):
-                    yield from self._files([match])
-                elif "**" not in path.parts:  # which lists what is in the folder by itself
+                    yield from self._usable([match])
+                elif "**" not in path.parts:  # it matches the files in the folder, too
                     yield from self._in_folder(match)
 
     def _problem(self, sentence: str) -> None:
         self.problems.append(sentence)
 
-    def _files(self, paths: Iterable[Path]) -> list[Path]:
-        """Those that are files; a sentence for each of the rest."""
+    def _usable(self, paths: Iterable[Path]) -> list[Path]:
+        """The paths that are files; a problem for each of the rest."""
         files = []
         for path in paths:
             wrong = trouble(path)
@@ -130,25 +131,25 @@ class _Search:
             paths = listing(folder, self._problem).paths
         paths = sorted((path for path in paths if not os.path.isdir(path)), key=natural_order)
         pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        files = self._files(pictures)
+        files = self._usable(pictures)
         rest = [path for path in paths if path.suffix.lower() not in SUFFIXES]
-        self._left_out(folder, rest, _is_other_format, "of a format that is not taken")
-        self._left_out(folder, rest, _is_nameless, "whose name does not end as a picture's")
-        if self.recursive:  # a link that leads nowhere may have been a folder of photographs
-            self._files(path for path in rest if os.path.islink(path) and not os.path.exists(path))
+        self._left_out(folder, rest, _is_other_format, "of an unsupported format")
+        self._left_out(folder, rest, _is_nameless, "without an image suffix")
+        if self.recursive:  # a broken link may have been a folder of photographs
+            self._usable(path for path in rest if os.path.islink(path) and not os.path.exists(path))
         if not files and len(self.problems) == before:
             deeper = "" if self.recursive else "; --recursive looks into the folders in it as well"
             self._problem(f"{folder} is a folder without images{deeper}.")
         return files
 
     def _left_out(self, folder: Path, paths: Sequence[Path], belongs: Callable[[Path], bool], what: str) -> None:
-        """Name the files of `paths` that `belongs` picks, and how many they are."""
+        """Report the files of `paths` for which `belongs` is true, by number and name."""
         chosen = [str(path.relative_to(folder)) for path in paths if belongs(path)]
         if not chosen:
             return
         names = ", ".join(chosen[:_NAMED]) + (f" and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else "")
         count = "a picture" if len(chosen) == 1 else f"{len(chosen)} pictures"
-        self._problem(f"{folder} holds {count} {what}: {names}. Left out; save as JPEG or PNG to have all.")
+        self._problem(f"{folder} holds {count} {what}: {names}. Left out; save them as JPEG or PNG to include them.")
 
 
 def _is_other_format(path: Path) -> bool:
@@ -156,7 +157,7 @@ def _is_other_format(path: Path) -> bool:
 
 
 def _is_nameless(path: Path) -> bool:
-    """Whether a file is a picture although neither list of suffixes has its own."""
+    """Whether a file is an image although its suffix is in neither list."""
     if _is_other_format(path) or trouble(path) is not None:
         return False
     try:
@@ -165,3 +166,112 @@ def _is_nameless(path: Path) -> bool:
     except OSError:
         return False
     return begin.startswith(_SIGNATURES) or (begin[:4] == b"RIFF" and begin[8:] == b"WEBP")
+
+
+NAME_BYTES = 255
+"""Bytes of a file name at most, on the usual file systems."""
+
+_DIGEST = 8  # hexadecimal digits in a shortened name
+_DIRECTIONS = range(0x202A, 0x202F), range(0x2066, 0x206A)  # characters that change the writing direction
+
+
+def printable(text: str) -> str:
+    r"""`text` in one line, with control characters escaped: a file name may hold any bytes.
+
+    >>> printable("a\nb.jpg")
+    'a\\nb.jpg'
+    """
+    return "".join(
+        repr(letter)[1:-1]
+        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or any(ord(letter) in span for span in _DIRECTIONS)
+        else letter
+        for letter in text
+    )
+
+
+def longest_name(folder: Path) -> int:
+    """The limit of a file name in `folder`, in bytes; the folder need not exist yet."""
+    existing = next((path for path in (folder, *folder.absolute().parents) if os.path.isdir(path)), Path())
+    try:
+        return os.pathconf(existing, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows has none
+        return NAME_BYTES
+
+
+def fitted_name(name: str, limit: int) -> str:
+    """`name`, or its beginning and a digest of all of it if it is longer than `limit` bytes. Deterministic.
+
+    >>> fitted_name("photograph", 10), fitted_name("photograph-1", 11)
+    ('photograph', 'ph-a69717a3')
+    """
+    if len(os.fsencode(name)) <= limit:
+        return name
+    digest = hashlib.blake2b(os.fsencode(name)).hexdigest()[:_DIGEST]
+    while name and len(os.fsencode(name)) + 1 + _DIGEST > limit:
+        name = name[:-1]
+    return f"{name}-{digest}"
+
+
+def alike(name: str) -> str:
+    """A key that is equal for names which some file systems do not distinguish: by case or by Unicode composition."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def result_names(paths: Sequence[Path], limit: int | None = None) -> tuple[str, ...]:
+    """A unique name for the results of each file, compared by `alike`.
+
+    The file name without its suffix if that is unique; otherwise with the suffix (``x-jpg`` and ``x-png``), or with as
+    many of its folders as needed (``a-x`` and ``b-x``); if all else fails, with a number. No name is longer than
+    `limit` bytes.
+    """
+    places: dict[str, list[int]] = {}
+    for k, path in enumerate(paths):
+        places.setdefault(alike(path.stem), []).append(k)
+    names = [path.stem for path in paths]
+    for group in places.values():
+        if len(group) > 1:
+            for k, name in zip(group, _distinguished([paths[k] for k in group]), strict=True):
+                names[k] = name
+    return unique_names(names, limit)
+
+
+def unique_names(
+    names: Sequence[str], limit: int | None = None, form: Callable[[str, int], str] = "{}-{}".format
+) -> tuple[str, ...]:
+    """`names`, where one that is `alike` to an earlier one gets a number.
+
+    Args:
+        names: any number of them.
+        limit: bytes of a name at most; None: any length.
+        form: makes a name from a name and its number, from 2 on.
+
+    >>> unique_names(["a", "A", "b"]), unique_names(["a", "a"], form="{} ({})".format)
+    (('a', 'A-2', 'b'), ('a', 'a (2)'))
+    """
+    used: set[str] = set()
+    chosen = []
+    for name in names:
+        candidate, number = name, 2
+        while alike(short := candidate if limit is None else fitted_name(candidate, limit)) in used:
+            candidate = form(name, number)
+            number += 1
+        used.add(alike(short))
+        chosen.append(short)
+    return tuple(chosen)
+
+
+def _distinguished(paths: Sequence[Path]) -> list[str]:
+    """Names of files of one stem, with the suffix or the folders that distinguish them."""
+    absolute = [Path(os.path.realpath(path.parent), path.name) for path in paths]
+    for depth in range(max(len(path.parts) for path in absolute)):
+        for suffix in (False, True):
+            names = [_longer(path, depth, suffix) for path in absolute]
+            if len({alike(name) for name in names}) == len(names):
+                return names
+    return [path.stem for path in paths]
+
+
+def _longer(path: Path, depth: int, suffix: bool) -> str:
+    folders = path.parent.parts[1:]
+    name = "-".join([*folders[max(0, len(folders) - depth) :], path.stem])
+    return name + path.suffix.replace(".", "-") if suffix else name

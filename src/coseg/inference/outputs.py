@@ -1,12 +1,15 @@
-"""What is written of a photograph and its segment: the mask, an overlay, and the object cut out."""
+"""The files of a run: mask, overlay and cut-out of each photograph, and which of them are written."""
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +19,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.evaluation.pictures import PREDICTION, fitted
-from coseg.files import atomic_path
+from coseg.files.writing import atomic_path
+from coseg.imaging.draw import PREDICTION, fitted
+from coseg.inference.cosegmentation import Segment
+from coseg.inference.inputs import longest_name, unique_names
 from coseg.inference.photographs import Photograph, load_photograph
-from coseg.inference.segment import Segment
 
 PICTURES = {"mask": "_mask.png", "overlay": "_overlay.jpg", "cutout": "_cutout.png"}
-"""What there is of each image, and how the name of its file ends."""
+"""The pictures of each image, and how the names of their files end."""
+
+SHEET = "sheet"
+OUTPUTS = (*PICTURES, SHEET)
+"""What can be written."""
+
+CARDS_PER_SHEET = 240
+"""Images on one contact sheet; more go onto further sheets."""
 
 OVERLAY_SIDE = 1600
-"""Longest side of an overlay in pixels: it is there to be looked at."""
+"""Longest side of an overlay in pixels: it is only looked at."""
 
-_QUICK = 1
-"""PNG's compression: 9 takes several times as long as 1, for files that are hardly smaller."""
+_COMPRESSION = 1
+"""Of PNG: 9 takes several times as long as 1, and the files are hardly smaller."""
 
 _PNG_HEADER = 33  # bytes of the signature and of the first chunk, IHDR
-_STRIP = 64  # rows of a large picture that are worked on at once
+_STRIP = 64  # rows of a large picture that are processed at once
+_TEMPORARY_BYTES = 24  # that `coseg.files.atomic_path` adds to a name, at most
+_ATTEMPTS = 3
 
 Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """A photograph and its overlay, uint8 (h, w, 3)."""
@@ -40,17 +53,17 @@ Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], tile: int | None = None) -> Tiles | None:
     """Write the pictures of one image.
 
-    Each is whole or not there. Masks and cut-outs have the size of the original, overlays at most `OVERLAY_SIDE`; an
-    original is decoded no larger than the largest picture of it asks for.
+    Each file is complete or absent. Masks and cut-outs have the size of the original, overlays at most `OVERLAY_SIDE`;
+    the photograph is decoded no larger than the largest of the pictures needs.
 
     Args:
         source: the photograph.
         segment: of it.
-        files: the file of each picture of `PICTURES` that is wanted.
-        tile: the longer side of what comes back for a contact sheet, enlarged if need be; None: nothing comes back.
+        files: by the names of `PICTURES`, the files to write.
+        tile: the longer side of the pictures to return for a contact sheet, enlarged if necessary; None: return None.
 
     Raises:
-        CosegError: the photograph cannot be read any more, or a file cannot be written.
+        CosegError: the photograph can no longer be read, or a file cannot be written.
     """
     tiles = None
     if "overlay" in files or "cutout" in files or tile is not None:
@@ -67,16 +80,16 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
     if "mask" in files or "cutout" in files:
         mask = segment.mask()
         if "mask" in files:
-            _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_QUICK)
+            _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_COMPRESSION)
         if "cutout" in files:
             _save_cutout(cut_out(photograph.pixels, mask), files["cutout"], photograph.profile)
     return tiles
 
 
 def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The object in its own colours, outlined, and all else faded, uint8 (h, w, 3).
+    """The object in its colours with an outline, the rest faded, uint8 (h, w, 3).
 
-    The outline is drawn outside of the mask; its width grows with the image.
+    The outline is outside of the mask; its width grows with the image.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     faded = np.asarray(np.repeat((grey // 2 + 112)[..., None], 3, -1), np.uint8)
@@ -89,7 +102,7 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
 
 
 def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The object on nothing, RGBA, uint8 (H, W, 4): what is transparent is black as well."""
+    """The object on a transparent background, RGBA, uint8 (H, W, 4); transparent pixels are black."""
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     for start in range(0, len(mask), _STRIP):
         pixels = picture[start : start + _STRIP].view(np.uint32)[..., 0]
@@ -98,7 +111,7 @@ def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
 
 
 def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """`pixels`, or a copy whose longer side is `longest`; each of its pixels is the mean of those that it covers."""
+    """`pixels`, or a copy reduced to a longer side of `longest` by area averaging."""
     height, width = pixels.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -115,20 +128,20 @@ def _mask_at(segment: Segment, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _save(picture: Image.Image, path: Path, photograph: Photograph | None = None, **options: Any) -> None:
     if photograph is not None and photograph.profile is not None:
         options["icc_profile"] = photograph.profile
-    with _told(path), atomic_path(path) as temporary:
+    with _write_errors(path), atomic_path(path) as temporary:
         picture.save(temporary, **options)
 
 
 def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) -> None:
-    """Write RGBA as PNG by OpenCV, in half of the time that PIL takes; `picture` is used up.
+    """Write RGBA as PNG by OpenCV, twice as fast as PIL; `picture` is overwritten.
 
-    OpenCV knows no colour profiles, so that becomes a chunk of its own, right after the header (PNG 1.2, 4.2.2.4).
+    OpenCV writes no colour profiles, so the profile becomes a chunk after the header (PNG 1.2, 4.2.2.4).
     """
     cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA, picture)
-    written, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, _QUICK])
+    written, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
     if not written:
         raise CosegError(f"{path} cannot be written: the picture could not be encoded.")
-    with _told(path), atomic_path(path) as temporary, temporary.open("wb") as file:
+    with _write_errors(path), atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(encoded[:_PNG_HEADER].data)
         if profile is not None:
             chunk = b"iCCPICC Profile\0\0" + zlib.compress(profile)
@@ -137,8 +150,121 @@ def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) 
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CosegError(f"{path} cannot be written ({error.strerror or error}): see that there is room.") from error
+        raise CosegError(
+            f"{path} cannot be written ({error.strerror or error}): make room, or check its permissions."
+        ) from error
+
+
+class Targets:
+    """The files that a run will write, known before it starts: existing files are kept unless `overwrite` is set.
+
+    A pair or a group has all of its files in one folder: ``<name>_mask.png``, ``<name>_overlay.jpg``,
+    ``<name>_cutout.png`` of each image, and ``sheet.png``. With `pairs` each pair has a subfolder, ``<name>+<name>``.
+
+    Args:
+        folder: where to write.
+        names: of the images, all different.
+        outputs: of `OUTPUTS`, what to write.
+        pairs: all pairs rather than one group.
+        overwrite: replace existing files.
+        extra_files: further files that will be written.
+        sources: files that are never replaced, the photographs themselves.
+
+    Attributes:
+        kept: existing files that will not be replaced.
+        shortened: how many folders of pairs have a shortened name, since the full one is too long.
+        pairs: see above.
+        sheets: the file of each contact sheet, None for one that is kept; empty without contact sheets.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        outputs: Collection[str] = OUTPUTS,
+        pairs: bool = False,
+        overwrite: bool = False,
+        extra_files: Collection[Path] = (),
+        sources: Collection[Path] = (),
+    ) -> None:
+        self.folder = folder
+        self.pairs = pairs
+        self._names = names
+        self._pictures = [picture for picture in PICTURES if picture in outputs]
+        self._folders, self.shortened = _pair_folders(folder, names) if pairs else ({}, 0)
+        cards = 2 * len(self._folders) if pairs else len(names)
+        sheets = sheet_paths(folder, cards) if SHEET in outputs else []
+        groups = list(self._folders) if pairs else [tuple(range(len(names)))]
+        pictures = [path for group in groups for k in group for path in self._all(k, group).values()]
+        files = [*pictures, *sheets, *extra_files]
+        self.count = len(files)
+        photographs = {os.path.realpath(path) for path in sources}
+        existing = [path for path in files if os.path.lexists(path)]
+        self.kept = [path for path in existing if not overwrite or os.path.realpath(path) in photographs]
+        self._kept = set(self.kept)
+        self.sheets = [None if path in self._kept else path for path in sheets]
+
+    def wanted(self, k: int, group: Sequence[int]) -> dict[str, Path]:
+        """The files to write of image `k` as one of `group`, or of that pair, by the names of `PICTURES`."""
+        return {picture: path for picture, path in self._all(k, group).items() if path not in self._kept}
+
+    def is_kept(self, path: Path) -> bool:
+        """Whether a file exists and will not be replaced."""
+        return path in self._kept
+
+    def _all(self, k: int, group: Sequence[int]) -> dict[str, Path]:
+        folder = self._folders[group[0], group[1]] if self.pairs else self.folder
+        return {picture: folder / f"{self._names[k]}{PICTURES[picture]}" for picture in self._pictures}
+
+
+def sheet_paths(folder: Path, cards: int) -> list[Path]:
+    """The files of the contact sheets for so many cards: ``sheet.png``, ``sheet-2.png`` and so on."""
+    pages = -(-cards // CARDS_PER_SHEET)
+    return [folder / ("sheet.png" if page == 1 else f"sheet-{page}.png") for page in range(1, pages + 1)]
+
+
+def longest_of_results(folder: Path) -> int:
+    """The limit of a result's name, in bytes, without the ending and what is added to it while the file is written."""
+    return longest_name(folder) - max(map(len, PICTURES.values())) - _TEMPORARY_BYTES
+
+
+def check_folder(folder: Path) -> None:
+    """Check that files can be written into `folder`, which need not exist, and leave it as it was.
+
+    Raises:
+        CosegError: they can't.
+    """
+    for attempt in range(_ATTEMPTS):
+        new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return
+        except FileNotFoundError as error:  # another process that checks the folder has just removed it
+            if attempt == _ATTEMPTS - 1:
+                raise _not_writable(folder, error) from None
+        except (OSError, ValueError) as error:
+            raise _not_writable(folder, error) from None
+        finally:
+            for path in new:
+                with suppress(OSError, ValueError):
+                    path.rmdir()
+
+
+def _not_writable(folder: Path, error: OSError | ValueError) -> CosegError:
+    reason = getattr(error, "strerror", None) or error
+    return CosegError(f"Nothing can be written to {folder} ({reason}): choose another folder.")
+
+
+def _pair_folders(folder: Path, names: Sequence[str]) -> tuple[dict[tuple[int, int], Path], int]:
+    """The folder of each pair, and how many of them have a shortened name."""
+    pairs = list(combinations(range(len(names)), 2))
+    full = [f"{names[i]}+{names[j]}" for i, j in pairs]
+    limit = longest_name(folder)
+    chosen = unique_names(full, limit)  # a+b and c, a and b+c
+    shortened = sum(len(os.fsencode(name)) > limit for name in full)
+    return {pair: folder / name for pair, name in zip(pairs, chosen, strict=True)}, shortened

@@ -1,4 +1,4 @@
-"""Photographs from anywhere, as a person sees them: files, PIL images, arrays or tensors, at a working size."""
+"""Load photographs upright and in RGB, at a working size, from files, PIL images, arrays or tensors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from coseg.data.depth import deepened
-from coseg.data.images import UNREADABLE, as_rgb, open_image
 from coseg.errors import CosegError
+from coseg.imaging.depth import deepened
+from coseg.imaging.read import UNREADABLE, as_rgb, open_image
 from coseg.inference.folders import home_expanded, trouble
 
 MAX_PIXELS = 200_000_000
-"""More are refused before decoding: a small file can unpack to an image that fills the memory."""
+"""Larger images are refused before decoding: a small file can decode to an image that fills the memory."""
 
 MIN_SIDE = 2
-"""Pixels a side that an image must have at least."""
+"""The least height and width of an image in pixels."""
 
 _MOVING = {"GIF", "PNG", "WEBP", "AVIF", "TIFF"}
-"""Formats whose second frame is a picture of its own; that of an MPO is a preview, that of a PSD a layer."""
+"""Formats whose second frame is a separate picture; in MPO it is a preview, in PSD a layer."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,10 +36,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings each EXIF orientation upright; from 5 on it swaps height and width."""
+"""The transposition that makes each EXIF orientation upright; from 5 on it swaps height and width."""
 
 _DRAFT = 2
-"""A JPEG is decoded at least this many times larger than wanted, so that the rest of the way is filtered well."""
+"""A JPEG is decoded at least this many times larger than needed, so that the final reduction is filtered well."""
 
 _MAX_PROFILE = 4_000_000  # bytes; a JPEG carries 16 MB at most
 
@@ -47,13 +47,13 @@ _opening = threading.Lock()
 
 
 class Photograph(NamedTuple):
-    """A picture in RGB, upright, perhaps smaller than its original.
+    """A picture in RGB, upright, at most as large as its original.
 
     Attributes:
         pixels: uint8 (h, w, 3), 0..255; transparent parts are white.
-        size: (H, W) of the original in pixels, as one sees it: EXIF's orientation applied.
-        name: of its file, without folders, or what it was called instead.
-        profile: of its colours, as ICC has it, to be written into what is made of it; None: sRGB, as far as is known.
+        size: (H, W) of the original in pixels, with the EXIF orientation applied.
+        name: of its file, without folders, or the name that it was given.
+        profile: its ICC colour profile, which is copied into results; None: assumed to be sRGB.
     """
 
     pixels: NDArray[np.uint8]
@@ -63,7 +63,7 @@ class Photograph(NamedTuple):
 
 
 Source = str | Path | Image.Image | NDArray[Any] | Photograph | Any
-"""What a photograph can be loaded from; a tensor is the last, so that nothing here imports torch."""
+"""What a photograph can be loaded from; a tensor is `Any`, so that torch is not imported here."""
 
 
 def load_photograph(source: Source, longest: int | None = None, name: str = "image 1") -> Photograph:
@@ -71,15 +71,15 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
 
     Args:
         source: a path; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); a tensor (1, H, W), (3, H, W)
-            or (4, H, W). Arrays and tensors are uint8 in 0..255 or floating point in 0..1. A `Photograph` is taken as
-            it is.
-        longest: the longer side of `pixels`, at most; smaller pictures stay as they are. JPEG files are decoded near
+            or (4, H, W). Arrays and tensors are uint8 in 0..255 or floating point in 0..1. A `Photograph` is only
+            reduced.
+        longest: the limit of the longer side of `pixels`; smaller pictures are not changed. JPEG files are decoded near
             this size, which saves time and memory. None: the original size.
-        name: what to call a source that has no file name, here and in sentences.
+        name: of a source that has no file name, also in messages.
 
     Raises:
-        CosegError: the file is missing, not an image, damaged or animated; the picture has fewer than `MIN_SIDE`
-            pixels a side or more than `MAX_PIXELS` (told by the header, before decoding); the array is no picture.
+        CosegError: the file is missing, not an image, damaged or animated; the picture has fewer than `MIN_SIDE` pixels
+            a side or more than `MAX_PIXELS` (by its header, before decoding); the array is not a picture.
     """
     if longest is not None and longest < 1:
         raise CosegError(f"The size is {longest}, but must be a positive number of pixels.")
@@ -89,8 +89,8 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
     if isinstance(source, str | os.PathLike):
         return _from_file(home_expanded(os.fspath(source)), longest)
     if isinstance(source, Image.Image):
-        called = Path(str(getattr(source, "filename", "") or name)).name
-        return _decoded(source, called, called, longest)
+        name = Path(str(getattr(source, "filename", "") or name)).name
+        return _decoded(source, name, name, longest)
     values = _values(source, name)
     _check_size(name, values.shape[1], values.shape[0])
     return _decoded(Image.fromarray(_in_bytes(values, name)), name, name, longest)
@@ -103,9 +103,9 @@ def _from_file(path: Path, longest: int | None) -> Photograph:
 
 
 def _opened(path: Path) -> Image.Image:
-    """The file with its header read.
+    """The opened file, of which only the header is read.
 
-    PIL warns of large images and refuses larger ones by a limit of its own; ours is checked right after.
+    PIL warns of large images and refuses larger ones; its limit is replaced by ours, which is checked afterwards.
     """
     if os.path.isdir(path):
         raise CosegError(f"{path} is a folder: give an image.")
@@ -129,22 +129,22 @@ def _opened(path: Path) -> Image.Image:
 
 def _advice(path: Path, error: Exception) -> str:
     if path.suffix.lower() in (".heic", ".heif"):
-        return ": HEIC needs a decoder that is not here. Save it as JPEG or PNG."
+        return ": HEIC is not supported. Save it as JPEG or PNG."
     if not isinstance(error, Image.UnidentifiedImageError):
         return f" ({error}): save it again as JPEG or PNG, or leave it out."
     return ": save it as JPEG or PNG, or leave it out."
 
 
 def _decoded(image: Image.Image, where: str, name: str, longest: int | None, draft: int | None = None) -> Photograph:
-    """The photograph in an open file or a PIL image, which stays as it is; a file may be decoded near `draft`."""
+    """The photograph in an open file or a PIL image, which is not changed; a file may be decoded near `draft`."""
     _check(image, where)
     width, height = image.size
     try:
-        if draft is not None:  # JPEG has smaller sizes at hand; for all others it does nothing
+        if draft is not None:  # only JPEG can be decoded at smaller sizes; for other formats nothing happens
             image.draft(None, (draft, draft))
         image.load()
         image = deepened(image, lambda name: _opened(Path(name)))
-        if image.format == "TIFF":  # PIL has turned it, and took its orientation away
+        if image.format == "TIFF":  # PIL has rotated it and removed the orientation
             width, height = image.size
         orientation = _orientation(image)
         image = deepened(image, open_image)
@@ -154,7 +154,7 @@ def _decoded(image: Image.Image, where: str, name: str, longest: int | None, dra
         raise CosegError(f"{where} does not fit in memory, {width:,} x {height:,} pixels: make it smaller.") from None
     except UNREADABLE as error:
         raise CosegError(
-            f"{where} cannot be decoded ({error}): the file is damaged or cut short. Copy it again from where it came, "
+            f"{where} cannot be decoded ({error}): the file is damaged or incomplete. Copy it again from its source, "
             "or leave it out."
         ) from error
     upright = shrunk.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else shrunk
@@ -163,15 +163,15 @@ def _decoded(image: Image.Image, where: str, name: str, longest: int | None, dra
 
 
 def _check(file: Image.Image, where: str) -> None:
-    """Refuse by its header what is not taken."""
+    """Refuse unsupported images by their header."""
     _check_size(where, *file.size)
     try:
         frames = getattr(file, "n_frames", 1) if file.format in _MOVING else 1
     except UNREADABLE as error:
-        raise CosegError(f"{where} cannot be decoded ({error}): the file is damaged or cut short.") from error
+        raise CosegError(f"{where} cannot be decoded ({error}): the file is damaged or incomplete.") from error
     if frames > 1:
         raise CosegError(
-            f"{where} is animated or has several pages ({frames} pictures): save the one that you mean as JPEG or PNG."
+            f"{where} is animated or has several pages ({frames} pictures): save one of them as JPEG or PNG."
         )
 
 
@@ -186,7 +186,7 @@ def _check_size(where: str, width: int, height: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read, as viewers take it."""
+    """The EXIF orientation, 1 to 8; 1, upright, if it is missing or can't be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except UNREADABLE:
@@ -195,9 +195,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _profile(image: Image.Image) -> bytes | None:
-    """The ICC profile, where it is one of RGB: that of another space does not fit what `as_rgb` makes.
+    """The ICC profile if it is of an RGB space: another one does not fit the result of `as_rgb`.
 
-    One that is damaged (its length or its signature is wrong) or larger than a file can carry is left out.
+    A profile that is damaged (wrong length or signature) or larger than a file can hold is left out.
     """
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE:
@@ -207,7 +207,7 @@ def _profile(image: Image.Image) -> bytes | None:
 
 
 def _shrunk(image: Image.Image, longest: int | None) -> Image.Image:
-    """An RGB image whose longer side is at most `longest`, its shape kept, bilinear with antialiasing."""
+    """An RGB image reduced to a longer side of at most `longest`, bilinear with antialiasing."""
     scale = 1.0 if longest is None else longest / max(image.size)
     if scale >= 1:
         return image
@@ -224,7 +224,7 @@ def _values(source: Any, name: str) -> NDArray[Any]:
             values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantized, or without values
             first = str(error).partition("\n")[0].rstrip(".")
-            raise CosegError(f"{name} is a tensor that is no array ({first}): give a dense one.") from error
+            raise CosegError(f"{name} is a tensor that gives no array ({first}): give a dense one.") from error
         if values.ndim != 3 or values.shape[0] not in (1, 3, 4):
             raise CosegError(f"{name} is a tensor of shape {values.shape}, but must be (3, height, width), one image.")
         values = np.moveaxis(values, 0, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +14,42 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coseg.data.images import exposure_note
-from coseg.errors import CosegError
-from coseg.inference.commonness import calibration_of
-from coseg.inference.devices import chosen_device
-from coseg.inference.encoded import Encoded, digest_of, repeated, require_encoded, require_two, several
-from coseg.inference.grouped import evidence_of_neighbours
-from coseg.inference.held import HeldFeatures
+import coseg
+from coseg.errors import CosegError, checked_threshold
+from coseg.hub.load import load_pretrained
+from coseg.hub.share import SharedModel
+from coseg.inference.cooccurrence.statistics import calibration_of, neighbour_statistics
+from coseg.inference.cosegmentation import Cosegmentation, Segment, calibration_scores
+from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, require_encoded, require_two, several
 from coseg.inference.photographs import Source, load_photograph
-from coseg.inference.pretrained import load_pretrained
-from coseg.inference.segment import NUMBERS, Cosegmentation, Segment, checked_threshold
-from coseg.inference.sharing import SharedModel
-from coseg.models.network import CosegNetwork, checked_input_size
+from coseg.models.base import CosegNetwork, checked_input_size
 
 WORKING = 512
-"""Longest side in pixels to which photographs are shrunk, at least, before a network that has an input size of its own
-resizes them to it; masks are made at this size and enlarged. Images of the benchmarks are smaller, so they go in whole.
-"""
+"""Photographs with a longer side than this, in pixels, are reduced to it (or to twice the input size, if that is more)
+before a network with a fixed input size resizes them; masks are made at this size and enlarged. Images of the
+benchmarks are smaller, so they are not reduced."""
 
 LONGEST = 1024
-"""Longest side for a network that takes images of any size, where no `size` is set."""
+"""Longest side for a network that takes images of any size, if no `size` is set."""
 
 
 class CoSegmenter(SharedModel):
-    """A trained network that takes photographs and tells what they have in common.
+    """A trained network that segments what photographs have in common.
 
     Images are paths, PIL images, arrays (H, W, 3) or tensors (3, H, W), uint8 or floating point in 0..1, of any size;
-    see `coseg.inference.photographs.load_photograph`. The same images give the same result each time.
+    see `coseg.inference.photographs.load_photograph`. Results are deterministic.
 
     Args:
         network: put into evaluation mode and onto `device`.
-        settings: of the model, see `coseg.inference.pretrained.settings_of`.
-        device: ``auto``: an NVIDIA GPU, Apple's, or the CPU, whichever there is; or torch's name of one.
-        size: the side to which a network with an input size resizes images, in place of that; for a network that takes
-            images of any size, their longest side. None: as the settings say.
-        threshold: probability from which a pixel is marked, 0..1. None: as the settings say.
-        source: what to call the model in sentences.
+        settings: of the model, see `coseg.hub.settings.settings_of`.
+        device: ``auto``: an NVIDIA GPU, Apple's, or the CPU, whichever is available; or a device name of torch.
+        size: replaces the input size of a network that has one; for a network that takes images of any size, their
+            longest side. None: as in the settings.
+        threshold: pixels with a larger probability are foreground, 0..1. None: as in the settings.
+        source: the model's name in messages.
 
     Raises:
-        CosegError: a value is none of these, or there is no such device.
+        CosegError: a value is not valid, or the device is not available.
 
     >>> model = CoSegmenter.from_pretrained()  # doctest: +SKIP
     >>> result = model.pair("a.jpg", "b.jpg")  # doctest: +SKIP
@@ -75,7 +72,7 @@ class CoSegmenter(SharedModel):
                 "loads one from a folder, a file or a run."
             )
         self.source = source
-        self.device = chosen_device(device)
+        self.device = _device(device)
         self.settings = settings
         self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
         self.threshold = checked_threshold(settings.get("threshold", 0.5) if threshold is None else threshold)
@@ -97,20 +94,20 @@ class CoSegmenter(SharedModel):
     ) -> CoSegmenter:
         """The model in `source`: a folder, a file, a checkpoint, a run directory or ``owner/name`` on the hub.
 
-        None is the model that comes with coseg. See `coseg.inference.pretrained.load_pretrained`, for `trust` too; the
-        rest is as for the class.
+        None is the bundled model. See `coseg.hub.load.load_pretrained`, also for `trust`; the other arguments are those
+        of the class.
 
         Raises:
-            CosegError: `source` holds no model that can be used, or a value is none.
+            CosegError: `source` holds no usable model, or a value is not valid.
         """
         network, settings, name = load_pretrained(source, trust)
         return cls(network, settings, device, size, threshold, name)
 
     def pair(self, a: Source, b: Source) -> Cosegmentation:
-        """What two images have in common: the network's own answer to the pair.
+        """Segment what two images have in common, by the network's `cosegment`.
 
         Raises:
-            CosegError: one of them is no image, or the model gives numbers that are not finite.
+            CosegError: one of them is not an image, or the model gives numbers that are not finite.
         """
         encoded = self.encode(a, "image 1"), self.encode(b, "image 2")
         return self.cosegment(encoded)
@@ -121,47 +118,45 @@ class CoSegmenter(SharedModel):
         progress: Callable[[int, int], None] | None = None,
         unreadable: Callable[[int, CosegError], None] | None = None,
     ) -> Cosegmentation:
-        """What two or more images have in common, each against all others.
+        """Segment what two or more images have in common, each against all others.
 
-        Images are read one at a time. Networks with a way of their own for groups (cross-correlation among them) take
-        time in proportion to the number n of images, others to n². Two images may come out slightly otherwise than
-        from `pair`, where the network says so.
+        Images are read one at a time. For n images, networks with their own method for groups (cross-correlation among
+        them) take time in proportion to n, others to n². For two images the result may differ slightly from `pair`, if
+        the network's documentation says so.
 
         Args:
             images: at least two.
-            progress: called with the steps that are done and their number, 2 n: one to read each image, one to mark it.
-            unreadable: called with the place of an image that is none, and the sentence why; it is left out, and the
-                rest is the group. None: the sentence is raised.
+            progress: called with the finished steps and their total, 2 n: to read and to segment each image.
+            unreadable: called with the index of an image that can't be read, and the error; it is left out, and the
+                others are the group. None: the error is raised.
 
         Raises:
-            CosegError: `images` are not several, there are fewer than two, one is no image, or the model gives numbers
-                that are not finite.
+            CosegError: `images` is not a list of two or more, one is not an image, or the model gives numbers that are
+                not finite.
         """
         sources = several(images)
         require_two(len(sources))
-        held = HeldFeatures(self.device)
-        encoded = []
+        encoded = EncodedImages(self.device)
         for k, source in enumerate(sources):
             try:
-                each = self.encode(source, f"image {k + 1}")
+                image = self.encode(source, f"image {k + 1}")
             except CosegError as error:
                 if unreadable is None:
                     raise
                 unreadable(k, error)
             else:
-                held.append(each.features)
-                encoded.append(replace(each, features=None))
+                encoded.append(image)
             if progress is not None:
                 progress(k + 1, 2 * len(sources))
         require_two(len(encoded))
-        return self._group(encoded, held, progress)
+        return self._group(encoded.images, encoded.features, progress)
 
     @torch.inference_mode()
     def encode(self, image: Source, name: str = "image 1") -> Encoded:
-        """An image after the encoder; `name` is for one that has no file name.
+        """Run the encoder on an image; `name` is used if it has no file name.
 
         Raises:
-            CosegError: it is no image.
+            CosegError: it is not an image.
         """
         if self.network.input_size is None:
             longest = LONGEST if self.size is None else self.size
@@ -169,63 +164,76 @@ class CoSegmenter(SharedModel):
             longest = max(WORKING, 2 * self.network.input_size)
         photograph = load_photograph(image, longest, name)
         pixels = torch.from_numpy(np.ascontiguousarray(photograph.pixels.transpose(2, 0, 1)))[None]
-        features = self.network.encode(pixels.to(self.device))
-        height, width = photograph.pixels.shape[:2]
-        digest, note = digest_of(photograph.pixels), exposure_note(photograph.pixels)
-        return Encoded(photograph.name, photograph.size, (height, width), features, digest, note)
+        return Encoded.of(photograph, self.network.encode(pixels.to(self.device)))
 
     @torch.inference_mode()
     def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
-        """What images that `encode` returned have in common; two are a pair, more a group.
+        """Segment what encoded images have in common; two are a pair, three or more a group.
 
         Raises:
-            CosegError: there are fewer than two, one is not of `encode`, or the model gives numbers that are not
-                finite.
+            CosegError: there are fewer than two, one was not returned by `encode`, or the model gives numbers that are
+                not finite.
         """
         require_encoded(encoded)
         require_two(len(encoded))
+        features = [image.features for image in encoded]
         if len(encoded) > 2:
-            return self._group(encoded, [each.features for each in encoded])
-        return self._answer(encoded, [each.features for each in encoded], self._pair(*encoded))
+            return self._group(encoded, features)
+        return self._result(encoded, features, self._pair_probabilities(*encoded))
 
     @torch.inference_mode()
     def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
-        """How the features of B respond to a point of A: float32 (h, w), of the size of B's feature map, -1..1.
+        """How similar the features of B are to those at a point of A: float32 (h, w), on B's feature map, -1..1.
 
-        It is the cosine similarity of A's feature vector at the point with that at each place of B. The map covers B
-        from its top left corner; its last row and column may reach beyond the image.
+        The cosine similarity of A's feature vector at the point with each feature vector of B. The map covers B from
+        its top left corner; its last row and column may extend beyond the image.
 
         Args:
             a: image A.
             b: image B.
-            y: the point, 0 at the top edge of A, 1 at the bottom.
-            x: 0 at the left edge, 1 at the right.
+            y: of the point, from 0 at the top edge of A to 1 at the bottom edge.
+            x: of the point, from 0 at the left edge to 1 at the right edge.
 
         Raises:
-            CosegError: the point is not in the image.
+            CosegError: the point is outside of the image.
         """
         require_encoded((a, b))
-        if not all(isinstance(value, NUMBERS) and 0 <= value <= 1 for value in (y, x)):
+        point: tuple[Any, Any] = (y, x)
+        if not all(isinstance(value, Real) and 0 <= value <= 1 for value in point):  # type: ignore[operator]
             raise CosegError(f"The point ({y}, {x}) is outside of the image: both numbers must be from 0 to 1.")
-        map_a, map_b = (self.network.feature_map(each.features)[0].float() for each in (a, b))
+        map_a, map_b = (self.network.feature_map(image.features)[0].float() for image in (a, b))
         height, width = map_a.shape[-2:]
         vector = map_a[:, min(int(y * height), height - 1), min(int(x * width), width - 1)]
         response: NDArray[np.float32] = F.cosine_similarity(map_b, vector[:, None, None], dim=0).cpu().numpy()
         return response
 
     @torch.inference_mode()
-    def evidence(self, *encoded: Encoded) -> Tensor:
-        """What tells whether two images or more have a common object: `grouped.evidence_of_neighbours`."""
-        features = [each.features for each in encoded]
-        probabilities = self._pair(*encoded) if len(encoded) == 2 else list(self._marked(encoded, features))
-        return evidence_of_neighbours(self.network, features, probabilities, self.device)
+    def pair_statistics(self, *encoded: Encoded) -> Tensor:
+        """The statistics for the co-occurrence probability of two or more images, float32 (pairs, numbers).
 
-    def _pair(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
-        logits = self.network.cosegment(a.features, b.features, a.working, b.working)
-        return [self._probability(each) for each in logits]
+        See `coseg.inference.cooccurrence.statistics.neighbour_statistics`.
+        """
+        features = [image.features for image in encoded]
+        pair = len(encoded) == 2
+        probabilities = self._pair_probabilities(*encoded) if pair else [*self._iterate_group(encoded, features)]
+        return neighbour_statistics(self.network, features, probabilities, self.device)
 
-    def _marked(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
-        for logits in self.network.cosegment_group(features, [each.working for each in encoded]):
+    def model_scores(self, source: str, count: int = 2) -> dict[str, Any]:
+        """The model and how it is used, for a scores file: with how often `common` is right for `count` images."""
+        return {
+            "coseg": coseg.__version__,
+            "model": source,
+            "size": self.size,
+            "threshold": self.threshold,
+            "device": str(self.device),
+            "calibration": calibration_scores(self.calibration, count),
+        }
+
+    def _pair_probabilities(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
+        return [self._probability(x) for x in self.network.cosegment(a.features, b.features, a.working, b.working)]
+
+    def _iterate_group(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
+        for logits in self.network.cosegment_group(features, [image.working for image in encoded]):
             yield self._probability(logits)
 
     @torch.inference_mode()
@@ -236,36 +244,55 @@ class CoSegmenter(SharedModel):
         progress: Callable[[int, int], None] | None = None,
     ) -> Cosegmentation:
         probabilities = []
-        for probability in self._marked(encoded, features):
+        for probability in self._iterate_group(encoded, features):
             probabilities.append(probability)
             if progress is not None:
                 progress(len(encoded) + len(probabilities), 2 * len(encoded))
-        return self._answer(encoded, features, probabilities)
+        return self._result(encoded, features, probabilities)
 
-    def _answer(
+    def _result(
         self, encoded: Sequence[Encoded], features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]
     ) -> Cosegmentation:
         segments = tuple(
-            Segment(each.name, each.size, probability, self.threshold, each.note)
-            for each, probability in zip(encoded, probabilities, strict=True)
+            Segment(image.name, image.size, probability, self.threshold, image.note)
+            for image, probability in zip(encoded, probabilities, strict=True)
         )
         common = math.nan
         if self.calibration is not None:
-            evidence = evidence_of_neighbours(self.network, features, probabilities, self.device)
-            common = self.calibration.common(evidence, len(features))
+            statistics = neighbour_statistics(self.network, features, probabilities, self.device)
+            common = self.calibration.common(statistics, len(features))
             if not math.isfinite(common):
                 raise CosegError(
-                    f"The calibration of {self.source} gives a probability that is no number: fit it again "
-                    "(coseg-calibrate), or set 'commonness' in its config.json to null."
+                    f"The calibration of {self.source} gives a probability that is not finite: fit it again "
+                    "(coseg-calibrate), or set 'cooccurrence' in its config.json to null."
                 )
         return Cosegmentation(segments, common, repeated(encoded))
 
     def _probability(self, logits: Tensor) -> NDArray[np.float16]:
-        """Of the common object, from logits (1, 2, h, w)."""
+        """The probability of the common object, float16 (h, w), from logits (1, 2, h, w)."""
         if not logits.isfinite().all():
             raise CosegError(
-                f"The network of {self.source} gives numbers that are not finite (NaN or infinity), so it can't mark "
-                "anything: its weights are damaged, or its training diverged. Use another model or checkpoint."
+                f"The network of {self.source} gives numbers that are not finite (NaN or infinity), so there is no "
+                "prediction: its weights are damaged, or its training diverged. Use another model or checkpoint."
             )
         probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
         return probability
+
+
+def _device(name: str) -> torch.device:
+    """The device `name`; ``auto`` is an NVIDIA GPU, Apple's, or the CPU, whichever is available.
+
+    Raises:
+        CosegError: it is not available.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise CosegError(f"The device '{name}' can't be used ({first}): choose auto, cpu, cuda or mps.") from None
+    return device

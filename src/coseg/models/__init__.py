@@ -1,1 +1,1 @@
-"""Networks: plain `torch.nn.Module`, each in the form of `coseg.models.network.CosegNetwork`."""
+"""Networks: plain `torch.nn.Module`, each in the form of `coseg.models.base.CosegNetwork`."""

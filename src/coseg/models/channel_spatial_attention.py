@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.blocks import ConvBlock
-from coseg.models.decoder import decoder_widths, halved_widths, upsamplings
-from coseg.models.encoder import Encoder
-from coseg.models.network import (
+from coseg.models.base import (
     EncoderDecoderNetwork,
     Size,
     image_size,
@@ -19,6 +16,8 @@ from coseg.models.network import (
     require_encoder,
     require_group,
 )
+from coseg.models.decoder import ConvBlock, decoder_widths, halved_widths, upsamplings
+from coseg.models.encoders.base import Encoder
 
 LOW_STRIDE = 4
 _SPATIAL = 7  # side of the kernel of the spatial attention
@@ -59,11 +58,11 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
         input_size: see `CosegNetwork`.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range or not one of the choices above.
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = ChannelSpatialAttentionNetwork(VGG16Encoder(width=0.125, stride=32))
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -89,7 +88,7 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
         levels = (channels,) if low is None else (encoder.level_channels[low], channels)
         super().__init__(encoder, _SkipDecoder(levels, widths, stride), input_size)
         self.low_level = low
-        self.channel_attention = nn.ModuleList(_ChannelAttention(each, reduction) for each in levels)
+        self.channel_attention = nn.ModuleList(_ChannelAttention(width, reduction) for width in levels)
         self.spatial_attention = nn.ModuleList(nn.Conv2d(2, 1, _SPATIAL, padding=_SPATIAL // 2) for _ in levels)
 
     def encode(self, images: Tensor) -> Levels:
@@ -107,16 +106,17 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
         """The channel attention a of each level, (B, C)."""
         return tuple(attention(level) for attention, level in zip(self.channel_attention, features, strict=True))
 
-    def enhance(self, features: Levels, others: Levels) -> Levels:
-        """The enhanced features of each level, given the channel attention of others."""
+    def enhance(self, features: Levels, partner_attention: Levels) -> Levels:
+        """The enhanced features of each level, (B, C, h, w), given the partner's channel attention."""
         enhanced = []
-        for level, channel, spatial in zip(features, others, self.spatial_attention, strict=True):
+        for level, channel, spatial in zip(features, partner_attention, self.spatial_attention, strict=True):
             selected = level * channel[..., None, None]
             where = torch.cat((selected.mean(1, keepdim=True), selected.amax(1, keepdim=True)), 1)
             enhanced.append(selected * spatial(where).sigmoid())
         return tuple(enhanced)
 
     def cosegment(self, features_a: Levels, features_b: Levels, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment`."""
         enhanced_a = self.enhance(features_a, self.attend(features_b))
         enhanced_b = self.enhance(features_b, self.attend(features_a))
         if image_size(enhanced_a[-1]) == image_size(enhanced_b[-1]):  # one batch, so that batch norm sees both sides
@@ -133,11 +133,11 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
             CosegError: the group has fewer than two images.
         """
         require_group(features)
-        levels = zip(*(self.attend(each) for each in features), strict=True)
+        levels = zip(*(self.attend(image) for image in features), strict=True)
         means = zip(*(means_of_others(level) for level in levels), strict=True)
         return (
-            self.restore(self.decoder(*self.enhance(each, others)), size)
-            for each, others, size in zip(features, means, sizes, strict=True)
+            self.restore(self.decoder(*self.enhance(levels_of_image, mean)), size)
+            for levels_of_image, mean, size in zip(features, means, sizes, strict=True)
         )
 
 

@@ -1,4 +1,4 @@
-"""The conditional Siamese network: a decision whether there is a common object conditions the masks."""
+"""The conditional Siamese network: a classifier of whether there is a common object conditions the masks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.deciding import DecidingNetwork
+from coseg.models.base import EncoderDecoderNetwork, Losses, PairClassifier, Size, require_encoder
 from coseg.models.decoder import Decoder
-from coseg.models.encoder import Encoder
-from coseg.models.network import EncoderDecoderNetwork, Losses, Size, require_encoder
+from coseg.models.encoders.base import Encoder
 
 POOLINGS = ("average", "max")
 PARTNERS = ("features", "metric")
 MASK_PAIRS = ("all", "positive")
 
 
-class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
+class ConditionalSiameseNetwork(EncoderDecoderNetwork, PairClassifier):
     """Siamese encoder and decoder, a metric-learning network, and a decision network that conditions the decoder.
 
     After Banerjee, Hati, Chaudhuri and Velmurugan 2019, *CoSegNet: Image co-segmentation using a conditional Siamese
-    convolutional network*, IJCAI. Of it we could read the abstract alone, which names the parts, the margin of the
+    convolutional network*, IJCAI. Only the abstract was available to us; it names the parts, the margin of the
     metric learning, and that masks follow the decision; everything else here is inferred, see
     ``docs/conditional_siamese.md``. With f the encoder's features of an image of S x S pixels, (B, C, h, w),
     h = w = S / stride, and D the width of the metric space:
@@ -38,8 +37,8 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
       binary cross-entropy of d and y.
     - Decoder: [f_A, f_B], (B, 2 C, h, w), to the margin of the foreground over the background in each pixel of A; for B
       with A and B exchanged. So both images must have maps of one size.
-    - Condition: that margin, where it is larger than d, is d. A pixel is marked exactly where the decoder marks it and
-      the decision is that there is a common object; else the mask is empty.
+    - Condition: that margin, where it is larger than d, is d. A pixel is foreground exactly where the decoder
+      predicts it and d > 0; for d < 0 the mask is empty.
 
     In training the decoder's own masks are what is compared with the truth, which is empty for negative pairs: so it
     learns to compare the images too. Or only those of positive pairs are (`mask_pairs`), and the empty masks are left
@@ -61,11 +60,11 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
         batch_norm: in the decoder and the metric network.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range or not one of the choices above.
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = ConditionalSiameseNetwork(VGG16Encoder(width=0.125), input_size=32)
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -128,7 +127,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
     def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """Logits of both images, conditioned on the decision; see the base class."""
         maps = self._project(features_a, features_b)
-        decision = self._decide(*map(self._embed, maps))
+        decision = self._decision(*map(self._embed, maps))
         logits_a, logits_b = self._masks((features_a, features_b), maps, (size_a, size_b))
         return conditioned(logits_a, decision), conditioned(logits_b, decision)
 
@@ -137,27 +136,28 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
     ) -> tuple[Tensor, Tensor, Losses]:
         """The decoder's own logits, with the losses ``decision_loss`` and ``metric_loss``; see the base class.
 
-        With ``mask_pairs=positive`` those of negative pairs are constants that mark nothing, at no loss.
+        With ``mask_pairs=positive`` those of negative pairs are constants for an empty mask, at no loss.
         """
         maps = self._project(features_a, features_b)
         embedded = self._embed(maps[0]), self._embed(maps[1])
         truth = positive.float()
         losses = {
-            "decision_loss": self.decision_weight * F.binary_cross_entropy_with_logits(self._decide(*embedded), truth),
+            "decision_loss": self.decision_weight
+            * F.binary_cross_entropy_with_logits(self._decision(*embedded), truth),
             "metric_loss": self.metric_weight * contrastive_loss(*embedded, truth, self.margin),
         }
         logits_a, logits_b = self._masks((features_a, features_b), maps, (size_a, size_b))
         if self.mask_pairs == "positive":
-            logits_a, logits_b = (_marking_nothing(each, ~positive) for each in (logits_a, logits_b))
+            logits_a, logits_b = _emptied(logits_a, ~positive), _emptied(logits_b, ~positive)
         return logits_a, logits_b, losses
 
     def embed(self, features: Tensor) -> Tensor:
         """The embeddings e, float32 (B, D), of length 1, of features (B, C, h, w)."""
         return self._embed(self.projection(features))
 
-    def decide(self, features_a: Tensor, features_b: Tensor) -> Tensor:
+    def classify(self, features_a: Tensor, features_b: Tensor) -> Tensor:
         """The decision d, float32 (B,), for features (B, C, h, w) of both sides."""
-        return self._decide(*map(self._embed, self._project(features_a, features_b)))
+        return self._decision(*map(self._embed, self._project(features_a, features_b)))
 
     def _project(self, features_a: Tensor, features_b: Tensor) -> tuple[Tensor, Tensor]:
         """z of both sides, in one pass so that batch norm sees both."""
@@ -170,7 +170,7 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
     def _embed(self, maps: Tensor) -> Tensor:
         return F.normalize(self.embedding(self._pool(maps)).float(), dim=1)
 
-    def _decide(self, embedded_a: Tensor, embedded_b: Tensor) -> Tensor:
+    def _decision(self, embedded_a: Tensor, embedded_b: Tensor) -> Tensor:
         scale = math.sqrt(embedded_a.shape[1])
         a, b = scale * embedded_a, scale * embedded_b
         logits: Tensor = self.decision(torch.cat(((a - b).abs(), a * b), 1))
@@ -180,14 +180,13 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, DecidingNetwork):
         self, features: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor], sizes: tuple[Size, Size]
     ) -> tuple[Tensor, Tensor]:
         """The decoder's logits, (B, 2, *size) of each side."""
-        (own_a, own_b), (map_a, map_b) = features, maps
+        (base_a, base_b), (map_a, map_b) = features, maps
         if self.partner == "features":
-            seen_a, seen_b = own_b, own_a
+            seen_a, seen_b = base_b, base_a
         else:
-            seen_a, seen_b = (
-                own * self._pool(other)[:, :, None, None] for own, other in ((map_a, map_b), (map_b, map_a))
-            )
-        logits_a, logits_b = self.decode((torch.cat((own_a, seen_a), 1), torch.cat((own_b, seen_b), 1)), sizes)
+            seen_a = map_a * self._pool(map_b)[:, :, None, None]
+            seen_b = map_b * self._pool(map_a)[:, :, None, None]
+        logits_a, logits_b = self.decode((torch.cat((base_a, seen_a), 1), torch.cat((base_b, seen_b), 1)), sizes)
         return logits_a, logits_b
 
 
@@ -204,7 +203,7 @@ def conditioned(logits: Tensor, decision: Tensor) -> Tensor:
     return torch.stack((background, torch.minimum(foreground, background + decision[:, None, None])), 1)
 
 
-def _marking_nothing(logits: Tensor, where: Tensor) -> Tensor:
+def _emptied(logits: Tensor, where: Tensor) -> Tensor:
     """Logits (B, 2, H, W), of which those of the pairs `where`, bool (B,), are constants: surely background."""
     empty = logits.new_tensor([0.0, -100.0])[:, None, None]
     return torch.where(where[:, None, None, None], empty, logits)

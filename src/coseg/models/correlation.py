@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.pooling import POOLINGS, pool
-from coseg.models.sliding import slide
+from coseg.models.fast_correlation import slide
 
+POOLINGS = ("average", "max", "strided")
 NORMALIZATIONS = ("area", "l2", "none")
 FUSIONS = ("mean", "max", "concatenate")
-KINDS = ("depthwise", "ordinary")
+MODES = ("depthwise", "ordinary")
 
 
 class DepthwiseCorrelation(nn.Module):
@@ -29,17 +29,17 @@ class DepthwiseCorrelation(nn.Module):
 
     Args:
         kernel_sizes: the odd numbers s.
-        pooling: how the other's features become s x s, see `coseg.models.pooling.pool`.
+        pooling: how the other's features become s x s, see `pool`.
         normalization: ``area``: by s², as above; ``l2``: each channel of each kernel is scaled to unit Euclidean norm
             over its s x s positions instead; ``none``: neither.
         fusion: of the results of several s: ``mean``, ``max``, or ``concatenate`` followed by a learned 1 x 1
             convolution to C channels, which starts as the mean.
         channels: C; only ``concatenate`` needs it.
-        kind: ``depthwise``: as above; ``ordinary``: the sum of c(z, y, x) over the channels z, one map, as in ordinary
-            cross-correlation (Bertinetto et al. 2016, SiamFC). What is said of C channels below then holds of one.
+        mode: ``depthwise``: as above; ``ordinary``: the sum of c(z, y, x) over the channels z, one map, as in ordinary
+            cross-correlation (Bertinetto et al. 2016, SiamFC). C below is then 1.
 
     Raises:
-        CosegError: a value is none of the above.
+        CosegError: a value is not one of the choices above.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class DepthwiseCorrelation(nn.Module):
         normalization: str = "area",
         fusion: str = "mean",
         channels: int | None = None,
-        kind: str = "depthwise",
+        mode: str = "depthwise",
     ) -> None:
         super().__init__()
         self.kernel_sizes = _odd(kernel_sizes)
@@ -57,19 +57,19 @@ class DepthwiseCorrelation(nn.Module):
             ("model.pooling", pooling, POOLINGS),
             ("model.normalization", normalization, NORMALIZATIONS),
             ("model.fusion", fusion, FUSIONS),
-            ("model.correlation", kind, KINDS),
+            ("model.correlation", mode, MODES),
         ):
             if value not in choices:
                 raise unknown_choice(what, value, choices)
         self.pooling = pooling
         self.normalization = normalization
         self.fusion = fusion
-        self.kind = kind
+        self.mode = mode
         if fusion == "concatenate":
             if channels is None:
                 raise CosegError("The fusion 'concatenate' needs the number of channels; give channels=...")
             scales = len(self.kernel_sizes)
-            channels = channels if kind == "depthwise" else 1
+            channels = channels if mode == "depthwise" else 1
             self.mix = nn.Conv2d(scales * channels, channels, 1)
             with torch.no_grad():
                 self.mix.weight.copy_(torch.eye(channels).repeat(1, scales)[..., None, None] / scales)
@@ -105,7 +105,7 @@ class DepthwiseCorrelation(nn.Module):
 
     def fuse(self, results: Sequence[Tensor]) -> Tensor:
         """One map of the results (B, C, H, W) of the kernels; with ``mean``, of the one result of `mean_kernel`."""
-        if self.kind == "ordinary":
+        if self.mode == "ordinary":
             results = [result.sum(1, keepdim=True) for result in results]
         if self.fusion == "mean":
             (result,) = results
@@ -136,3 +136,54 @@ def _odd(kernel_sizes: Iterable[int]) -> tuple[int, ...]:
             "a kernel needs a middle."
         )
     return sizes
+
+
+def pool(features: Tensor, size: int, pooling: str) -> Tensor:
+    """Subsample (B, C, H, W) to (B, C, size, size).
+
+    Bin i of an axis of n positions spans floor(i n / size) .. ceil((i + 1) n / size), torch's adaptive bins: where
+    the map is smaller than the kernel, positions repeat.
+
+    ``average`` and ``max`` are of each bin; ``strided`` takes the position nearest to its middle,
+    floor((i + 1/2) n / size). The first and last are products with matrices: these have, unlike torch's adaptive
+    pooling, a deterministic gradient on GPUs.
+
+    Raises:
+        CosegError: `pooling` is not in `POOLINGS`.
+    """
+    if pooling == "max":
+        for axis in (-2, -1):
+            bins = [(i * features.shape[axis] // size, -((i + 1) * -features.shape[axis] // size)) for i in range(size)]
+            parts = [features.narrow(axis, start, stop - start).amax(axis) for start, stop in bins]
+            features = torch.stack(parts, axis)
+        return features
+    rows, columns = (weights(n, size, pooling, features.device).to(features.dtype) for n in features.shape[-2:])
+    return rows @ features @ columns.T
+
+
+def weights(n: int, size: int, pooling: str, device: torch.device) -> Tensor:
+    """The matrix (size, n) that makes a kernel's axis of a map's, for ``average`` and ``strided``.
+
+    Raises:
+        CosegError: `pooling` is not in `POOLINGS`.
+    """
+    if pooling not in POOLINGS:
+        raise unknown_choice("model.pooling", pooling, POOLINGS)
+    return _average(n, size, device) if pooling == "average" else _strided(n, size, device)
+
+
+def bins(n: int, size: int, device: torch.device) -> Tensor:
+    """Which of n positions are in each of the bins of `pool`, bool (size, n)."""
+    i = torch.arange(size, device=device)[:, None]
+    position = torch.arange(n, device=device)
+    return (position >= i * n // size) & (position * size < (i + 1) * n)
+
+
+def _average(n: int, size: int, device: torch.device) -> Tensor:
+    inside = bins(n, size, device)
+    return inside / inside.sum(1, keepdim=True)
+
+
+def _strided(n: int, size: int, device: torch.device) -> Tensor:
+    middle = (2 * torch.arange(size, device=device)[:, None] + 1) * n // (2 * size)
+    return (torch.arange(n, device=device) == middle).float()

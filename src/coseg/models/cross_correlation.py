@@ -8,16 +8,23 @@ import torch
 from torch import Tensor
 
 from coseg.errors import unknown_choice
+from coseg.models.base import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
 from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.decoder import Decoder
-from coseg.models.encoder import Encoder
-from coseg.models.network import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
+from coseg.models.encoders.base import Encoder
 
 USES = ("concatenate", "add", "gate", "correlation")
 
 
 class CrossCorrelationNetwork(EncoderDecoderNetwork):
-    """Encoder, matching by depth-wise cross-correlation both ways, decoder; only the first and last are learned.
+    r"""Encoder, matching by depth-wise cross-correlation both ways, decoder; only the first and last are learned.
+
+    The paper's method: with features f_A and f_B, (B, C, H, W), kernels k_s = pool(f_B), (B, C, s, s), S the
+    kernel sizes, D the decoder, and * the correlation of each channel by itself (see `DepthwiseCorrelation`),
+
+    .. math:: c_A = \frac{1}{|S|} \sum_{s \in S} \frac{1}{s^2} \, f_A * k_s, \qquad logits_A = D([f_A, c_A]),
+
+    and the same with A and B exchanged.
 
     Args:
         encoder: shared by both images.
@@ -36,11 +43,11 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         input_size: see `CosegNetwork`.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range or not one of the choices above.
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = CrossCorrelationNetwork(VGG16Encoder(width=0.125), kernel_sizes=[3])
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -73,6 +80,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         self.rescale = rescale
 
     def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment`."""
         joined_a = self.join(features_a, self.correlation(features_a, features_b))
         joined_b = self.join(features_b, self.correlation(features_b, features_a))
         logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b))
@@ -91,7 +99,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         return self._group(features, sizes)
 
     def _group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
-        kernels = [self.correlation.kernels(each) for each in features]
+        kernels = [self.correlation.kernels(image) for image in features]
         means = None
         if self.correlation.linear:
             means = list(zip(*(means_of_others(scale) for scale in zip(*kernels, strict=True)), strict=True))
@@ -99,15 +107,15 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
             if means is not None:
                 matched = self.correlation.correlate(base, means[i])
             else:
-                others = kernels[:i] + kernels[i + 1 :]
-                matched = torch.stack([self.correlation.correlate(base, other) for other in others]).mean(0)
+                partners = kernels[:i] + kernels[i + 1 :]
+                matched = torch.stack([self.correlation.correlate(base, other) for other in partners]).mean(0)
             yield from self.decode((self.join(base, matched),), (size,))
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
         """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""
         if self.rescale:
-            each = (correlation.shape[1] / base.shape[1]) ** 0.5  # a norm grows with the root of the channels
-            factor = each * _norm(base) / _norm(correlation).clamp_min(1e-6)
+            width = (correlation.shape[1] / base.shape[1]) ** 0.5  # a norm grows with the root of the channels
+            factor = width * _norm(base) / _norm(correlation).clamp_min(1e-6)
             correlation = correlation * factor.to(correlation.dtype)
         if self.use == "concatenate":
             return torch.cat((base, correlation), 1)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.blocks import ConvBlock
-from coseg.models.encoder import Encoder
-from coseg.models.network import EncoderDecoderNetwork, Size, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, require_encoder, require_group
+from coseg.models.decoder import ConvBlock
+from coseg.models.encoders.base import Encoder
 
 Features = tuple[Tensor, Tensor]
 
@@ -56,7 +56,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = EmbeddingMatchingNetwork(VGG16Encoder(width=0.125), channels=16)
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -134,6 +134,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
     def cosegment(
         self, features_a: Features, features_b: Features, size_a: Size, size_b: Size
     ) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment`."""
         joined_a, joined_b = self._join(features_a, features_b), self._join(features_b, features_a)
         if all(a.shape == b.shape for a, b in zip(joined_a, joined_b, strict=True)):  # batch norm sees both sides
             both = (torch.cat(sides) for sides in zip(joined_a, joined_b, strict=True))
@@ -160,8 +161,8 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
             skip, embedding = features[i]
             matched: tuple[Tensor, ...] = ()
             if self.matching:
-                others = positions[:i] + positions[i + 1 :]
-                parts = [self.match(embedding, torch.cat(group)) for group in _of_one_shape(others)]
+                partners = positions[:i] + positions[i + 1 :]
+                parts = [self.match(embedding, torch.cat(group)) for group in _of_one_shape(partners)]
                 matched = tuple(torch.cat(maps).mean(0, keepdim=True) for maps in zip(*parts, strict=True))
             yield self.restore(self.decoder(skip, embedding, *matched), size)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coseg.models.network import CosegNetwork, Size
+from coseg.models.base import CosegNetwork, Size
 
 
 class MirroredNetwork(CosegNetwork):
@@ -20,7 +20,7 @@ class MirroredNetwork(CosegNetwork):
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> from coseg.models.siamese import SiameseNetwork
         >>> network = MirroredNetwork(SiameseNetwork(VGG16Encoder(width=0.125))).eval()
         >>> images = torch.rand(2, 1, 3, 32, 48)
@@ -56,6 +56,7 @@ class MirroredNetwork(CosegNetwork):
         return self.network.feature_map(features[0])
 
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment`."""
         (plain_a, mirrored_a), (plain_b, mirrored_b) = features_a, features_b
         logits_a, logits_b = self.network.cosegment(plain_a, plain_b, size_a, size_b)
         turned_a, turned_b = self.network.cosegment(mirrored_a, mirrored_b, size_a, size_b)

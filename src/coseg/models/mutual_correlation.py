@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.blocks import ConvBlock, normalised
-from coseg.models.decoder import decoder_widths, upsamplings
-from coseg.models.encoder import Encoder, scaled
-from coseg.models.network import EncoderDecoderNetwork, Size, checked_input_size, require_encoder
+from coseg.models.base import EncoderDecoderNetwork, Size, checked_input_size, require_encoder
+from coseg.models.decoder import ConvBlock, decoder_widths, normalised, upsamplings
+from coseg.models.encoders.base import Encoder, scaled
 
 _SLOPE = 0.2
 _WIDE, _SQUEEZED = 1024, 512
@@ -52,11 +51,11 @@ class MutualCorrelationNetwork(EncoderDecoderNetwork):
         input_size: side to which images are resized; it sets n, so there must be one.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range or not one of the choices above.
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = MutualCorrelationNetwork(VGG16Encoder(width=0.125, stride=32), input_size=64)
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -83,7 +82,7 @@ class MutualCorrelationNetwork(EncoderDecoderNetwork):
         wide, squeezed = scaled(_WIDE, factor), scaled(_SQUEEZED, factor)
         blocks = len(upsamplings(stride))
         default = (_WIDTHS[0],) * (blocks - len(_WIDTHS)) + _WIDTHS[max(0, len(_WIDTHS) - blocks) :]
-        widths = decoder_widths(decoder_channels, stride, [scaled(each, factor) for each in default])
+        widths = decoder_widths(decoder_channels, stride, [scaled(channels_at, factor) for channels_at in default])
         reach = math.ceil(input_size / stride) - 1
         decoder = _TransposedDecoder(squeezed + (2 * reach + 1) ** 2, wide, widths, stride, batch_norm)
         super().__init__(encoder, decoder, input_size)
@@ -105,6 +104,7 @@ class MutualCorrelationNetwork(EncoderDecoderNetwork):
         return features
 
     def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment`."""
         joined_a = torch.cat((self.squeeze(features_a), mutual_correlation(features_a, features_b, self.reach)), 1)
         joined_b = torch.cat((self.squeeze(features_b), mutual_correlation(features_b, features_a, self.reach)), 1)
         logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b))
@@ -135,8 +135,8 @@ def mutual_correlation(base: Tensor, other: Tensor, reach: int) -> Tensor:
 
 def _diagonals(products: Tensor, reach: int) -> Tensor:
     """(..., P, Q) to (..., P, 2r+1): entry (p, k) of the result is (p, p + k - r), or 0 where there is none."""
-    positions, others = products.shape[-2:]
-    padded = F.pad(products, (reach, positions + reach - others))  # rows of P + 2r
+    positions, partner_positions = products.shape[-2:]
+    padded = F.pad(products, (reach, positions + reach - partner_positions))  # rows of P + 2r
     rows = F.pad(padded.flatten(-2), (0, positions)).unflatten(-1, (positions, positions + 2 * reach + 1))
     return rows[..., : 2 * reach + 1]
 

@@ -1,7 +1,8 @@
 """The networks and encoders that a file may name: coseg's own, by a table, so that no name in a file is imported.
 
-Shared models and checkpoints hold ``{"_target_": "coseg.models.siamese.SiameseNetwork", "encoder": {…}, …}``. The names
-are what files hold, and stay; where a class lies is beside each, and may change.
+Shared models and checkpoints hold ``{"_target_": "coseg.models.siamese.SiameseNetwork", "encoder": {…}, …}``. A class
+that moves gets a line in `RENAMED`, so that files with its old name can still be read; one that goes gets a line in
+`REMOVED`, which says what to do.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from coseg.errors import CosegError
@@ -17,36 +18,37 @@ from coseg.errors import CosegError
 if TYPE_CHECKING:
     from torch import nn
 
-_NETWORK_FILES = {
-    "CrossCorrelationNetwork": "cross_correlation",
-    "SiameseNetwork": "siamese",
-    "MutualCorrelationNetwork": "mutual_correlation",
-    "SemanticAttentionNetwork": "semantic_attention",
-    "ChannelSpatialAttentionNetwork": "channel_spatial_attention",
-    "ConditionalSiameseNetwork": "conditional_siamese",
-    "EmbeddingMatchingNetwork": "embedding_matching",
-}
-_ENCODER_FILES = {
-    "VGG16Encoder": "vgg16",
-    "ResNetEncoder": "resnet",
-    "ConvNeXtEncoder": "convnext",
-    "ViTEncoder": "vit",
-    "TimmEncoder": "timm",
-}
+NETWORKS = (
+    "coseg.models.cross_correlation.CrossCorrelationNetwork",
+    "coseg.models.siamese.SiameseNetwork",
+    "coseg.models.mutual_correlation.MutualCorrelationNetwork",
+    "coseg.models.semantic_attention.SemanticAttentionNetwork",
+    "coseg.models.channel_spatial_attention.ChannelSpatialAttentionNetwork",
+    "coseg.models.conditional_siamese.ConditionalSiameseNetwork",
+    "coseg.models.embedding_matching.EmbeddingMatchingNetwork",
+)
 
 MIRRORED = "coseg.models.mirrored.MirroredNetwork"
 
-NETWORKS: dict[str, tuple[str, str]] = {
-    f"coseg.models.{file}.{name}": (f"coseg.models.{file}", name) for name, file in _NETWORK_FILES.items()
+ENCODERS = (
+    "coseg.models.encoders.vgg.VGG16Encoder",
+    "coseg.models.encoders.timm.TimmEncoder",
+)
+
+RENAMED = {
+    "coseg.models.encoder.VGG16Encoder": "coseg.models.encoders.vgg.VGG16Encoder",
+    "coseg.models.encoders.vgg16.VGG16Encoder": "coseg.models.encoders.vgg.VGG16Encoder",
 }
-"""From the name in a file to the module and the class."""
+"""From the names in older files to those of today."""
 
-ENCODERS: dict[str, tuple[str, str]] = {
-    f"coseg.models.encoders.{file}.{name}": (f"coseg.models.encoders.{file}", name)
-    for name, file in _ENCODER_FILES.items()
-} | {"coseg.models.encoder.VGG16Encoder": ("coseg.models.encoders.vgg16", "VGG16Encoder")}  # of version 0.1
+REMOVED = {
+    "coseg.models.encoders.resnet.ResNetEncoder": "resnet50",
+    "coseg.models.encoders.convnext.ConvNeXtEncoder": "convnext_tiny",
+    "coseg.models.encoders.vit.ViTEncoder": "dinov2_vits14",
+}
+"""Encoders of coseg 0.1, and the configuration that replaces each; their weights do not fit it."""
 
-_TABLES = {"network": NETWORKS | {MIRRORED: ("coseg.models.mirrored", "MirroredNetwork")}, "encoder": ENCODERS}
+_TABLES = {"network": (*NETWORKS, MIRRORED), "encoder": ENCODERS}
 
 MAX_SIZE = 8192
 """Of an input in pixels: a square of it is 800 MB as float."""
@@ -55,12 +57,7 @@ _MOST = {
     "input_size": MAX_SIZE,
     "width": 16,
     "stride": 64,
-    "blocks": 128,
-    "depth": 128,
-    "dim": 8192,
-    "heads": 256,
-    "registers": 1024,
-    "grid": 512,
+    "out_indices": 256,
     "kernel_sizes": 255,
     "decoder_channels": 8192,
     "hidden": 65536,
@@ -82,7 +79,7 @@ def described_network(description: Mapping[str, Any], what: str = "model") -> nn
 
     Args:
         description: plain data.
-        what: it is called in sentences.
+        what: its name in error messages.
 
     Raises:
         CosegError: it names no network or encoder of coseg, a setting that the class does not have, or an absurd value.
@@ -90,11 +87,30 @@ def described_network(description: Mapping[str, Any], what: str = "model") -> nn
     return _described(description, _TABLES["network"], what)
 
 
+def with_current_names(description: Any) -> Any:
+    """A copy of plain data in which each `_target_` that is in `RENAMED` has its name of today."""
+    if isinstance(description, Mapping):
+        return {
+            key: current_name(value) if key == "_target_" else with_current_names(value)
+            for key, value in description.items()
+        }
+    if isinstance(description, list | tuple):
+        return [with_current_names(value) for value in description]
+    return description
+
+
+def current_name(target: Any) -> Any:
+    """The name of today for the name of a class in a file; any other value as it is."""
+    return RENAMED.get(target, target) if isinstance(target, str) else target
+
+
 def known_network(description: object) -> bool:
     """Whether every class that `description` names is one of coseg's networks and encoders."""
     if isinstance(description, Mapping):
         target = description.get("_target_")
-        known = isinstance(target, str) and any(target in table for table in _TABLES.values())
+        target = current_name(target)
+        # A removed class counts as coseg's: making it raises the error that names its replacement.
+        known = isinstance(target, str) and any(target in names for names in (*_TABLES.values(), REMOVED))
         special = any(str(key).startswith("_") for key in description if key != "_target_")  # Hydra's _partial_, say
         return (
             (known or "_target_" not in description)
@@ -104,11 +120,11 @@ def known_network(description: object) -> bool:
     return all(known_network(value) for value in description) if isinstance(description, list | tuple) else True
 
 
-def _described(description: Mapping[str, Any], table: Mapping[str, tuple[str, str]], what: str) -> nn.Module:
-    target = description.get("_target_")
-    if not isinstance(target, str) or target not in table:
+def _described(description: Mapping[str, Any], names: Collection[str], what: str) -> nn.Module:
+    target = current_name(description.get("_target_"))
+    if not isinstance(target, str) or target not in names:
         raise CosegError(_unknown(target, what))
-    module, name = table[target]
+    module, _, name = target.rpartition(".")
     made: type[nn.Module] = getattr(importlib.import_module(module), name)
     takes = inspect.signature(made).parameters
     arguments: dict[str, Any] = {}
@@ -153,6 +169,12 @@ def _argument(key: str, value: object, name: str, what: str) -> Any:
 def _unknown(target: object, what: str) -> str:
     if target is None:
         return f"{what} names no class ('_target_'), so it can't be made."
+    if isinstance(target, str) and target in REMOVED:
+        return (
+            f"{what} is a {target.rpartition('.')[2]} of coseg 0.1, which timm's networks have replaced, so its "
+            f"weights can't be used: open it with coseg 0.1, or train again with "
+            f"encoder@model.encoder={REMOVED[target]}."
+        )
     if isinstance(target, str) and target.startswith("coseg."):
         return (
             f"{what} names {_shown(target)}, but in this version of coseg there is no class of that name: install the "

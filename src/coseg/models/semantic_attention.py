@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.blocks import ConvBlock, ReflectConv2d
-from coseg.models.decoder import decoder_widths, halved_widths, upsamplings
-from coseg.models.encoder import Encoder
-from coseg.models.network import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
+from coseg.models.decoder import ConvBlock, ReflectConv2d, decoder_widths, halved_widths, upsamplings
+from coseg.models.encoders.base import Encoder
 
 ATTENTIONS = ("channel", "fused", "channel_spatial")
 _WIDEST = 512
@@ -47,11 +46,11 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
         input_size: see `CosegNetwork`.
 
     Raises:
-        CosegError: a value is none of these.
+        CosegError: a value is out of its range or not one of the choices above.
 
     Example:
         >>> import torch
-        >>> from coseg.models.encoders.vgg16 import VGG16Encoder
+        >>> from coseg.models.encoders.vgg import VGG16Encoder
         >>> network = SemanticAttentionNetwork(VGG16Encoder(width=0.125, stride=32))
         >>> [tuple(logits.shape) for logits in network(torch.rand(2, 3, 33, 47), torch.rand(2, 3, 20, 20))]
         [(2, 2, 33, 47), (2, 2, 20, 20)]
@@ -82,16 +81,18 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
         attention: Tensor = self.learner(features.mean((2, 3)))
         return attention
 
-    def select(self, features: Tensor, own: Tensor, others: Tensor) -> Tensor:
-        """What is decoded of `features` (B, C, H, W), given the attention of their own image and of others, (B, C)."""
-        weight = own * others if self.attention == "fused" else others
+    def select(self, features: Tensor, attention: Tensor, partner_attention: Tensor) -> Tensor:
+        """The decoder's input from `features` (B, C, H, W), given the attention of image and partner, (B, C)."""
+        weight = attention * partner_attention if self.attention == "fused" else partner_attention
         selected = features * weight[..., None, None]
         return selected if self.spatial is None else selected * self.spatial(selected).sigmoid()
 
     def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
-        own_a, own_b = self.attend(features_a), self.attend(features_b)
-        selected = self.select(features_a, own_a, own_b), self.select(features_b, own_b, own_a)
-        logits_a, logits_b = self.decode(selected, (size_a, size_b))
+        """See `CosegNetwork.cosegment`."""
+        attention_a, attention_b = self.attend(features_a), self.attend(features_b)
+        selected_a = self.select(features_a, attention_a, attention_b)
+        selected_b = self.select(features_b, attention_b, attention_a)
+        logits_a, logits_b = self.decode((selected_a, selected_b), (size_a, size_b))
         return logits_a, logits_b
 
     def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
@@ -101,11 +102,11 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
             CosegError: the group has fewer than two images.
         """
         require_group(features)
-        attention = [self.attend(each) for each in features]
-        others = means_of_others(attention)
+        attention = [self.attend(image) for image in features]
+        partner_attention = means_of_others(attention)
         return (
             self.decode((self.select(*parts),), (size,))[0]
-            for *parts, size in zip(features, attention, others, sizes, strict=True)
+            for *parts, size in zip(features, attention, partner_attention, sizes, strict=True)
         )
 
 

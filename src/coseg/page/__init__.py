@@ -1,1 +1,1 @@
-"""The page of ``coseg-demo``: photographs in, masks, overlays and cut-outs out, and a look at what matched."""
+"""The page of ``coseg-demo``: photographs in, masks, overlays and cut-outs out, and where they match."""

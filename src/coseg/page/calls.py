@@ -1,4 +1,7 @@
-"""What a browser sends to the page, checked before gradio sees it: calls by their arguments, uploads by their size."""
+"""Check what a browser sends to the page before gradio reads it: arguments of calls, sizes of uploads.
+
+A plain ASGI wrapper between `coseg.page.guard` and gradio; `coseg.page.server` builds all three.
+"""
 
 from __future__ import annotations
 
@@ -13,49 +16,49 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from coseg.page.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
-from coseg.page.visitors import Visits
+from coseg.page.visitors import Visitors
 
 if TYPE_CHECKING:
     import gradio as gr
 
 COOKIE = "coseg_visitor"
 MOST_JSON = 2**20
-"""Bytes of a call: the names of fifty files take 20 kB."""
+"""Largest size of a call in bytes: the names of fifty files take 20 kB."""
 
 UPLOADS = 8
-"""Uploads at the same time."""
+"""Largest number of uploads at the same time."""
 
-_SPARE = 256 * 2**20  # bytes that stay free on the disk
-_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SPARE = 256 * 2**20  # bytes of the disk that stay free
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEARTBEAT = "/gradio_api/heartbeat/"
 _UPLOAD, _JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 
 
 class WrongCallError(ValueError):
-    """A call that the page does not make."""
+    """A call that the page itself never sends."""
 
 
 def visitor_of(cookies: str, client: str | None) -> str:
-    """Who asks: the browser by its cookie, or what has none by its address."""
+    """The visitor of a request: the value of its cookie, or its address where it has none."""
     try:
         morsel = SimpleCookie(cookies).get(COOKIE)
     except CookieError:
         morsel = None
-    return morsel.value if morsel is not None and _SESSION.fullmatch(morsel.value) else f"at {client}"
+    return morsel.value if morsel is not None and _TOKEN.fullmatch(morsel.value) else f"at {client}"
 
 
 class Calls:
-    """Wraps gradio's app.
+    """Wraps the app of gradio.
 
     Args:
-        app: gradio's.
-        page: what it serves.
-        visits: what visitors hold.
-        folders: where files that a call names may lie.
+        app: of gradio.
+        page: the widgets that it serves.
+        visitors: the results and uploads.
+        folders: calls may only name files in these.
     """
 
-    def __init__(self, app: App, page: gr.Blocks, visits: Visits, folders: Sequence[Path]) -> None:
-        self._app, self._page, self._visits = app, page, visits
+    def __init__(self, app: App, page: gr.Blocks, visitors: Visitors, folders: Sequence[Path]) -> None:
+        self._app, self._page, self._visitors = app, page, visitors
         self._folders = [folder.resolve() for folder in folders]
         self._uploading = 0
 
@@ -68,14 +71,14 @@ class Calls:
             if scope["method"] == "POST":
                 await self._call(scope, receive, send, headers)
                 return
-            if scope["path"].startswith(_HEARTBEAT):  # open as long as the page is
-                session = scope["path"].removeprefix(_HEARTBEAT)
+            if scope["path"].startswith(_HEARTBEAT):  # open as long as the tab is
+                tab = scope["path"].removeprefix(_HEARTBEAT)
                 visitor = _visitor(scope, headers)
-                self._visits.begin(session, visitor)
+                self._visitors.open_tab(tab, visitor)
                 try:
                     await self._app(scope, receive, send)
                 finally:
-                    self._visits.end(session, visitor)
+                    self._visitors.close_tab(tab, visitor)
                 return
             if scope["path"] == "/" and b"%s=" % COOKIE.encode() not in headers.get(b"cookie", b""):
                 send = _with_cookie(send)
@@ -109,41 +112,41 @@ class Calls:
             await refuse_call(send, 400, f"The call is not one that the page makes: {error}.")
             return
         body = json.dumps(call).encode()
-        others = [item for item in scope["headers"] if item[0] != b"content-length"]
-        scope = {**scope, "headers": [*others, (b"content-length", str(len(body)).encode())]}
-        given = False
+        headers_kept = [item for item in scope["headers"] if item[0] != b"content-length"]
+        scope = {**scope, "headers": [*headers_kept, (b"content-length", str(len(body)).encode())]}
+        replayed = False
 
         async def replay() -> Message:
-            nonlocal given
-            if given:
+            nonlocal replayed
+            if replayed:
                 return await receive()
-            given = True
+            replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, replay, send)
 
     def checked(self, call: dict[str, Any]) -> dict[str, Any]:
-        """A call of one of the page's functions, with nothing but what the page itself sends.
+        """A call of a function of the page, reduced to what the page itself sends.
 
         Raises:
-            WrongCallError: its session, its function, or the number, type or value of an argument is wrong.
+            WrongCallError: its tab, its function, or the number, type or value of an argument is wrong.
         """
         import gradio as gr
 
-        session, index, data = call.get("session_hash"), call.get("fn_index"), call.get("data")
-        if not isinstance(session, str) or not _SESSION.fullmatch(session):
-            raise WrongCallError("it has no session hash")
+        tab, index, data = call.get("session_hash"), call.get("fn_index"), call.get("data")
+        if not isinstance(tab, str) or not _TOKEN.fullmatch(tab):
+            raise WrongCallError("its tab has no name")
         if type(index) is not int or index not in self._page.fns or self._page.fns[index].fn is None:
             raise WrongCallError("there is no such function")
         function = self._page.fns[index]
         if not isinstance(data, list) or len(data) != len(function.inputs):
             raise WrongCallError(f"the function takes {len(function.inputs)} arguments")
-        look = self._visits.look(session)
-        names = () if look is None else look.names
+        result = self._visitors.result(tab)
+        names = () if result is None else result.names
         arguments = []
         for component, value in zip(function.inputs, data, strict=True):
             if isinstance(component, gr.State):
-                value = None  # what the server keeps counts
+                value = None  # only the state on the server is used
             elif isinstance(component, gr.File):
                 value = self._files(value)
             elif isinstance(component, gr.Slider):
@@ -161,7 +164,7 @@ class Calls:
             event = None
         if trigger is not None and type(trigger) is not int:
             raise WrongCallError("its trigger is no number")
-        checked = {"data": arguments, "fn_index": index, "session_hash": session, "event_data": event}
+        checked = {"data": arguments, "fn_index": index, "session_hash": tab, "event_data": event}
         return {**checked, "trigger_id": trigger}
 
     def _files(self, value: Any) -> list[dict[str, Any]] | None:
@@ -178,14 +181,16 @@ class Calls:
         try:
             place = Path(path)
             within = place.is_absolute() and any(place.resolve().is_relative_to(folder) for folder in self._folders)
-            there = within and place.is_file()
+            exists = within and place.is_file()
         except (OSError, RuntimeError):
-            within = there = False
+            within = exists = False
         if not within:
-            raise WrongCallError("a file is none that was dropped on the page")
-        if not there:
-            raise WrongCallError("a photograph was removed in the meantime, as all are: drop the photographs again")
-        # Without its address, which may be on another machine: the page reads what lies on its own.
+            raise WrongCallError("a file was not dropped on the page")
+        if not exists:
+            raise WrongCallError(
+                "a photograph was removed in the meantime, as all uploads are: drop the photographs again"
+            )
+        # Without its URL, which may lead to another machine: the page reads local files only.
         return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
@@ -198,10 +203,10 @@ class Calls:
         if self._uploading >= UPLOADS:
             await refuse(send, 503, "The page takes other uploads: try again in a moment.")
             return
-        if shutil.disk_usage(self._visits.folder).free < size + _SPARE:
+        if shutil.disk_usage(self._visitors.folder).free < size + _SPARE:
             await refuse(send, 413, "The disk of the machine that serves this page is full.")
             return
-        wrong = self._visits.start_upload(visitor, size)
+        wrong = self._visitors.start_upload(visitor, size)
         if wrong is not None:
             await refuse(send, 413, wrong)
             return
@@ -215,12 +220,12 @@ class Calls:
         try:
             await self._app(scope, receive, hold)
             if answers and answers[0]["status"] == 200:
-                received = [Path(path) for path in json.loads(b"".join(each.get("body", b"") for each in answers[1:]))]
+                received = [Path(path) for path in json.loads(b"".join(part.get("body", b"") for part in answers[1:]))]
         finally:
             self._uploading -= 1
-            wrong = self._visits.finish_upload(visitor, size, received)
+            wrong = self._visitors.finish_upload(visitor, size, received)
             if not self._uploading:
-                for left in self._visits.folder.glob("tmp*"):  # of an upload that broke off
+                for left in self._visitors.folder.glob("tmp*"):  # of an interrupted upload
                     if left.is_file():
                         left.unlink(missing_ok=True)
         if wrong is not None:

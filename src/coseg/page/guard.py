@@ -1,7 +1,8 @@
-"""For whom the page answers: requests to its own names, from itself, and for what it serves; a plain ASGI wrapper.
+"""Which requests the page answers: those to its own host names, from its own origin, and for paths that it serves.
 
-A browser sends the cookies and files of a machine to any page that it has open. So a page of another site must not
-reach this one: neither by a name of its own that leads here (DNS rebinding), nor by a request across origins.
+A plain ASGI wrapper, the outermost one. Any web page in a browser can send requests to this one. So a page of another
+site must not reach it: neither by a host name that resolves to this machine (DNS rebinding), nor by a cross-origin
+request. `coseg.page.calls` then checks what the requests contain.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SERVED = re.compile(
     r"|/gradio_api/(info/?|app_id/?|user/?|startup-events|theme\.css|heartbeat/\w+|queue/(join|data)|cancel|reset/?"
     r"|upload|upload_progress|file=.+)"
 )
-"""What the page uses of gradio's routes: those that fetch from elsewhere, record or run code are not among them."""
+"""The routes of gradio that the page uses: none that fetches from other servers, records or runs code."""
 
 _SAFE = ("GET", "HEAD")
 _HEADERS = (
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 async def refuse(send: Send, status: int, sentence: str) -> None:
-    """Answer with a sentence, as plain text that gradio shows."""
+    """Answer with a sentence as plain text, which gradio shows."""
     body = sentence.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
@@ -50,7 +51,7 @@ async def refuse(send: Send, status: int, sentence: str) -> None:
 
 
 async def refuse_call(send: Send, status: int, sentence: str) -> None:
-    """Answer with a sentence, as the JSON that gradio's clients read."""
+    """Answer with a sentence as JSON, which gradio's clients read."""
     body = json.dumps({"detail": sentence, "error": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -58,34 +59,34 @@ async def refuse_call(send: Send, status: int, sentence: str) -> None:
 
 
 class Names:
-    """The names by which the page may be asked for.
+    """The host names of the page.
 
     Args:
         host: the address that it listens at.
         port: its port.
-        more: names that a person gave; these with any port, as a proxy before the page has its own.
+        allowed: further names, accepted with any port: a proxy in front of the page has its own port.
     """
 
-    def __init__(self, host: str, port: int, more: Iterable[str] = ()) -> None:
+    def __init__(self, host: str, port: int, allowed: Iterable[str] = ()) -> None:
         self.host, self.port = host, port
-        self._more = {name.lower() for name in more}
+        self._allowed = {name.lower() for name in allowed}
         self._local = host in LOOPBACK_NAMES
-        self._own = {*LOOPBACK_NAMES, host.lower()} - {"0.0.0.0", "::"}
+        self._names = {*LOOPBACK_NAMES, host.lower()} - {"0.0.0.0", "::"}
         if not self._local:
-            self._own |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def allow(self, host: str) -> bool:
-        """Whether a ``Host`` header is one of the page's own.
+        """Whether a ``Host`` header names this page.
 
-        A page that other machines may reach is asked for by any of its addresses: a number can't be made to lead here.
+        A page that other machines can reach accepts any IP address: DNS rebinding needs a name.
         """
         parted = _parted(host)
         if parted is None:
             return False
         name, port = parted
-        if name in self._more:
+        if name in self._allowed:
             return True
-        return (port or 80) == self.port and (name in self._own or (not self._local and _is_address(name)))
+        return (port or 80) == self.port and (name in self._names or (not self._local and _is_address(name)))
 
 
 def _parted(host: str) -> tuple[str, int | None] | None:
@@ -102,7 +103,7 @@ def _is_address(name: str) -> bool:
 
 
 def _same(url: str, host: str) -> bool:
-    """Whether `url` is of the origin that `host`, the value of a header, names."""
+    """Whether `url` has the origin of `host`, the value of a header."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -115,7 +116,7 @@ def _same(url: str, host: str) -> bool:
 
 
 class Guard:
-    """Wraps the page: everything but its own requests is refused, and no error reaches the log as a traceback."""
+    """Wraps the page: refuses all requests but its own, and keeps tracebacks out of the log."""
 
     def __init__(self, app: App, names: Names) -> None:
         self._app, self._names = app, names
@@ -178,6 +179,6 @@ class Guard:
 
 
 def _elsewhere(path: str) -> bool:
-    """Whether a file's address is one that would be fetched from another machine."""
+    """Whether the address of a file would be fetched from another machine."""
     name = unquote(path.removeprefix("/gradio_api/file="))
     return re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*:/", name) is not None or name.startswith(("//", "\\\\"))

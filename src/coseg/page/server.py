@@ -1,4 +1,4 @@
-"""The page on a port: started, kept until it is stopped, and everything removed afterwards."""
+"""Serve the page on a port, and remove its files when it stops. Called by ``coseg-demo``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from coseg.errors import CosegError
 from coseg.page.guard import Guard, Names
-from coseg.page.visitors import Quota, Visits
+from coseg.page.visitors import Quota, Visitors
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter
 
 CONNECTIONS = 256
-"""Of all visitors together; further ones are told to come back."""
+"""Largest number of connections of all visitors together; further ones are refused."""
 
 _PREFIX = "coseg-page-"
 _LOCK = ".lock"
@@ -35,7 +35,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port(host: str, port: int) -> int:
-    """`port`, or one that is free where it is 0.
+    """Check that `port` is free; 0: choose a free one.
 
     Raises:
         CosegError: the port is in use or not allowed, or the host is none of this machine's.
@@ -61,7 +61,7 @@ def free_port(host: str, port: int) -> int:
 
 
 def require_gradio() -> None:
-    """Tell at once when gradio is not there, without the seconds that its import takes.
+    """Check for gradio without importing it, which takes seconds.
 
     Raises:
         CosegError: gradio is not installed.
@@ -71,36 +71,36 @@ def require_gradio() -> None:
 
 
 def prepare_gradio(cache: Path) -> None:
-    """Let gradio report to nobody and keep its files in `cache`; before its first import."""
+    """Switch off the reports of gradio, and put its files into `cache`; called before its first import."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(cache)
-    # gradio asks its own server whether it is there, which a proxy could not answer.
+    # gradio sends requests to its own server at the start, which must not go to a proxy.
     for variable in ("no_proxy", "NO_PROXY"):
         hosts = os.environ.get(variable, "").split(",")
         os.environ[variable] = ",".join(dict.fromkeys([*filter(None, hosts), LOOPBACK, "localhost"]))
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder of this process alone, which is removed at the end; those of pages that were killed go before."""
-    remove_dead()
+def page_folder() -> Iterator[Path]:
+    """A temporary folder of this process, removed at the end; first those of killed pages are removed."""
+    remove_folders_of_killed_pages()
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()  # for its owner only, as all that `tempfile` makes
+        folder = Path(name).resolve()  # only its owner can read it, as all folders of `tempfile`
         with (folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # which the system gives back whatever happens to the process
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it however the process ends
             yield folder
 
 
-def remove_dead() -> None:
-    """Remove the folders of pages that do not run any more."""
+def remove_folders_of_killed_pages() -> None:
+    """Remove the folders of pages that no longer run."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, or one that goes at this moment
+        with suppress(OSError):  # of another user, or just being removed
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
             lock = folder / _LOCK
             if not lock.is_file():
-                if time.time() - folder.stat().st_mtime > 3600:  # or it is being made
+                if time.time() - folder.stat().st_mtime > 3600:  # else it may be just being created
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
             with lock.open("r+") as file:
@@ -117,26 +117,26 @@ def serving(
     allowed_hosts: Iterable[str] = (),
     quota: Quota | None = None,
 ) -> Iterator[str]:
-    """Serve the page until the block ends; its address.
+    """Serve the page until the block ends; the value is its address.
 
-    What visitors upload and what is made of it lies in a temporary folder, which is removed at the end; what a visitor
-    left, and what is older than `visits.AGE`, is removed before.
+    Uploads and files made from them are in a temporary folder, which is removed at the end. Files of closed tabs, and
+    those older than `coseg.page.visitors.AGE`, are removed before.
 
     Args:
-        segmenter: what co-segments.
-        model: where its network came from.
+        segmenter: of the photographs.
+        model: the source of its network, shown on the page.
         host: the address to listen at.
-        port: 0 for a free one.
-        allowed_hosts: further names by which the page may be asked for.
-        quota: what uploads may take.
+        port: 0: a free one.
+        allowed_hosts: further host names of the page.
+        quota: limits of the uploads.
 
     Raises:
         CosegError: gradio is missing; the port is in use; the host is none of this machine's.
     """
     require_gradio()
     port = free_port(host, port)
-    with own_folder() as folder:
-        app, page, visits = make_app(segmenter, model, folder, Names(host, port, allowed_hosts), quota)
+    with page_folder() as folder:
+        app, page, visitors = make_app(segmenter, model, folder, Names(host, port, allowed_hosts), quota)
         import uvicorn
 
         server = uvicorn.Server(
@@ -153,7 +153,7 @@ def serving(
         )
         threads = [threading.Thread(target=server.run, daemon=True)]
         stopped = threading.Event()
-        threads.append(threading.Thread(target=_sweep, args=(visits, stopped), daemon=True))
+        threads.append(threading.Thread(target=_remove_idle, args=(visitors, stopped), daemon=True))
         for thread in threads:
             thread.start()
         try:
@@ -172,21 +172,20 @@ def serving(
 
 def make_app(
     segmenter: CoSegmenter, model: str, folder: Path, names: Names, quota: Quota | None = None
-) -> tuple[Guard, gr.Blocks, Visits]:
-    """The page as an ASGI app, its widgets, and what its visitors hold; its files lie in `folder`."""
-    cache, drawn = folder / "cache", folder / "examples"
+) -> tuple[Guard, gr.Blocks, Visitors]:
+    """The page as an ASGI app, its widgets, and its visitors; its files are in `folder`."""
+    cache, examples = folder / "cache", folder / "examples"
     cache.mkdir(mode=0o700)
     prepare_gradio(cache)
     import gradio
     from fastapi import FastAPI
 
+    from coseg.page.actions import draw_examples
     from coseg.page.calls import Calls
-    from coseg.page.examples import draw_examples
-    from coseg.page.layout import build
-    from coseg.page.style import CSS, theme
+    from coseg.page.layout import CSS, build, theme
 
-    visits = Visits(cache, quota)
-    page = build(segmenter, model, draw_examples(drawn), cache, visits)
+    visitors = Visitors(cache, quota)
+    page = build(segmenter, model, draw_examples(examples), cache, visitors)
     page.state_session_capacity = 50
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
@@ -196,20 +195,20 @@ def make_app(
         server_port=names.port,
         footer_links=[],
         run_history=False,
-        allowed_paths=[str(drawn)],
+        allowed_paths=[str(examples)],
         show_error=False,
-        max_file_size=visits.quota.file_bytes,
+        max_file_size=visitors.quota.file_bytes,
         ssr_mode=False,
         enable_monitoring=False,
         theme=theme(),
         css=CSS,
     )
-    return Guard(Calls(app, page, visits, [cache, drawn]), names), page, visits
+    return Guard(Calls(app, page, visitors, [cache, examples]), names), page, visitors
 
 
-def _sweep(visits: Visits, stopped: threading.Event) -> None:
+def _remove_idle(visitors: Visitors, stopped: threading.Event) -> None:
     while not stopped.wait(60):
-        visits.sweep()
+        visitors.remove_idle()
 
 
 def _in_address(host: str) -> str:

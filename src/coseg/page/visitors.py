@@ -1,4 +1,8 @@
-"""What each visitor holds on the machine that serves the page: results in memory, uploads on disk; both bounded."""
+"""Results in memory and uploads on disk of the visitors of the page, both limited in number and size.
+
+`coseg.page.calls` counts uploads here, `coseg.page.layout` keeps and reads results, and `coseg.page.server` removes old
+ones.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coseg.page.look import Look
+from coseg.page.results import PageResult
 
 AGE = 1800
-"""Seconds without a request after which what a visitor has is removed."""
+"""Seconds without a request after which the results and uploads of a visitor are removed."""
 
 
 class Quota(NamedTuple):
-    """What uploads may take: a file, a visitor and all together, in bytes, and their numbers of files."""
+    """Limits of uploads, in bytes and in files: of one file, of a visitor, and of all visitors together."""
 
     file_bytes: int = 50 * 2**20
     visitor_bytes: int = 500 * 2**20
@@ -28,91 +32,94 @@ class Quota(NamedTuple):
     total_files: int = 2000
 
 
-class Held(NamedTuple):
-    """Results that are kept: of so many sessions, with so many bytes, at most."""
+class ResultQuota(NamedTuple):
+    """Limits of the results that are kept: of how many tabs, and in bytes."""
 
-    sessions: int = 20
+    tabs: int = 20
     bytes: int = 2**30
 
 
 @dataclass
 class _Visitor:
     uploads: dict[Path, int] = field(default_factory=dict)
-    coming: int = 0  # bytes and files of requests that are under way
-    coming_files: int = 0
-    sessions: set[str] = field(default_factory=set)
+    pending_bytes: int = 0  # bytes and files of requests in progress
+    pending_files: int = 0
+    tabs: set[str] = field(default_factory=set)
     seen: float = 0.0
 
 
-class Visits:
-    """Results by session (a page that is open) and uploads by visitor (a browser, which may have several).
+class Visitors:
+    """Results by tab (an open page) and uploads by visitor (a browser, which may have several tabs).
 
     Args:
-        folder: where uploads and results lie; nothing outside of it is removed.
-        quota: of the uploads.
-        held: of the results.
-        age: seconds.
-        clock: seconds that only grow.
+        folder: of the uploads; nothing outside of it is removed.
+        quota: limits of the uploads.
+        result_quota: limits of the results.
+        age: seconds without a request after which results and uploads are removed.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
         self,
         folder: Path,
         quota: Quota | None = None,
-        held: Held | None = None,
+        result_quota: ResultQuota | None = None,
         age: float = AGE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.quota, self.held, self.age = folder.resolve(), quota or Quota(), held or Held(), age
+        self.folder, self.age = folder.resolve(), age
+        self.quota, self.result_quota = quota or Quota(), result_quota or ResultQuota()
         self._clock, self._lock = clock, threading.Lock()
-        self._looks: OrderedDict[str, tuple[Look, int, float]] = OrderedDict()
+        self._results: OrderedDict[str, tuple[PageResult, int, float]] = OrderedDict()
         self._visitors: dict[str, _Visitor] = {}
 
-    def keep(self, session: str, look: Look | None) -> None:
-        """Keep the result of a session in place of its earlier one, and drop the oldest ones where it gets too much."""
+    def keep_result(self, tab: str, result: PageResult | None) -> None:
+        """Keep the result of a tab in place of its earlier one, and drop the oldest results above the limits."""
         with self._lock:
-            self._looks.pop(session, None)
-            if look is None:
+            self._results.pop(tab, None)
+            if result is None:
                 return
-            self._looks[session] = (look, look_bytes(look), self._clock())
-            while len(self._looks) > 1 and (
-                len(self._looks) > self.held.sessions or sum(item[1] for item in self._looks.values()) > self.held.bytes
-            ):
-                self._looks.popitem(last=False)
+            self._results[tab] = (result, result_bytes(result), self._clock())
+            while len(self._results) > 1 and self._is_above_limits():
+                self._results.popitem(last=False)
 
-    def look(self, session: str | None) -> Look | None:
-        """The result of a session, None where there is none (any more)."""
+    def result(self, tab: str | None) -> PageResult | None:
+        """The result of a tab; None: it has none, or it was removed."""
         with self._lock:
-            kept = self._looks.pop(session or "", None)
-            if session is None or kept is None:
+            kept = self._results.pop(tab or "", None)
+            if tab is None or kept is None:
                 return None
-            self._looks[session] = (kept[0], kept[1], self._clock())
+            self._results[tab] = (kept[0], kept[1], self._clock())
             return kept[0]
 
-    def begin(self, session: str, visitor: str) -> None:
-        """A visitor opened the page."""
+    def open_tab(self, tab: str, visitor: str) -> None:
+        """A visitor opened the page in a tab."""
         with self._lock:
             known = self._visitor(visitor)
-            known.sessions.add(session)
+            known.tabs.add(tab)
 
-    def end(self, session: str, visitor: str) -> None:
-        """The page was closed: its result goes, and the visitor's uploads with the last page."""
+    def close_tab(self, tab: str, visitor: str) -> None:
+        """A tab was closed: remove its result, and with the last tab of a visitor the uploads."""
         with self._lock:
-            self._looks.pop(session, None)
+            self._results.pop(tab, None)
             known = self._visitors.get(visitor)
             if known is not None:
-                known.sessions.discard(session)
-                if not known.sessions:
+                known.tabs.discard(tab)
+                if not known.tabs:
                     self._remove(visitor)
 
     def start_upload(self, visitor: str, size: int) -> str | None:
-        """Reserve room for an upload of `size` bytes; a sentence where there is none."""
+        """Reserve space for an upload of `size` bytes.
+
+        Returns:
+            A sentence where there is no space; None: it is reserved.
+        """
         with self._lock:
             known = self._visitor(visitor)
-            files = len(known.uploads) + known.coming_files
-            total = sum(sum(other.uploads.values()) + other.coming for other in self._visitors.values())
-            count = sum(len(other.uploads) + other.coming_files for other in self._visitors.values())
-            mine = sum(known.uploads.values()) + known.coming
+            files = len(known.uploads) + known.pending_files
+            total = sum(sum(other.uploads.values()) + other.pending_bytes for other in self._visitors.values())
+            count = sum(len(other.uploads) + other.pending_files for other in self._visitors.values())
+            mine = sum(known.uploads.values()) + known.pending_bytes
             if mine + size > self.quota.visitor_bytes or files >= self.quota.visitor_files:
                 return (
                     f"Your photographs on this page would take more than {self.quota.visitor_bytes // 2**20} MB or "
@@ -120,20 +127,20 @@ class Visits:
                 )
             if total + size > self.quota.total_bytes or count >= self.quota.total_files:
                 return "The page is full of other visitors' photographs: come back in half an hour."
-            known.coming += size
-            known.coming_files += 1
+            known.pending_bytes += size
+            known.pending_files += 1
             return None
 
     def finish_upload(self, visitor: str, size: int, files: list[Path]) -> str | None:
-        """Give back what `start_upload` reserved, and count the files that came.
+        """Release the space that `start_upload` reserved, and count the files that arrived.
 
         Returns:
-            A sentence where they are too many: then they are removed.
+            A sentence where they are too many: then they are removed. Else None.
         """
         with self._lock:
             known = self._visitor(visitor)
-            known.coming -= size
-            known.coming_files -= 1
+            known.pending_bytes -= size
+            known.pending_files -= 1
             for path in files:
                 with suppress(OSError):
                     known.uploads[path] = path.stat().st_size
@@ -144,23 +151,27 @@ class Visits:
                 self._unlink(path)
             return f"The page takes {self.quota.visitor_files} files of a visitor: take fewer."
 
-    def sweep(self) -> None:
-        """Remove what nobody asked for during `age`."""
+    def remove_idle(self) -> None:
+        """Remove results and uploads without a request for `age` seconds."""
         now = self._clock()
         with self._lock:
-            for session in [key for key, kept in self._looks.items() if now - kept[2] > self.age]:
-                del self._looks[session]
+            for tab in [key for key, kept in self._results.items() if now - kept[2] > self.age]:
+                del self._results[tab]
             for visitor, known in list(self._visitors.items()):
                 known.uploads = {path: size for path, size in known.uploads.items() if path.exists()}
-                if now - known.seen > self.age and not known.coming_files:
+                if now - known.seen > self.age and not known.pending_files:
                     self._remove(visitor)
 
     def counts(self) -> dict[str, Any]:
-        """Numbers of results and uploads, and their bytes."""
+        """The numbers of results and uploaded files, and their bytes."""
         with self._lock:
             uploads = [size for known in self._visitors.values() for size in known.uploads.values()]
-            kept = [item[1] for item in self._looks.values()]
+            kept = [item[1] for item in self._results.values()]
             return {"results": len(kept), "result_bytes": sum(kept), "files": len(uploads), "bytes": sum(uploads)}
+
+    def _is_above_limits(self) -> bool:
+        size = sum(item[1] for item in self._results.values())
+        return len(self._results) > self.result_quota.tabs or size > self.result_quota.bytes
 
     def _visitor(self, visitor: str) -> _Visitor:
         known = self._visitors.setdefault(visitor, _Visitor())
@@ -169,18 +180,18 @@ class Visits:
 
     def _remove(self, visitor: str) -> None:
         known = self._visitors.pop(visitor)
-        kept = {path for other in self._visitors.values() for path in other.uploads}  # equal files lie at one place
+        kept = {path for other in self._visitors.values() for path in other.uploads}  # equal files have one path
         for path in set(known.uploads) - kept:
             self._unlink(path)
 
     def _unlink(self, path: Path) -> None:
-        if path.parent.parent == self.folder:  # as gradio lays uploads: <folder>/<checksum>/<name>
+        if path.parent.parent == self.folder:  # gradio's path of an upload: <folder>/<checksum>/<name>
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def look_bytes(look: Look) -> int:
-    """Bytes of the arrays and tensors of a look, roughly."""
-    return sum(_bytes(part) for part in (look.previews, look.encoded, look.result.segments))
+def result_bytes(result: PageResult) -> int:
+    """Bytes of the arrays and tensors of a result, approximately."""
+    return sum(_bytes(part) for part in (result.previews, result.encoded, result.cosegmentation.segments))
 
 
 def _bytes(value: Any) -> int:

@@ -11,13 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from coseg.errors import CosegError
+from coseg.hydra_internals import child, entries, is_interpolation, is_null, unresolved_values
 from coseg.settings.schema import GROUPS, GROUPS_OF_GROUPS, GROUPS_OF_SETTINGS, REQUIRED
 
 SHOWN = 60
 """Characters of a value that a sentence shows."""
 
-TOLD = 5
-"""Settings that are told at once."""
+REPORTED = 5
+"""Settings that are reported at once."""
 
 _NUMBERS_OF = ("coseg.", "albumentations.", "torch.optim.")
 """Classes that can't use a number which is not finite."""
@@ -50,15 +51,15 @@ def check_settings(config: DictConfig, command: str | None = None) -> DictConfig
     wrong |= _wrong(values)
     if wrong:
         # One value that others refer to is wrong in one place, where it can be mended.
-        own = {key: text for key, text in wrong.items() if not _refers(config, key)}
-        raise CosegError(_joined(own or wrong))
+        sources = {key: text for key, text in wrong.items() if not _refers(config, key)}
+        raise CosegError(_joined(sources or wrong))
     return config
 
 
 def _joined(wrong: dict[str, str]) -> str:
     texts = [f"{key} {text}" for key, text in wrong.items()]
-    more = f" And {len(texts) - TOLD} more settings are wrong." if len(texts) > TOLD else ""
-    return " ".join(texts[:TOLD]) + more
+    rest = f" And {len(texts) - REPORTED} more settings are wrong." if len(texts) > REPORTED else ""
+    return " ".join(texts[:REPORTED]) + rest
 
 
 def _missing(config: DictConfig, command: str | None) -> Iterator[tuple[str, str]]:
@@ -67,7 +68,7 @@ def _missing(config: DictConfig, command: str | None) -> Iterator[tuple[str, str
         parent, _, name = key.rpartition(".")
         node = _node(config, parent) if parent else config
         if parent in GROUPS_OF_SETTINGS and not isinstance(node, DictConfig):
-            continue  # told of the group
+            continue  # the group is reported
         if not isinstance(node, DictConfig) or name not in node:
             yield key, f"is missing, but coseg-{command} needs it: leave out the override that removes it."
             continue
@@ -107,7 +108,7 @@ def _wrong(values: Any) -> dict[str, str]:
                 group.model.model_validate(node)
             except ValidationError as error:
                 for detail in error.errors(include_url=False):
-                    # Of a list the whole is told: its entries are short.
+                    # Of a list the whole is reported: its entries are short.
                     key = str(detail["loc"][0])
                     value = detail["input"]
                     wrong.setdefault(f"{place}.{key}" if place else key, _sentence(node.get(key, value), detail["msg"]))
@@ -119,16 +120,16 @@ def _wrong(values: Any) -> dict[str, str]:
 
 def _wrong_texts(config: DictConfig) -> dict[str, str]:
     """Of a configuration that can't be resolved: the values that refer to nothing, and are wrong by themselves."""
-    return _wrong(_without_references(config))
+    return _wrong(_without_interpolations(config))
 
 
-def _without_references(node: Any) -> Any:
+def _without_interpolations(node: Any) -> Any:
     if isinstance(node, ListConfig):
-        return [_without_references(value) for value in node._iter_ex(resolve=False)]
-    if not isinstance(node, DictConfig) or node._is_none():
+        return [_without_interpolations(value) for value in unresolved_values(node)]
+    if not isinstance(node, DictConfig) or is_null(node):
         return node
     return {
-        key: _without_references(node._get_node(key) if OmegaConf.is_config(value) else value)
+        key: _without_interpolations(child(node, key) if OmegaConf.is_config(value) else value)
         for key, value in ((str(name), value) for name, value in node.items_ex(resolve=False))
         if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key)
     }
@@ -140,16 +141,16 @@ def _sentence(value: Any, words: str) -> str:
 
 def _places(values: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The mappings that `place` stands for, with their keys."""
-    found: list[tuple[str, Any]] = [("", values)]
+    nodes: list[tuple[str, Any]] = [("", values)]
     for name in place.split(".") if place else []:
         inside = []
-        for prefix, node in found:
+        for prefix, node in nodes:
             entries = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
             for key, value in entries.items():
                 if name in ("*", key):
                     inside.append((f"{prefix}.{key}" if prefix else str(key), value))
-        found = inside
-    return ((prefix, node) for prefix, node in found if isinstance(node, dict))
+        nodes = inside
+    return ((prefix, node) for prefix, node in nodes if isinstance(node, dict))
 
 
 def _not_finite(node: Any, key: str, ours: bool) -> Iterator[tuple[str, float]]:
@@ -184,25 +185,15 @@ def _refers(config: DictConfig, key: str) -> bool:
         else:
             return False
         try:
-            child = node._get_node(place)
+            inner = child(node, place)
         except (OmegaConfBaseException, IndexError):
             return False
-        if child is None:
+        if inner is None:
             return False
-        if child._is_interpolation():
+        if is_interpolation(inner) or (isinstance(inner, ListConfig) and any(map(is_interpolation, entries(inner)))):
             return True
-        if (
-            isinstance(child, ListConfig)
-            and not child._is_none()
-            and any(e._is_interpolation() for e in _entries(child))
-        ):
-            return True
-        node = child
+        node = inner
     return False
-
-
-def _entries(node: ListConfig) -> list[Any]:
-    return [] if node._is_none() else [node._get_node(place) for place in range(len(node))]
 
 
 def _shown(value: Any) -> str:

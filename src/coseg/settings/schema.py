@@ -1,7 +1,7 @@
 """The settings that a user may change, group by group: the type of each.
 
 A group of a class that is not coseg's, lightning's, torch's or albumentations' is its author's: its settings may mean
-anything, and are left alone. So is every key that is not listed. What a word may be is told where it is used.
+anything, and are left alone. So is every key that is not listed. Which words there are is checked where they are used.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ TASK: Table = {
     "channels_last": switch(),
     "compile": switch(),
 }
+
+LOSS: Table = {"weight": number(0), "void": word()}
 
 PROTOCOL: Table = {"name": word(), "void": word(), "unit": word(), "size": PIXELS_OR_NULL}
 
@@ -213,14 +215,6 @@ ENCODER: Table = {
     "weights": path(),
     "frozen": switch(),
     "batch_norm": switch(),
-    "blocks": listed(whole(1, 1000), "a list of four whole numbers from 1 to 1000", 4, 4),
-    "stochastic_depth": number(0, 1, below=True),
-    "dim": CHANNELS,
-    "depth": whole(1, 1000),
-    "heads": whole(1, MOST_CHANNELS),
-    "registers": whole(0, MOST_CHANNELS),
-    "grid": whole(1, 4096),
-    "layer_scale": finite(null=True),
     "model_name": word(),
     "out_indices": listed(whole(-100, 100), "a list of whole numbers, such as [1,2,3,4], or null", null=True),
     "train_from": whole(0, 100, null=True),
@@ -276,13 +270,14 @@ class Group(NamedTuple):
 
 def _group(place: str, table: Table, *classes: str, maker: str = "") -> Group:
     # Missing keys are right: groups of other classes have others, and runs of earlier versions lack some.
-    fields: Any = {key: (kind, None) for key, kind in table.items()}
+    fields: Any = {key: (annotation, None) for key, annotation in table.items()}
     return Group(place, create_model(place or "all", __config__=ConfigDict(extra="allow"), **fields), classes, maker)
 
 
 GROUPS = (
     _group("", COMMON),
     _group("task", TASK),
+    _group("loss.*", LOSS, "coseg."),
     _group("protocol", PROTOCOL),
     _group("data", DATA, "coseg."),
     _group("dataset", DATASET, "coseg.", maker="reader"),
@@ -332,5 +327,5 @@ GROUPS_OF_SETTINGS = (
 )  # fmt: skip
 """Those that are no single value and not null."""
 
-GROUPS_OF_GROUPS = ("callbacks", "logger")
+GROUPS_OF_GROUPS = ("callbacks", "logger", "loss", "metrics")
 """Each of their values is a group of settings, or null."""

@@ -22,11 +22,11 @@ MOST_SEED = 2**32 - 1
 
 def whole(low: int, high: int | None = None, *, null: bool = False, also: int | None = None) -> Any:
     """A whole number in a range, or `also`; ``1e3`` is none, as torch takes none such for a count."""
-    kind: Any = Annotated[StrictInt, Field(ge=low, le=high)]
+    annotation: Any = Annotated[StrictInt, Field(ge=low, le=high)]
     words = f"a whole number {_range(low, high)}"
     if also is not None:
-        kind, words = kind | Literal[also], f"{words}, or {also}"
-    return _optional(kind, words, null)
+        annotation, words = annotation | Literal[also], f"{words}, or {also}"
+    return _optional(annotation, words, null)
 
 
 def number(
@@ -34,11 +34,11 @@ def number(
 ) -> Any:
     """A finite number in a range, without its ends where `above` and `below` say so."""
     ends: dict[str, float | None] = {"gt" if above else "ge": low, "lt" if below else "le": high}
-    kind: Any = Annotated[StrictFloat, Field(allow_inf_nan=False, **ends)]
+    annotation: Any = Annotated[StrictFloat, Field(allow_inf_nan=False, **ends)]
     first = f"above {low:g}" if above else f"of at least {low:g}"
     last = "" if high is None else f" and {'below' if below else 'at most'} {high:g}"
     words = f"a finite number {first}{last}" if above or below or high is None else f"a number from {low:g} to {high:g}"
-    return _optional(kind, words, null)
+    return _optional(annotation, words, null)
 
 
 def finite(*, null: bool = False) -> Any:
@@ -48,11 +48,11 @@ def finite(*, null: bool = False) -> Any:
 
 def steps(low: int, *, null: bool = False, also: int | None = None) -> Any:
     """As `whole`, but ``1e5`` is one too: Lightning compares such a count, and no more."""
-    kind: Any = Annotated[StrictFloat, AfterValidator(_integral), Field(ge=low, le=1e15)]
+    annotation: Any = Annotated[StrictFloat, AfterValidator(_integral), Field(ge=low, le=1e15)]
     words = f"a whole number {_range(low, None)}"
     if also is not None:
-        kind, words = kind | Literal[also], f"{words}, or {also}"
-    return _optional(kind, words, null)
+        annotation, words = annotation | Literal[also], f"{words}, or {also}"
+    return _optional(annotation, words, null)
 
 
 def part(*, null: bool = True, zero: bool = True) -> Any:
@@ -60,18 +60,18 @@ def part(*, null: bool = True, zero: bool = True) -> Any:
     least = 0 if zero else 1
     ends: dict[str, float] = {"ge": 0.0} if zero else {"gt": 0.0}
     share: Any = Annotated[StrictFloat, Field(allow_inf_nan=False, le=1.0, **ends)]
-    kind = Annotated[StrictInt, Field(ge=least)] | share
-    return _optional(kind, f"a whole number of batches {_range(least, None)}, or a share of them up to 1.0", null)
+    annotation = Annotated[StrictInt, Field(ge=least)] | share
+    return _optional(annotation, f"a whole number of batches {_range(least, None)}, or a share of them up to 1.0", null)
 
 
 def switch(*, null: bool = False, words: tuple[str, ...] = ()) -> Any:
     """True or false; 1 and 0 are these. ``no`` is a word, which Python takes for true: it is refused."""
-    kind: Any = StrictBool | Annotated[StrictInt, Field(ge=0, le=1)]
-    said = "true or false"
+    annotation: Any = StrictBool | Annotated[StrictInt, Field(ge=0, le=1)]
+    description = "true or false"
     if words:
-        kind = kind | Literal[words]
-        said += ", or " + ", or ".join(words)
-    return _optional(kind, said, null)
+        annotation = annotation | Literal[words]
+        description += ", or " + ", or ".join(words)
+    return _optional(annotation, description, null)
 
 
 def word(*, null: bool = False) -> Any:
@@ -104,8 +104,8 @@ def several(entry: Any) -> Any:
     return list[entry]
 
 
-def described(kind: Any, words: str) -> Any:
-    """`kind`, refused with ``but must be <words>`` whatever pydantic would say of it."""
+def described(annotation: Any, words: str) -> Any:
+    """`annotation`, refused with ``but must be <words>`` whatever pydantic would say of it."""
 
     def wrap(value: Any, validate: Any) -> Any:
         try:
@@ -113,11 +113,11 @@ def described(kind: Any, words: str) -> Any:
         except (ValidationError, OverflowError, ValueError):  # a whole number of 400 digits is no float
             raise PydanticCustomError("setting", "{words}", {"words": words}) from None
 
-    return Annotated[kind, WrapValidator(wrap)]
+    return Annotated[annotation, WrapValidator(wrap)]
 
 
-def _optional(kind: Any, words: str, null: bool) -> Any:
-    return described(kind | None, f"{words}, or null") if null else described(kind, words)
+def _optional(annotation: Any, words: str, null: bool) -> Any:
+    return described(annotation | None, f"{words}, or null") if null else described(annotation, words)
 
 
 def _integral(value: float) -> float:

@@ -1,4 +1,7 @@
-"""A sweep on disk, whichever kind made it: a grid of Hydra's (``coseg-train -m``) or a study (``coseg-sweep``)."""
+"""Read a sweep from disk: a grid of Hydra (``coseg-train -m``) or a study of Optuna (``coseg-sweep``).
+
+``coseg-report sweep`` shows it.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coseg.errors import CosegError
-from coseg.plain_data import read_json
-from coseg.sweeps.failed import FILE, read_failure
-from coseg.sweeps.study import JOURNAL, OVERRIDES, STATES, read_study
-from coseg.sweeps.trial import validations
-from coseg.training.run import FINISHED
+from coseg.files.plain_data import read_json
+from coseg.run_dir import CONFIG, ENVIRONMENT, FAILED, FINISHED
+from coseg.sweeps.processes import read_failure
+from coseg.sweeps.search import validations
+from coseg.sweeps.study import OVERRIDES, STATES, TRIALS_LOG, read_study
 
 RUNNING = "stopped or running"
 
 DAMAGED = "damaged"
-"""A job whose files can't be read; the others are shown."""
+"""The state of a job whose files can't be read; the other jobs are shown."""
 
 
 class SweepJob(NamedTuple):
     """One training of a sweep.
 
     Attributes:
-        number: its place, and the name of its directory.
-        values: of what differs between the jobs: the key of an override, and its value as text.
+        number: its index, and the name of its directory.
+        values: the overrides that differ between jobs: key to value, as text.
         state: ``complete``, ``pruned``, ``failed``, `RUNNING`, or `DAMAGED`.
         jaccard: the best validation Jaccard so far, 0..1; nan: none yet.
-        validations: how many there were.
-        seconds: that its last start took; nan: it did not come to its end.
+        validations: their number.
+        seconds: from its last start or resumption to its end; nan: it has not ended.
         folder: its run directory.
-        overrides: all of them.
+        overrides: all overrides, as they were written.
         error: why it failed, or what is damaged.
     """
 
@@ -48,25 +51,29 @@ class SweepJob(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """The jobs of a sweep, in their order, and the keys of what differs between them."""
+    """The jobs of a sweep, in their order, and the keys of the overrides that differ between them.
+
+    ``source`` is ``grid`` or ``study``.
+    """
 
     folder: Path
-    kind: str
+    source: str
     keys: list[str]
     jobs: list[SweepJob]
 
     def ranked(self) -> list[SweepJob]:
-        """The complete jobs, the best first; the mean over seeds counts where ``seed`` is one of the keys."""
+        """The complete jobs, the best first, by the mean over seeds where ``seed`` is one of the keys."""
         complete = [job for job in self.jobs if job.state == "complete" and not math.isnan(job.jaccard)]
         return sorted(complete, key=lambda job: (-self.mean_over_seeds(job), -job.jaccard, job.number))
 
     def mean_over_seeds(self, job: SweepJob) -> float:
         """The mean Jaccard of the complete jobs with the values of `job`, whatever their seed."""
 
-        def rest(each: SweepJob) -> dict[str, str]:
-            return {key: value for key, value in each.values.items() if key != "seed"}
+        def without_seed(other: SweepJob) -> dict[str, str]:
+            return {key: value for key, value in other.values.items() if key != "seed"}
 
-        alike = [each.jaccard for each in self.jobs if each.state == "complete" and rest(each) == rest(job)]
+        wanted = without_seed(job)
+        alike = [other.jaccard for other in self.jobs if other.state == "complete" and without_seed(other) == wanted]
         return sum(alike) / len(alike) if alike else math.nan
 
 
@@ -77,10 +84,10 @@ def read_sweep(folder: str | Path) -> Sweep:
         CosegError: there is none, or it is damaged.
     """
     folder = Path(folder)
-    if any(os.path.lexists(folder / name) for name in (JOURNAL, OVERRIDES)):  # a study, of which a part may be gone
+    if any(os.path.lexists(folder / name) for name in (TRIALS_LOG, OVERRIDES)):  # a study, of which a part may be gone
         return _study(folder)
-    found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
-    runs = sorted((path for path in found if _is_job(path)), key=lambda path: int(path.name))
+    numbered = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    runs = sorted((path for path in numbered if _is_job(path)), key=lambda path: int(path.name))
     if not runs:
         raise CosegError(
             f"{folder} holds no sweep: give the folder that coseg-train -m made (runs/<experiment>/sweeps/<time>), or "
@@ -104,9 +111,9 @@ def _study(folder: Path) -> Sweep:
     jobs = []
     for trial in study.get_trials(deepcopy=False):
         values = {key: str(value) for key, value in trial.params.items()}
-        drawn = [f"{key}={value}" for key, value in values.items()]
+        sampled = [f"{key}={value}" for key, value in values.items()]
         words = [word for word in fixed if word.partition("=")[0] not in values]
-        job = _job(folder / str(trial.number), [*words, *drawn], list(values))
+        job = _job(folder / str(trial.number), [*words, *sampled], list(values))
         if job.state != DAMAGED:
             state = STATES[trial.state.name]
             job = job._replace(state=state if state in ("complete", "pruned", "failed") else RUNNING)
@@ -115,7 +122,7 @@ def _study(folder: Path) -> Sweep:
 
 
 def _is_job(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file() or (folder / FILE).is_file()
+    return (folder / CONFIG).is_file() or (folder / FAILED).is_file()
 
 
 def _read(path: Path) -> Any:
@@ -135,11 +142,13 @@ def _overrides(run: Path) -> list[str]:
     failure = read_failure(run)
     if failure is not None:
         return failure.overrides
-    path = run / "environment.json"
+    path = run / ENVIRONMENT
     environments = _read(path)
     first = environments[0] if isinstance(environments, list) and environments else None
     if not isinstance(first, dict) or "overrides" not in first:
-        raise CosegError(f"{path} does not tell the job's overrides: an earlier version made it, or it is damaged.")
+        raise CosegError(
+            f"{path} does not hold the overrides of the job: an earlier version made it, or it is damaged."
+        )
     return _words(first["overrides"], path)
 
 
@@ -151,13 +160,13 @@ def _overrides_or_error(run: Path) -> list[str] | CosegError:
 
 
 def _varied(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """The keys that some jobs have with other values than others, in their order."""
-    found: dict[str, set[str | None]] = {}
+    """The keys whose values differ between jobs, in their order."""
+    values_of: dict[str, set[str | None]] = {}
     jobs = [dict(word.partition("=")[::2] for word in words) for words in overrides]
     for job in jobs:
         for key in job:
-            found.setdefault(key, {each.get(key) for each in jobs})
-    return [key for key, values in found.items() if len(values) > 1]
+            values_of.setdefault(key, {words.get(key) for words in jobs})
+    return [key for key, values in values_of.items() if len(values) > 1]
 
 
 def _job(run: Path, overrides: Sequence[str], keys: Sequence[str]) -> SweepJob:
@@ -189,5 +198,5 @@ def _seconds(path: Path) -> float:
     finished = _read(path)
     seconds = finished.get("seconds") if isinstance(finished, dict) else None
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise CosegError(f"{path} does not tell how long the training took: it is damaged.")
+        raise CosegError(f"{path} does not hold the seconds that the training took: it is damaged.")
     return float(seconds)

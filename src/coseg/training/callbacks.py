@@ -1,22 +1,28 @@
-"""What a run leaves beside its checkpoints: panels, curves, and lines in a log file."""
+"""Callbacks of a training: moving average, growing input sizes, panels, curves, and lines of progress in a log."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
-from coseg.evaluation.curves import plot_curves
-from coseg.evaluation.panels import PanelRow, draw_panel, panel_row
-from coseg.evaluation.pictures import save_picture
+from coseg.errors import CosegError
+from coseg.imaging.draw import save_picture
+from coseg.lightning_internals import MovingAverageOnDevice
+from coseg.models.base import checked_input_size
+from coseg.reports.curves import plot_curves
+from coseg.reports.panels import PanelRow, draw_panel, panel_row
+from coseg.run_dir import CURVES, METRICS, panel_file
 from coseg.training.task import CosegTask
 from coseg.training.tracking import log_panel
 
@@ -24,16 +30,14 @@ log = logging.getLogger(__name__)
 
 
 LAGS = 5
-"""A training of fewer steps than so many times those by which the moving average is behind is short for it."""
+"""A training should be at least this many times longer than the moving average is behind."""
 
 
-class MovingAverage(EMAWeightAveraging):
-    """Lightning's moving average of the weights, kept on the device that trains.
-
-    Lightning makes it before the network is moved there, and would copy all weights to the host after each step.
+class MovingAverage(MovingAverageOnDevice):
+    """The exponential moving average of the weights, which is validated and stored in checkpoints in their place.
 
     Args:
-        decay: the share of the average that stays at each step, so that it follows some 1 / (1 - decay) steps behind.
+        decay: the share of the average that stays at each step: the average follows about 1 / (1 - decay) steps behind.
         **settings: of Lightning's class.
     """
 
@@ -42,7 +46,7 @@ class MovingAverage(EMAWeightAveraging):
         self.lag = 1 / (1 - decay) if decay < 1 else math.inf
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Warn of a training that is short for it: its scores would be those of weights of long before."""
+        """Warn where the training is short for the average: its scores would be those of much earlier weights."""
         super().on_train_start(trainer, pl_module)
         steps = trainer.estimated_stepping_batches
         if steps < LAGS * self.lag and not getattr(trainer, "fast_dev_run", False):
@@ -52,18 +56,13 @@ class MovingAverage(EMAWeightAveraging):
                 f"callbacks.ema.decay={decay:g}, say"
             )
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the average."""
-        self._device = trainer.strategy.root_device
-        super().setup(trainer, pl_module, stage)
-
 
 class ValidationPanels(Callback):
-    """A picture of the first validation pairs after each validation, as PNG and to the logger that is on.
+    """A picture of the first validation pairs after each validation, as PNG and to the loggers.
 
     Args:
         folder: where ``epoch-NNN.png`` is written.
-        pairs: rows of the picture; 0 draws none.
+        pairs: rows of the picture; 0: no picture.
     """
 
     def __init__(self, folder: str | Path, pairs: int = 6) -> None:
@@ -96,12 +95,12 @@ class ValidationPanels(Callback):
         if not rows:
             return
         picture = draw_panel(rows)
-        save_picture(self.folder / f"epoch-{trainer.current_epoch:03d}.png", picture)
+        save_picture(self.folder / panel_file(trainer.current_epoch), picture)
         log_panel(trainer, rows, picture)
 
 
 class Curves(Callback):
-    """A plot of loss and Jaccard against the step, drawn anew after each validation from the CSV log."""
+    """A plot of loss and Jaccard against the step, drawn from the CSV log after each validation."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what was logged so far."""
@@ -115,9 +114,9 @@ class Curves(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and trainer.is_global_zero:
                 logger.save()
-                metrics = Path(logger.log_dir) / "metrics.csv"
+                metrics = Path(logger.log_dir) / METRICS
                 if metrics.exists():
-                    plot_curves(metrics, metrics.parent / "curves.png")
+                    plot_curves(metrics, metrics.parent / CURVES)
 
 
 class PlainProgress(Callback):
@@ -137,17 +136,18 @@ class PlainProgress(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One line now and then."""
+        """One line, where the last one is long enough ago."""
         now = time.monotonic()
         if now - self._last < self.seconds or not trainer.is_global_zero:
             return
         self._last = now
-        each = (now - self._began) / max(1, trainer.global_step - self._first)
-        left = each * max(0, trainer.estimated_stepping_batches - trainer.global_step)
+        step_seconds = (now - self._began) / max(1, trainer.global_step - self._first)
+        left = step_seconds * max(0, trainer.estimated_stepping_batches - trainer.global_step)
         end = f", about {left / 60:.0f} min left" if math.isfinite(left) else ""
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         log.info(
-            f"epoch {trainer.current_epoch}, step {trainer.global_step}: loss {loss:.4f}, {each:.3f} s a step{end}"
+            f"epoch {trainer.current_epoch}, step {trainer.global_step}: loss {loss:.4f}, "
+            f"{step_seconds:.3f} s a step{end}"
         )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -159,3 +159,80 @@ class PlainProgress(Callback):
             f"{name.removeprefix('val/')} {float(metrics[name]):.4f}" for name in sorted(metrics) if name[:4] == "val/"
         )
         log.info(f"epoch {trainer.current_epoch}, step {trainer.global_step}: validation: {scores}")
+
+
+class ProgressiveResizing(Callback):
+    """Trains at one input size after the other; validation and everything else use the network's.
+
+    The loader always delivers square images of one size, and each batch is resized here, with its labels. Known as
+    progressive resizing (Howard 2018, fast.ai's entry to DAWNBench; Tan and Le 2021, EfficientNetV2).
+
+    Args:
+        sizes: input sizes in pixels, each for an equal share of `trainer.max_epochs`; a repeated one lasts longer. The
+            last epoch has the last size; where the epochs do not divide evenly, the first sizes have fewer. A check
+            (``check=true``) has one epoch, so it times the last size.
+
+    Raises:
+        CosegError: `sizes` is empty, or one is no number of pixels; at the start of training: ``trainer.max_epochs``
+            is not set, or the network has no input size.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        if not sizes:
+            raise CosegError("callbacks.resizing.sizes is empty: give input sizes, [64, 96, 128] say.")
+        for size in sizes:
+            if checked_input_size(size, "callbacks.resizing.sizes") is None:
+                raise CosegError("callbacks.resizing.sizes holds null, but each must be a number of pixels.")
+        self.sizes = tuple(sizes)
+        self._input_size: int | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember the network's input size."""
+        assert isinstance(pl_module, CosegTask)
+        self._input_size = pl_module.network.input_size
+        if self._input_size is None:
+            raise CosegError(
+                "callbacks.resizing needs a network with an input size: set model.input_size, or callbacks=none."
+            )
+        if trainer.max_epochs is None or trainer.max_epochs < 1:
+            raise CosegError("callbacks.resizing needs a last epoch: set trainer.max_epochs, or callbacks=none.")
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Train at the epoch's size; not at the start of the epoch, which a resumed one does not have."""
+        assert isinstance(pl_module, CosegTask)
+        assert trainer.max_epochs is not None
+        left = trainer.max_epochs - 1 - trainer.current_epoch
+        size = self.sizes[-1 - left * len(self.sizes) // trainer.max_epochs]
+        pl_module.network.input_size = size
+        for name, value in batch.items():
+            if value.dim() == 4:  # images; label maps and targets have three dimensions, all else fewer
+                batch[name] = pl_module.network.resize(value)
+            elif value.dim() == 3:
+                batch[name] = nearest(value, size)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate at the network's input size."""
+        self._restore(pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the network as it was."""
+        self._restore(pl_module)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Likewise when training fails."""
+        self._restore(pl_module)
+
+    def _restore(self, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, CosegTask)
+        if self._input_size is not None:
+            pl_module.network.input_size = self._input_size
+
+
+def nearest(labels: Tensor, size: int) -> Tensor:
+    """Label maps (B, H, W) at `size` x `size`: each pixel takes the label at its centre."""
+    rows, columns = (
+        ((torch.arange(size, device=labels.device) + 0.5) * old / size).long() for old in labels.shape[-2:]
+    )
+    return labels[:, rows][:, :, columns]

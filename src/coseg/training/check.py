@@ -1,4 +1,4 @@
-"""A few steps of everything, before somebody spends a week: what `coseg-train check=true` does."""
+"""A few steps of everything, and an estimate of the whole training: what `coseg-train check=true` does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,10 +20,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from coseg.data.cliques import pairs_of
-from coseg.files import temporary_folder
-from coseg.training.build import plain
-from coseg.training.callbacks import ValidationPanels
+from coseg.data.samplers import pairs_of
+from coseg.files.writing import json_text, temporary_folder, write_text_atomically
+from coseg.instantiate import plain
+from coseg.run_dir import LAST, PANELS
+from coseg.training.callbacks import PlainProgress, ValidationPanels
 from coseg.training.devices import require_devices
 from coseg.training.finite import FiniteTraining
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
@@ -34,28 +36,59 @@ PAIRS = 16
 """Validation pairs that are run at most; the first is not timed."""
 
 SECONDS = 15.0
-"""Short steps go on for so long, if there are as many: the first few are no measure of the others."""
+"""More steps are run until so much time has passed, as far as an epoch has them: the first few are no measure."""
+
+
+FILE = "estimate.json"
+"""Where a check writes its `Estimate`, in the folder of its job."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training costs, as a check measured it; nan where a check had too few steps or pairs to time one.
+
+    Attributes:
+        parameters: numbers that are learned.
+        batch: pairs of an optimiser step, of all processes together.
+        step_seconds: an optimiser step.
+        pair_seconds: a pair of validation at original size, both images encoded.
+        peak_gb: peak memory of the process, without its workers.
+        checkpoint_mb: size of a checkpoint.
+        seconds: the whole training, with its validations; infinite without an end.
+    """
+
+    parameters: int
+    batch: int
+    step_seconds: float
+    pair_seconds: float
+    peak_gb: float
+    checkpoint_mb: float
+    seconds: float
 
 
 class _Clock(Callback):
-    """When steps and validation pairs ended."""
+    """The times when steps and validation pairs ended."""
 
-    def __init__(self, least: int) -> None:
-        self.least = least
+    def __init__(self, steps: int) -> None:
+        self.min_steps = steps
         self.steps: list[float] = []
         self.pairs: list[float] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         self.steps.append(time.perf_counter())
-        if len(self.steps) >= self.least and self.steps[-1] - self.steps[0] >= SECONDS:
+        if len(self.steps) >= self.min_steps and self.steps[-1] - self.steps[0] >= SECONDS:
             trainer.should_stop = True
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         self.pairs.append(time.perf_counter())
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig, folder: Path) -> Estimate:
     """Train a few steps, validate a few pairs, write a checkpoint and a panel to a temporary folder, and report.
+
+    Args:
+        config: of the training.
+        folder: where `FILE` is written.
 
     Raises:
         CosegError: as training would.
@@ -66,58 +99,70 @@ def check(config: DictConfig) -> None:
     datamodule.setup("fit")
     task = make_task(config, datamodule.catalog("train").class_names)
     print(describe(datamodule, task))
-    least = STEPS * config.trainer.accumulate_grad_batches
-    clock = _Clock(least)
-    batches = len(datamodule.order("train")) // datamodule.train_draws
+    steps = STEPS * config.trainer.accumulate_grad_batches
+    clock = _Clock(steps)
+    batches = len(datamodule.order("train")) // datamodule.samples_per_batch
     pairs = len(datamodule.order("val"))
     with temporary_folder("coseg-check") as temporary:
-        panels = ValidationPanels(Path(temporary) / "panels", min(2, config.panels or 0))
+        panels = ValidationPanels(Path(temporary) / PANELS, min(2, config.panels or 0))
         timed = make_trainer(
             config,
             [*make_callbacks(config), FiniteTraining(), panels, clock],
             False,
             devices=1,
             num_nodes=1,
-            strategy="auto",  # processes of their own could not tell their times
+            strategy="auto",  # other processes could not report their times
             max_epochs=1,
             max_steps=-1,
             limit_train_batches=batches,
             limit_val_batches=min(pairs, PAIRS),
             enable_checkpointing=False,
         )
-        with _no_log():
+        with _no_progress_lines():
             timed.fit(task, datamodule=datamodule)
-        checkpoint = Path(temporary) / "last.ckpt"
+        checkpoint = Path(temporary) / LAST
         timed.save_checkpoint(checkpoint)
         megabytes = checkpoint.stat().st_size / 1e6
     real = make_trainer(config, [], False)
     batches //= real.world_size
     epochs = _epochs(real, batches)
-    batch_seconds, pair_seconds = _each(clock.steps), _each(clock.pairs)
+    batch_seconds, pair_seconds = _median_gap(clock.steps), _median_gap(clock.pairs)
     validations = epochs // (real.check_val_every_n_epoch or 1)
     seconds = epochs * batches * batch_seconds + validations * pairs / real.world_size * pair_seconds
-    print(f"a step: {batch_seconds * real.accumulate_grad_batches:.3f} s", end="; ")
-    pairs_each = 1 if datamodule.clique is None else pairs_of(datamodule.clique)
-    rate = datamodule.train_draws * pairs_each * real.world_size / batch_seconds
-    print(f"{rate:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
+    step_seconds = batch_seconds * real.accumulate_grad_batches
+    print(f"a step: {step_seconds:.3f} s", end="; ")
+    pairs_per_item = 1 if datamodule.clique is None else pairs_of(datamodule.clique)
+    batch_pairs = datamodule.samples_per_batch * pairs_per_item * real.world_size
+    print(f"{batch_pairs / batch_seconds:.2f} pairs/s; a validation pair: {pair_seconds:.3f} s")
     print(f"peak memory: {_memory()}; a checkpoint: {megabytes:.0f} MB, two are kept")
     print(f"{epochs:g} epochs of {batches} batches: about {_duration(seconds)}{_until(seconds)}")
+    estimate = Estimate(
+        parameters=sum(parameter.numel() for parameter in task.network.parameters()),
+        batch=batch_pairs * real.accumulate_grad_batches,
+        step_seconds=step_seconds,
+        pair_seconds=pair_seconds,
+        peak_gb=_process_gb(),
+        checkpoint_mb=megabytes,
+        seconds=seconds,
+    )
+    write_text_atomically(folder / FILE, json_text(asdict(estimate), indent=1))
+    return estimate
 
 
 @contextmanager
-def _no_log() -> Iterator[None]:
-    """Without lines of progress: they would make a log file, where there is no run."""
-    lines = logging.getLogger("coseg.training.callbacks")
-    level = lines.level
-    lines.setLevel(logging.WARNING)
+def _no_progress_lines() -> Iterator[None]:
+    """Without lines of progress: they would make a log file where no run is."""
+    progress = logging.getLogger(PlainProgress.__module__)
+    level = progress.level
+    progress.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        lines.setLevel(level)
+        progress.setLevel(level)
 
 
 def _epochs(trainer: L.Trainer, batches: int) -> float:
-    """Epochs that the whole training takes."""
+    """Epochs of the whole training."""
     limits = []
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
         limits.append(float(trainer.max_epochs))
@@ -126,18 +171,25 @@ def _epochs(trainer: L.Trainer, batches: int) -> float:
     return min(limits, default=float("inf"))
 
 
-def _each(ends: list[float]) -> float:
+def _median_gap(ends: list[float]) -> float:
     """The median time between ends; nan from a single one."""
     gaps = [after - before for before, after in pairwise(ends)]
     return median(gaps) if gaps else float("nan")
 
 
+_GB = 1e9 if sys.platform == "darwin" else 1e6
+"""A gigabyte in the unit of `getrusage`: bytes on macOS, kilobytes elsewhere."""
+
+
+def _process_gb() -> float:
+    """Peak memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _GB
+
+
 def _memory() -> str:
     """Peak memory of this process and of its largest worker, and of the accelerator."""
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
-    parts = [f"{own:.2f} GB"]
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _GB
+    parts = [f"{_process_gb():.2f} GB"]
     if workers:
         parts.append(f"{workers:.2f} GB in a worker")
     if torch.cuda.is_available():
@@ -146,7 +198,7 @@ def _memory() -> str:
 
 
 def _until(seconds: float) -> str:
-    """When that will be; nothing where it is not known, or beyond the calendar."""
+    """When a training that starts now ends; empty where that is not known, or beyond the calendar."""
     try:
         return f", to {datetime.now() + timedelta(seconds=seconds):%Y-%m-%d %H:%M}"
     except (ValueError, OverflowError):
@@ -154,9 +206,9 @@ def _until(seconds: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds, for people."""
+    """Seconds as text, in the unit that suits them."""
     if seconds != seconds:
-        return "an unknown time: there were too few steps to time one"
+        return "an unknown time: too few steps to time one"
     if seconds == float("inf"):
         return "for ever: neither trainer.max_epochs nor trainer.max_steps sets an end"
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):

@@ -1,4 +1,4 @@
-"""Training and validation end with a sentence where numbers stop being numbers, before a checkpoint holds them."""
+"""Stop training and validation at the first number that is not finite, before a checkpoint holds any."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.models.finite import REMEDIES, refusal
+from coseg.models.base import REMEDIES, not_finite
 
 
 class _Step(NamedTuple):
-    """A step whose loss is being looked at on the device."""
+    """A step whose loss is being checked on the device."""
 
     number: int
     epoch: int
     rates: tuple[float, ...]
-    finite: Tensor  # on the host, once the event has come
+    finite: Tensor  # on the host, once the event is recorded
     ready: torch.cuda.Event
 
 
 class FiniteTraining(Callback):
     """Stop at the first loss that is not finite, and write no checkpoint of weights that are not.
 
-    On a CPU a loss is looked at before its gradients are computed. On a GPU that would keep the processor from running
-    ahead, so the answer is fetched at the next step, and before a validation or a checkpoint. Several processes agree
-    on it, so that all of them stop: four bytes a step between them.
+    On a CPU a loss is checked before its gradients are computed. On a GPU that would keep the processor from running
+    ahead, so the result is fetched at the next step, and before a validation or a checkpoint. Several processes agree
+    on it, so that all of them stop: they exchange four bytes a step.
 
     Args:
-        last: the checkpoint that the run goes on from, to name it.
+        last: the checkpoint from which the run can be resumed, for messages.
 
     Attributes:
-        begun: whether training has begun: what Lightning does before, such as reading a checkpoint, is over.
+        begun: whether training has begun, after all that Lightning does before, such as reading a checkpoint.
     """
 
     def __init__(self, last: Path | None = None) -> None:
@@ -45,11 +45,11 @@ class FiniteTraining(Callback):
         self._pending: _Step | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note it."""
+        """Remember that training has begun."""
         self.begun = True
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        """Look at the loss of this step."""
+        """Check the loss of this step."""
         self._settle()
         finite = _agreed(loss.detach().isfinite().all())
         rates = tuple(group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups)
@@ -71,57 +71,57 @@ class FiniteTraining(Callback):
                 raise self._stopped(step.number, step.epoch, step.rates)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing is scored after a loss that is not finite."""
+        """Check the last step: nothing is scored after a loss that is not finite."""
         self._settle()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The last step's."""
+        """Check the last step."""
         self._settle()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep weights that are not finite out of checkpoints: no loss has seen them yet.
 
-        Of what is no parameter only not-a-number is refused: a network may keep infinities on purpose.
+        In buffers only not-a-number is refused: a network may hold infinities on purpose.
         """
         self._settle()
-        right = [parameter.detach().isfinite().all() for parameter in pl_module.parameters()]
-        right += [~buffer.isnan().any() for buffer in pl_module.buffers() if buffer.is_floating_point()]
-        if right and not _agreed(torch.stack(right).all()):
+        finite = [parameter.detach().isfinite().all() for parameter in pl_module.parameters()]
+        finite += [~buffer.isnan().any() for buffer in pl_module.buffers() if buffer.is_floating_point()]
+        if finite and not _agreed(torch.stack(finite).all()):
             raise CosegError(
-                f"Weights came to be not a number by step {trainer.global_step} (epoch {trainer.current_epoch}). "
-                f"{self._what_stays()} Start a new run: {REMEDIES}."
+                f"Weights became not a number by step {trainer.global_step} (epoch {trainer.current_epoch}). "
+                f"{self._earlier_checkpoint()} Start a new run: {REMEDIES}."
             )
 
     def _stopped(self, step: int, epoch: int, rates: Sequence[float]) -> CosegError:
         rate = f"{max(rates):g}" if rates else "unknown"
         return CosegError(
             f"The loss of step {step} (epoch {epoch}) is not a finite number, at learning rate {rate}: training stops. "
-            f"{self._what_stays()} Start a new run: {REMEDIES}. If it is the first step, look at the images too: "
+            f"{self._earlier_checkpoint()} Start a new run: {REMEDIES}. If it is the first step, check the images too: "
             "coseg-data check."
         )
 
-    def _what_stays(self) -> str:
+    def _earlier_checkpoint(self) -> str:
         if self.last is None:
             return ""
         return f"{self.last} is from before it." if self.last.is_file() else "There is no checkpoint from before it."
 
 
 def _agreed(finite: Tensor) -> Tensor:
-    """Whether it is so in all processes, as a number, on the device of `finite`."""
+    """Whether `finite` is true in all processes, on its device."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         finite = finite.int()
         torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
     return finite
 
 
-class StrangePairs:
-    """Pairs of a validation whose logits are not finite: refused at once, or by all processes at its end."""
+class NonFinitePairs:
+    """Pairs of a validation whose logits are not finite: an error at once, or of all processes at its end."""
 
     def __init__(self) -> None:
         self.images: list[str] = []
 
     def add(self, task: L.LightningModule, pairs: Tensor) -> None:
-        """Note pairs of images, int64 (B, 2).
+        """Remember pairs of images, int64 (B, 2).
 
         Raises:
             CosegError: this process is the only one.
@@ -134,10 +134,10 @@ class StrangePairs:
             self.refuse(task)
 
     def refuse(self, task: L.LightningModule) -> None:
-        """Refuse what any process has noted; all of them call this together.
+        """Refuse the pairs of all processes, which call this together.
 
         Raises:
-            CosegError: there is something.
+            CosegError: a process has such pairs.
         """
         images, self.images = self.images, []
         if task.trainer.world_size > 1:
@@ -146,4 +146,4 @@ class StrangePairs:
             images = [image for part in gathered for image in part]
         if images:
             network = getattr(task, "network", task)
-            raise refusal(f"The network {getattr(network, 'name', type(network).__name__)}", images)
+            raise not_finite(f"The network {getattr(network, 'name', type(network).__name__)}", images)

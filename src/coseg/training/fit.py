@@ -17,51 +17,49 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins import TorchCheckpointIO
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
-from coseg.files import remove_leftovers, write_text_atomically
-from coseg.in_use import in_use
-from coseg.models.deciding import DecidingNetwork
+from coseg.files.writing import in_use, remove_leftovers, write_text_atomically
+from coseg.hub.checkpoint import read_checkpoint
+from coseg.instantiate import make, plain, without_weights
+from coseg.lightning_internals import ddp_arguments, signals_forwarded, starts_command_again
+from coseg.models.base import PairClassifier
 from coseg.models.registry import known_network
-from coseg.training.build import make, plain, without_weights
+from coseg.run_dir import CHECKPOINTS, LAST, PANELS, SKIPPED
 from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
-from coseg.training.checkpoint import read_checkpoint
-from coseg.training.checkpoint_io import SealedCheckpointIO
-from coseg.training.devices import require_devices
+from coseg.training.devices import chosen_precision, meeting, require_devices, require_launcher
 from coseg.training.finite import FiniteTraining
-from coseg.training.meeting import meeting
+from coseg.training.losses import standard_losses
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
-from coseg.training.nodes import require_launcher
-from coseg.training.precision import chosen_precision
 from coseg.training.resume import EarlierRun, check_fits, read_run, require_sizes
 from coseg.training.run import describe_run, finish_run
-from coseg.training.run_checkpoints import LAST, RunCheckpoint, run_checkpoints
-from coseg.training.stop import StopOnSignal, pass_signals_on
+from coseg.training.run_checkpoints import RunCheckpoint, SealedCheckpointIO, StopOnSignal, run_checkpoints
 from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
 
 log = logging.getLogger(__name__)
 
-SKIPPED = "skipped.txt"
-"""Lists, in the run folder, the images that can't be decoded and are left out: ``data.on_damaged=skip``."""
-
 
 def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
     """The task that `config` describes, for data with these classes."""
+    settings = plain(config.task)
+    standard = {key: settings.pop(key) for key in ("void", "jaccard", "semantic") if key in settings}
+    # A run of an earlier version, which is resumed, has no group of losses.
+    losses = plain(config.loss) if config.get("loss") is not None else standard_losses(**standard)
     return CosegTask(
         network=plain(config.model),
         optimizer=plain(config.optimizer),
         schedule=plain(config.get("schedule")) or None,
+        losses=losses,
+        metrics=plain(config.get("metrics")),
         class_names=list(class_names),
         score_void=config.protocol.void,
         trust=True,  # the user composed it, or was asked; see coseg.training.run.resumed_config
-        **plain(config.task),
+        **settings,
     )
 
 
@@ -77,8 +75,8 @@ def make_trainer(
     """The `Trainer` that `config.trainer` describes.
 
     Raises:
-        CosegError: Lightning refuses a value; plain ``ddp`` is asked for in a sweep, machines that nothing starts, or
-            devices that are not there.
+        CosegError: Lightning refuses a value; the settings ask for plain ``ddp`` in a sweep, for machines that nothing
+            starts, or for devices that the machine lacks.
     """
     settings = plain(config.trainer) | changes
     require_launcher(settings)
@@ -89,19 +87,18 @@ def make_trainer(
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
-    with suppress(NotImplementedError):  # of strategies that have a way of their own
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # nobody has chosen another
+    with suppress(NotImplementedError):  # from strategies that write checkpoints in another way
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the default
             trainer.strategy.checkpoint_io = SealedCheckpointIO()
-    if isinstance(trainer.strategy, DDPStrategy) and trainer.world_size > 2:
-        # Otherwise torch sorts the gradients anew after the first step, which then are summed in another order than in
-        # the first step of a resumed run. Of two processes a sum has one order.
-        options = trainer.strategy._ddp_kwargs
-        if not options.get("static_graph"):
-            options.setdefault("find_unused_parameters", True)
-    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and in_sweep():
+    ddp = ddp_arguments(trainer)
+    if ddp is not None and trainer.world_size > 2 and not ddp.get("static_graph"):
+        # Otherwise torch sorts the gradients again after the first step, and sums them in another order than in the
+        # first step of a resumed run. The sum over two processes does not depend on their order.
+        ddp.setdefault("find_unused_parameters", True)
+    if starts_command_again(trainer) and in_sweep():
         raise CosegError(
             "trainer.strategy=ddp starts this command again for each process, and with it the whole sweep: take "
-            "trainer.strategy=ddp_spawn, or a launcher that gives each job processes of its own."
+            "trainer.strategy=ddp_spawn, or a launcher that starts processes for each job."
         )
     return trainer
 
@@ -109,8 +106,8 @@ def make_trainer(
 def make_callbacks(config: DictConfig) -> list[Callback]:
     """The callbacks of `config.callbacks`, such as the moving average of the weights.
 
-    An experiment's settings of one that is not chosen (``experiment=voc_mini callbacks=ema``) have no class: they go
-    unused.
+    An experiment may have settings of a callback that is not chosen (``experiment=voc_mini callbacks=ema``): they have
+    no class, and are ignored.
     """
     chosen = [value for value in (config.get("callbacks") or {}).values() if value is not None and "_target_" in value]
     return [make(plain(value)) for value in chosen]
@@ -120,7 +117,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     """Train in `folder`, from the start or from its ``last.ckpt``.
 
     Returns:
-        The best Jaccard of a validation, nan when there was none.
+        The best Jaccard of a validation, nan without one.
 
     Raises:
         CosegError: the configuration or the data can't be used.
@@ -131,10 +128,11 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
     require_devices(plain(config.trainer))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     with meeting() as meet, in_use(folder, "a training") if first else nullcontext():
-        # What another process is about to change is not read: so the lock comes first. Data may take long: they last.
-        if first and not resume and (folder / "checkpoints" / LAST).exists():
+        # The lock comes first, so that nothing is read that another process is about to change; data come last, since
+        # they may take long.
+        if first and not resume and (folder / CHECKPOINTS / LAST).exists():
             raise CosegError(
-                f"{folder} holds the checkpoints of an earlier run, which a new one would write over: resume "
+                f"{folder} holds the checkpoints of an earlier run, which a new one would overwrite: resume "
                 "it with resume= and this directory, or choose another."
             )
         earlier = read_run(folder, config) if resume else None
@@ -143,7 +141,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 print(earlier.finished)
             return earlier.jaccard
         if first:
-            for part in (folder, folder / "checkpoints", folder / "panels"):
+            for part in (folder, folder / CHECKPOINTS, folder / PANELS):
                 remove_leftovers(part)
         return _train(config, folder, earlier, began, meet)
 
@@ -155,13 +153,13 @@ def _train(
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind
-    datamodule.train_dataloader()  # likewise too few pairs for a batch
+    datamodule.train_dataloader()  # neither do too few pairs for a batch
     catalog = datamodule.catalog("train")
-    checkpoints = folder / "checkpoints"
+    checkpoints = folder / CHECKPOINTS
     last = checkpoints / LAST
     if earlier is not None:
         config = _without_weights(config)
-        if known_network(plain(config.model)):  # a class of one's own may look at its numbers when it is made
+        if known_network(plain(config.model)):  # a class of the user's may look at its numbers when it is made
             require_sizes(earlier, lambda: make_task(config, catalog.class_names))
     task = make_task(config, catalog.class_names)
     if earlier is not None:
@@ -172,7 +170,7 @@ def _train(
     finite = FiniteTraining(last)
     callbacks += [finite, best, newest, stop, MetricsWithCheckpoints(), Curves()]
     if config.panels:
-        callbacks.append(ValidationPanels(folder / "panels", config.panels))
+        callbacks.append(ValidationPanels(folder / PANELS, config.panels))
 
     loggers = make_loggers(config, folder)
     trainer = make_trainer(config, callbacks, loggers)
@@ -186,13 +184,13 @@ def _train(
                     continue_metrics(logger, earlier.rows if earlier is not None else [])
             log.info(describe(datamodule, task))
             log.info(f"run directory: {folder}; precision {trainer.precision}")
-        if isinstance(task.network, DecidingNetwork) and not datamodule.negatives and trainer.is_global_zero:
+        if isinstance(task.network, PairClassifier) and not datamodule.negatives and trainer.is_global_zero:
             log.warning(
                 "the network decides whether a pair has a common object, but all training pairs have one: "
                 "set data.negatives=0.3, say"
             )
-        with pass_signals_on(trainer), _room(folder), _resumable(last if resume else None, finite):
-            # Our own checkpoint: primitives and tensors alone, so nothing but data is unpickled.
+        with signals_forwarded(trainer), _disk_errors(folder), _resume_errors(last if resume else None, finite):
+            # The checkpoint holds primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     score = _best_score(best)
     if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
@@ -213,8 +211,8 @@ def _list_skipped(folder: Path, skipped: list[str]) -> None:
 
 
 @contextmanager
-def _room(folder: Path) -> Iterator[None]:
-    """Turn what a full disk makes of the logs and pictures of a run into a sentence, as that of its checkpoints is."""
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Raise `CosegError` where a full disk fails the logs and pictures of a run, as its checkpoints do."""
     try:
         yield
     except OSError as error:
@@ -227,8 +225,8 @@ def _room(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
-    """Turn an error of Lightning's while it takes over the state in `last` into a sentence."""
+def _resume_errors(last: Path | None, training: FiniteTraining) -> Iterator[None]:
+    """Raise `CosegError` in place of an error of Lightning's while it restores the state in `last`."""
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
@@ -237,19 +235,19 @@ def _resumable(last: Path | None, training: FiniteTraining) -> Iterator[None]:
         reason = " ".join(str(error).split())
         raise CosegError(
             f"{last} can't be resumed ({type(error).__name__}: {reason[:200]}): it is no checkpoint of this run. "
-            "Put that in its place."
+            "Replace it by the run's checkpoint."
         ) from error
 
 
 def _without_weights(config: DictConfig) -> DictConfig:
-    """Of a resumed run: its checkpoint holds all weights, and those that it began with need not be there any more."""
+    """Of a resumed run: its checkpoint holds all weights; those that it began with may not exist any more."""
     config = config.copy()
     config.model = without_weights(plain(config.model))
     return config
 
 
 def _best_score(best: RunCheckpoint) -> float:
-    """From the checkpoint itself: spawned processes hand back where it lies, but not its score."""
+    """From the checkpoint itself: spawned processes return its path, but not its score."""
     if not best.best_model_path:
         return float("nan")
     score: Tensor = read_checkpoint(Path(best.best_model_path))["callbacks"][best.state_key]["best_model_score"]
@@ -257,14 +255,14 @@ def _best_score(best: RunCheckpoint) -> float:
 
 
 def describe(datamodule: PairDataModule, task: CosegTask) -> str:
-    """What is trained on what, in a line."""
+    """The network and the data in one line."""
     parts = [datamodule.describe(role) for role in ("train", "val")]
     parameters = sum(parameter.numel() for parameter in task.network.parameters())
     return f"{type(task.network).__name__}, {parameters / 1e6:.2f} M parameters; {'; '.join(parts)}"
 
 
 def prepare_process(threads: int | None) -> None:
-    """Let torch use `threads` threads (None: its own choice), and keep Lightning's small talk out of the log."""
+    """Let torch use `threads` threads (None: its default), and keep Lightning's hints out of the log."""
     if threads is not None:
         torch.set_num_threads(threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -278,5 +276,5 @@ def prepare_process(threads: int | None) -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified")  # see `make_trainer`
-    # Training may go on in the middle of an epoch: the sampler starts where it stopped.
+    # Training may be resumed in the middle of an epoch: the sampler starts where it stopped.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")

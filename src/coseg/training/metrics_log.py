@@ -1,4 +1,4 @@
-"""Go on with a run's ``metrics.csv``, which Lightning's CSV logger deletes when it opens its folder again."""
+"""Continue a resumed run's ``metrics.csv``, which Lightning's CSV logger deletes when it opens its folder again."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from coseg.errors import CosegError
-from coseg.files import write_text_atomically
-from coseg.plain_data import MAX_METRICS_BYTES, read_text
+from coseg.files.plain_data import MAX_METRICS_BYTES, read_text
+from coseg.files.writing import write_text_atomically
+from coseg.lightning_internals import CSVWriter, set_csv_writer
+from coseg.run_dir import METRICS
 
 Rows = list[dict[str, str]]
 
-NAME = "metrics.csv"
 PENDING = "metrics_row"
 """In a checkpoint: the row of its step, which Lightning logs after it."""
 
-_PLACE = {"epoch", "step"}
-_MOST = 1000
+_POSITION = {"epoch", "step"}
+_MAX_COLUMNS = 1000
 _BEFORE = ".metrics-before.csv"
 """The earlier file, while a new one is made of it."""
 
 
 def read_metrics(folder: Path, before_step: int) -> Rows:
-    """The rows of `folder`'s ``metrics.csv`` that were logged before step `before_step`; later ones come anew.
+    """The rows of `folder`'s ``metrics.csv`` that were logged before step `before_step`; later ones are made again.
 
-    A last line without its end is of a process that was killed while it wrote, and is left out.
+    A last line without its end comes from a process that was killed while it wrote, and is left out.
 
     Raises:
         CosegError: the file is damaged.
     """
-    path = next((folder / name for name in (_BEFORE, NAME) if (folder / name).exists()), None)
+    path = next((folder / name for name in (_BEFORE, METRICS) if (folder / name).exists()), None)
     if path is None:
         return []
-    advice = (
-        "put a copy in its place, or remove it, and the table of losses and scores begins at the step that is resumed"
-    )
+    advice = "put a copy in its place, or remove it: the table of losses and scores then begins at the resumed step"
     text = read_text(path, advice, MAX_METRICS_BYTES)
     try:
         return _rows(text, before_step)
@@ -52,19 +50,19 @@ def read_metrics(folder: Path, before_step: int) -> Rows:
 
 
 def with_pending_row(rows: Rows, pending: object) -> Rows:
-    """`rows`, and the row that a checkpoint holds if the process was killed before that came into the file.
+    """`rows`, and the row that a checkpoint holds, if the process was killed before that was in the file.
 
     Args:
         rows: of the file, before the step of the checkpoint.
-        pending: what `MetricsWithCheckpoints` put into the checkpoint; anything else is passed over.
+        pending: what `MetricsWithCheckpoints` put into the checkpoint; anything else is ignored.
     """
-    if not isinstance(pending, dict) or not isinstance(pending.get("step"), int) or len(pending) > _MOST:
+    if not isinstance(pending, dict) or not isinstance(pending.get("step"), int) or len(pending) > _MAX_COLUMNS:
         return rows
     if not all(isinstance(name, str) and isinstance(value, int | float) for name, value in pending.items()):
         return rows
     row = {name: str(value) for name, value in pending.items()}
-    own = row.keys() - _PLACE
-    if any(other["step"] == row["step"] and any(other.get(name) for name in own) for other in rows):
+    metrics = row.keys() - _POSITION
+    if any(earlier["step"] == row["step"] and any(earlier.get(name) for name in metrics) for earlier in rows):
         return rows
     names = sorted({*row, *(rows[0] if rows else ())})
     return [{name: row.get(name, "") for name in names} for row in (*rows, row)]
@@ -96,18 +94,19 @@ def _is_number(cell: str) -> bool:
 
 
 def continue_metrics(logger: CSVLogger, rows: Rows) -> None:
-    """Put `rows` back at the head of the logger's file; a process that is killed here leaves them in one file."""
+    """Put `rows` back at the head of the logger's file; whenever the process is killed here, one file holds them."""
     folder = Path(logger.log_dir)
-    if rows and (folder / NAME).is_file() and not (folder / _BEFORE).exists():
-        os.replace(folder / NAME, folder / _BEFORE)
-    logger._experiment = writer = WholeRows(logger.log_dir)  # made here: making it deletes the file
+    if rows and (folder / METRICS).is_file() and not (folder / _BEFORE).exists():
+        os.replace(folder / METRICS, folder / _BEFORE)
+    writer = WholeRows(logger.log_dir)  # deletes the file
+    set_csv_writer(logger, writer)
     if rows:
         writer.metrics_keys = sorted(rows[0])
         _write(Path(writer.metrics_file_path), rows, writer.metrics_keys)
     (folder / _BEFORE).unlink(missing_ok=True)
 
 
-class WholeRows(ExperimentWriter):
+class WholeRows(CSVWriter):
     """Lightning's writer of ``metrics.csv``, which leaves whole rows whatever happens while it writes."""
 
     def __init__(self, log_dir: str) -> None:
@@ -116,8 +115,8 @@ class WholeRows(ExperimentWriter):
         self._good: tuple[int, list[str]] = 0, []  # bytes and columns of the file as it was whole
 
     def save(self) -> None:
-        """Add rows; where that fails, on a full disk, say, the file is as before, and they are added the next time."""
-        self._note(self.metrics_keys)
+        """Add rows; where that fails, on a full disk, say, the file stays as it was, and the next time adds them."""
+        self._remember(self.metrics_keys)
         try:
             super().save()
         except BaseException:
@@ -126,14 +125,14 @@ class WholeRows(ExperimentWriter):
                 os.truncate(self._file, size)
             raise
 
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Lightning would write all rows anew, in their place, when a column comes, such as the first validation's."""
+    def rewrite(self, columns: list[str]) -> None:
+        """Replace the file when a column comes, as after the first validation: Lightning would write over it."""
         with self._file.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        _write(self._file, rows, fieldnames)
-        self._note(fieldnames)
+        _write(self._file, rows, columns)
+        self._remember(columns)
 
-    def _note(self, names: list[str]) -> None:
+    def _remember(self, names: list[str]) -> None:
         self._good = self._file.stat().st_size if self._file.is_file() else 0, list(names)
 
 
@@ -149,14 +148,14 @@ class MetricsWithCheckpoints(Callback):
     """Whenever a checkpoint is written, ``metrics.csv`` is too.
 
     Lightning's logger writes every hundred steps: a process that is killed would lose rows before the step of its
-    last checkpoint, which a resumed run does not make anew.
+    last checkpoint, which a resumed run does not make again.
     """
 
     def __init__(self) -> None:
         self._due = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write what was logged so far; the row of this step comes after its checkpoint, which holds it meanwhile."""
+        """Write what was logged so far; the row of this step comes later, and the checkpoint holds it until then."""
         _save(trainer)
         self._due = True
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a run left, looked at before it is resumed: a part that is damaged gives a sentence, and nothing is written."""
+"""Check all parts of an earlier run before it is resumed: a damaged part is an error, and nothing is written."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.plain_data import read_json
-from coseg.training.checkpoint import read_checkpoint
+from coseg.files.plain_data import read_json
+from coseg.hub.checkpoint import read_checkpoint
+from coseg.hub.shared_weights import require_fit
+from coseg.lightning_internals import complete_epochs
+from coseg.run_dir import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    CURVES,
+    ENVIRONMENT,
+    FINISHED,
+    LAST,
+    METRICS,
+    PANELS,
+    SKIPPED,
+    TESTS,
+)
 from coseg.training.metrics_log import PENDING, Rows, read_metrics, with_pending_row
-from coseg.training.run import FINISHED
-from coseg.training.run_checkpoints import BEST, LAST, run_checkpoints
-from coseg.training.shared import require_fit
+from coseg.training.run_checkpoints import run_checkpoints
 from coseg.training.task import CosegTask
 
-NEEDED = ("data", "logger", "model", "optimizer", "panels", "protocol", "seed", "task", "threads", "trainer")
+REQUIRED_KEYS = ("data", "logger", "model", "optimizer", "panels", "protocol", "seed", "task", "threads", "trainer")
 """Keys that a run's configuration has."""
 
-FILES = (
-    "config.yaml",
-    "environment.json",
-    "metrics.csv",
-    "hparams.yaml",
-    "curves.png",
-    FINISHED,
-    "wandb.json",
-    "skipped.txt",
-)
-FOLDERS = ("checkpoints", "panels", "tensorboard", "wandb", "test")
+FILES = (CONFIG, ENVIRONMENT, METRICS, "hparams.yaml", CURVES, FINISHED, "wandb.json", SKIPPED)
+FOLDERS = (CHECKPOINTS, PANELS, "tensorboard", "wandb", TESTS)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class EarlierRun(NamedTuple):
-    """What a run left.
+    """An earlier run, before it is resumed.
 
     Attributes:
-        step: optimiser steps that its last checkpoint has.
+        step: optimiser steps of its last checkpoint.
         rows: of its ``metrics.csv``, those before that step.
         shapes: of the tensors of each checkpoint, by its file and their names.
-        network: the configuration of the network that each checkpoint is of, by its file.
-        finished: what to tell if it came to its end; None otherwise.
-        jaccard: the best of a finished run; nan where there is none.
+        network: the configuration of each checkpoint's network, by its file.
+        finished: the message for a run that is complete; None otherwise.
+        jaccard: the best of a finished run, nan without one.
     """
 
     step: int
@@ -58,16 +62,16 @@ class EarlierRun(NamedTuple):
 
 
 def read_run(folder: Path, config: DictConfig) -> EarlierRun:
-    """Look at each part of the run in `folder`, whose configuration is `config`.
+    """Read and check each part of the run in `folder`, whose configuration is `config`.
 
     Raises:
-        CosegError: a part is damaged, or of another kind.
+        CosegError: a part is damaged, or something else than it should be.
     """
     _check_places(folder)
-    _check_config(folder / "config.yaml", config)
-    _check_environments(folder / "environment.json")
+    _check_config(folder / CONFIG, config)
+    _check_environments(folder / ENVIRONMENT)
     finished = _read_finished(folder / FINISHED)
-    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
+    last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
     checkpoint = read_checkpoint(last)
     _check_state(last, checkpoint)
     contents = {last: checkpoint}
@@ -88,13 +92,13 @@ def read_run(folder: Path, config: DictConfig) -> EarlierRun:
         with_pending_row(read_metrics(folder, step), checkpoint.get(PENDING)),
         {path: _shapes(values["state_dict"]) for path, values in contents.items()},
         {path: values["hyper_parameters"].get("network", {}) for path, values in contents.items()},
-        _finished_words(folder, config, checkpoint, jaccard) if finished is not None else None,
+        _finished_message(folder, config, checkpoint, jaccard) if finished is not None else None,
         jaccard,
     )
 
 
 def check_fits(earlier: EarlierRun, task: CosegTask) -> None:
-    """See that the checkpoints are of `task`, which is made from the run's configuration.
+    """Check that the checkpoints are of `task`, which is made from the run's configuration.
 
     Raises:
         CosegError: one is of another network, or of other classes.
@@ -102,10 +106,10 @@ def check_fits(earlier: EarlierRun, task: CosegTask) -> None:
     wanted = _shapes(task.state_dict())
     network = task.hparams["network"]
     for path, shapes in earlier.shapes.items():
-        strange = [name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name)]
-        if strange or earlier.network[path] != network:
-            what = f"the sizes of {strange[0]} differ" if strange else "its settings differ"
-            raise _other_network(path, what)
+        different = [name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name)]
+        if different or earlier.network[path] != network:
+            difference = f"the sizes of {different[0]} differ" if different else "its settings differ"
+            raise _other_network(path, difference)
 
 
 def require_sizes(earlier: EarlierRun, make: Callable[[], CosegTask]) -> None:
@@ -122,22 +126,22 @@ def require_sizes(earlier: EarlierRun, make: Callable[[], CosegTask]) -> None:
             raise _other_network(path, lines[min(1, len(lines) - 1)][:200]) from None
 
 
-def _other_network(path: Path, what: str) -> CosegError:
+def _other_network(path: Path, difference: str) -> CosegError:
     return CosegError(
-        f"{path} holds the weights of another network than the config.yaml of its run describes ({what}): put the "
-        "checkpoint of this run in its place."
+        f"{path} holds the weights of another network than the config.yaml of its run describes ({difference}): put "
+        "the checkpoint of this run in its place."
     )
 
 
 def _check_places(folder: Path) -> None:
-    for names, right, word in ((FILES, Path.is_file, "a file"), (FOLDERS, Path.is_dir, "a folder")):
+    for names, is_right, word in ((FILES, Path.is_file, "a file"), (FOLDERS, Path.is_dir, "a folder")):
         for path in (folder / name for name in names):
-            if (path.exists() or path.is_symlink()) and not right(path):
+            if (path.exists() or path.is_symlink()) and not is_right(path):
                 raise CosegError(f"{path} should be {word}, but is something else: move it away, and resume again.")
 
 
 def _check_config(path: Path, config: DictConfig) -> None:
-    missing = [key for key in NEEDED if not isinstance(config, DictConfig) or key not in config]
+    missing = [key for key in REQUIRED_KEYS if not isinstance(config, DictConfig) or key not in config]
     if missing:
         raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): put a copy in its place.")
     values = OmegaConf.to_container(config)
@@ -155,47 +159,47 @@ def _check_environments(path: Path) -> None:
     values = _json(path, "the earlier commands and versions will be lost")
     if values is not None and not (isinstance(values, list) and all(isinstance(value, dict) for value in values)):
         raise CosegError(
-            f"{path} is damaged (it holds no list of environments): remove it, and it begins anew; the earlier "
+            f"{path} is damaged (it holds no list of environments): remove it, and a new list begins; the earlier "
             "commands and versions will be lost."
         )
 
 
 def _read_finished(path: Path) -> dict[str, Any] | None:
-    values = _json(path, "the run goes on from its last checkpoint")
+    values = _json(path, "the run is resumed from its last checkpoint")
     if values is None:
         return None
-    right = (
+    valid = (
         isinstance(values, dict)
         and {"jaccard", "step"} <= values.keys()
         and isinstance(values["jaccard"], int | float | None)
         and isinstance(values["step"], int)
     )
-    if not right:
+    if not valid:
         raise CosegError(
-            f"{path} is damaged (it holds no score and number of steps): remove it, and the run goes on from its last "
-            "checkpoint."
+            f"{path} is damaged (it holds no score and number of steps): remove it, and the run is resumed from its "
+            "last checkpoint."
         )
     return dict(values)
 
 
-def _json(path: Path, then: str) -> Any:
-    """What a file holds; None where there is none."""
+def _json(path: Path, consequence: str) -> Any:
+    """The values in a file; None where it does not exist."""
     try:
-        return read_json(path, f"put a copy in its place, or remove it; {then}", nan=True, verbatim=True)
+        return read_json(path, f"put a copy in its place, or remove it; {consequence}", nan=True, verbatim=True)
     except FileNotFoundError:
         return None
 
 
 def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """See that a checkpoint has what Lightning resumes from."""
-    kinds: dict[str, type | tuple[type, ...]] = {
+    """Check that a checkpoint has all that Lightning restores."""
+    types: dict[str, type | tuple[type, ...]] = {
         "state_dict": dict, "hyper_parameters": dict, "global_step": int, "epoch": int, "loops": dict,
         "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "pytorch-lightning_version": str,
     }  # fmt: skip
-    wrong = [key for key, kind in kinds.items() if not isinstance(checkpoint.get(key), kind)]
+    wrong = [key for key, expected in types.items() if not isinstance(checkpoint.get(key), expected)]
     try:
         if not wrong:
-            _epochs(checkpoint)
+            complete_epochs(checkpoint)
     except (KeyError, TypeError):
         wrong = ["loops"]
     if not wrong and not all(isinstance(state, dict) and state.keys() >= {"state", "param_groups"}
@@ -203,18 +207,13 @@ def _check_state(path: Path, checkpoint: Mapping[str, Any]) -> None:
         wrong = ["optimizer_states"]
     if wrong:
         raise CosegError(
-            f"{path} can't be resumed: it lacks {', '.join(wrong)}. It is no checkpoint that coseg-train left; "
-            "put that in its place."
+            f"{path} can't be resumed: it lacks {', '.join(wrong)}. It is no checkpoint of coseg-train; "
+            "put that of this run in its place."
         )
 
 
-def _epochs(checkpoint: Mapping[str, Any]) -> int:
-    """Epochs that are trained and validated."""
-    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-
-
 def _best_score(checkpoint: Mapping[str, Any], folder: Path) -> float:
-    best, _ = run_checkpoints(folder / "checkpoints")
+    best, _ = run_checkpoints(folder / CHECKPOINTS)
     return float(checkpoint["callbacks"][best.state_key]["best_model_score"])
 
 
@@ -222,9 +221,9 @@ def _shapes(state: Mapping[str, Any]) -> Shapes:
     return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _finished_words(folder: Path, config: DictConfig, checkpoint: Mapping[str, Any], jaccard: float) -> str | None:
-    """What to tell of a run that has a `FINISHED`, if it is at the end that its configuration sets."""
-    epochs, step = _epochs(checkpoint), checkpoint["global_step"]
+def _finished_message(folder: Path, config: DictConfig, checkpoint: Mapping[str, Any], jaccard: float) -> str | None:
+    """The message for a run that has a `FINISHED`, if it has reached the end that its configuration sets."""
+    epochs, step = complete_epochs(checkpoint), checkpoint["global_step"]
     limits = [(config.trainer.get(key), done) for key, done in (("max_epochs", epochs), ("max_steps", step))]
     if not any(isinstance(limit, int) and 0 <= limit <= done for limit, done in limits):
         return None

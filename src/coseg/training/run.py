@@ -1,4 +1,4 @@
-"""Run directories: what a run leaves, and finding what an earlier one left."""
+"""Run directories: the configuration, environment and end of a run, written and read again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.errors import CosegError
-from coseg.files import write_text_atomically
-from coseg.json_text import json_text
-from coseg.plain_data import read_json, read_yaml
-from coseg.training.classes import require_known_classes
+from coseg.files.plain_data import read_json, read_yaml
+from coseg.files.writing import json_text, write_text_atomically
+from coseg.run_dir import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, FINISHED, LAST
+from coseg.training.known_classes import require_known_classes, with_current_names
 
 STUDY = "COSEG_STUDY"
-"""Environment variable that tells a run the study of which it is a trial."""
-
-FINISHED = "finished.json"
-"""In a run directory, once its training came to its end."""
+"""Environment variable with the name of the study of which a run is a trial."""
 
 PACKAGES = (
     "coseg",
@@ -46,28 +43,28 @@ def describe_run(folder: Path, config: DictConfig) -> None:
     A resumed run keeps its configuration, and its environments are listed one after the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "config.yaml").exists():
-        write_text_atomically(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    path = folder / "environment.json"
+    if not (folder / CONFIG).exists():
+        write_text_atomically(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    path = folder / ENVIRONMENT
     earlier = []
     if path.exists():
-        earlier = read_json(path, "remove it: it only tells on which machines the run was", verbatim=True)
+        earlier = read_json(path, "remove it: it only lists the machines of the run", verbatim=True)
         if not isinstance(earlier, list):
             raise CosegError(f"{path} is damaged (it holds no list): remove it.")
     write_text_atomically(path, json.dumps([*earlier, environment()], indent=2) + "\n")
 
 
 def finish_run(folder: Path, jaccard: float, step: int, seconds: float) -> None:
-    """Leave `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed.
+    """Write `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed.
 
-    A Jaccard that is not finite, where nothing was validated, is null.
+    A Jaccard that is not finite, since nothing was validated, is null.
     """
     values = {"jaccard": jaccard, "step": step, "seconds": round(seconds, 1)}
     write_text_atomically(folder / FINISHED, json_text(values))
 
 
 def environment() -> Mapping[str, Any]:
-    """The command, the versions of what matters to its numbers, and the machine."""
+    """The command, the versions of the packages that matter to its numbers, and the machine."""
     import torch
 
     versions: dict[str, str | None] = {}
@@ -89,7 +86,7 @@ def environment() -> Mapping[str, Any]:
 
 
 def _composed() -> dict[str, Any]:
-    """Of a configuration that a command composed: its overrides, and the chosen file of each group."""
+    """The overrides and the chosen file of each group, where a command composed the configuration."""
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():
@@ -102,7 +99,7 @@ def _composed() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that runs, with ``+`` behind it when it has changes; None outside a checkout."""
+    """The commit of the running checkout, followed by ``+`` when it has changes; None outside a checkout."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
@@ -120,18 +117,21 @@ def resumed_config(folder: Path, trust: bool = False) -> DictConfig:
 
     Args:
         folder: of the run.
-        trust: it may name classes outside of coseg, torch, lightning and albumentations. What it says of trust itself
-            does not count.
+        trust: it may name classes outside of coseg, torch, lightning and albumentations. Its own key ``trust`` does not
+            count.
 
     Raises:
-        CosegError: `folder` is no run directory, the run left no ``last.ckpt``, or ``config.yaml`` is damaged or names
+        CosegError: `folder` is no run directory, the run has no ``last.ckpt``, or ``config.yaml`` is damaged or names
             other classes.
     """
-    if not (folder / "config.yaml").is_file():
-        raise CosegError(f"{folder} is not a run directory: it has no config.yaml. Give the directory that a run made.")
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
-        raise CosegError(f"{folder} has no checkpoints/last.ckpt: the run stopped before it left one. Start it anew.")
-    path, advice = folder / "config.yaml", "take it from a copy of the run, or start a new one"
+    if not (folder / CONFIG).is_file():
+        raise CosegError(f"{folder} is not a run directory: it has no {CONFIG}. Give the directory that a run made.")
+    if not (folder / CHECKPOINTS / LAST).is_file():
+        raise CosegError(
+            f"{folder} has no {CHECKPOINTS}/{LAST}: the run stopped before it wrote one. Start it again from the "
+            "beginning."
+        )
+    path, advice = folder / CONFIG, "take it from a copy of the run, or start a new one"
     config = run_config(path, advice, trust)
     missing = [
         key for key in ("model", "data", "trainer", "optimizer", "protocol", "task", "logger") if not config.get(key)
@@ -152,29 +152,29 @@ def run_config(path: Path, advice: str, trust: bool = False) -> DictConfig:
 
     Raises:
         CosegError: it is damaged, or names classes that are not known.
-        FileNotFoundError: there is none.
+        FileNotFoundError: it does not exist.
     """
-    found = read_yaml(path, advice)
-    found = {} if found is None else found
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+    values = read_yaml(path, advice)
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise CosegError(f"{path} is damaged (it holds no settings): {advice}.")
-    require_known_classes(found, str(path), trust)
-    config = OmegaConf.create(found)
+    values = with_current_names(values)
+    require_known_classes(values, str(path), trust)
+    config = OmegaConf.create(values)
     if missing := sorted(OmegaConf.missing_keys(config)):  # written as ???
         raise CosegError(f"{path} is damaged (it leaves {', '.join(missing)[:200]} open): {advice}.")
     return config
 
 
 def newest_best_checkpoint(runs: Path) -> Path:
-    """The newest ``checkpoints/best.ckpt`` under `runs`, the demo's aside.
+    """The newest ``checkpoints/best.ckpt`` under `runs`, except the demo's.
 
     Raises:
-        CosegError: there is none.
+        CosegError: none exists.
     """
-    found = [path for path in runs.glob("**/checkpoints/best.ckpt") if path.relative_to(runs).parts[0] != "demo"]
-    if not found:
+    paths = [path for path in runs.glob(f"**/{CHECKPOINTS}/{BEST}") if path.relative_to(runs).parts[0] != "demo"]
+    if not paths:
         raise CosegError(
-            f"There is no best.ckpt under {runs.resolve()}: train first (coseg-train), or give a checkpoint as "
-            "ckpt=PATH."
+            f"There is no {BEST} under {runs.resolve()}: train first (coseg-train), or give a checkpoint as ckpt=PATH."
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return max(paths, key=lambda path: path.stat().st_mtime)

@@ -1,28 +1,65 @@
-"""The two checkpoints of a run: the best, and the last; both go with its folder, wherever that is moved or copied."""
+"""The two checkpoints of a run, ``best.ckpt`` and ``last.ckpt``: how they are written, and when, also at a signal."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
 
-BEST, LAST = "best.ckpt", "last.ckpt"
-"""Their files, in the folder ``checkpoints`` of the run."""
+from coseg.hub.checkpoint import read_sealed, write_checkpoint
+from coseg.lightning_internals import OverwritingCheckpoint
+from coseg.run_dir import BEST, LAST
+from coseg.signals import Stopped, StopRequest
 
 log = logging.getLogger(__name__)
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """Lightning's callback, for checkpoints that stay in one folder which may have been elsewhere.
+class SealedCheckpointIO(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints in local files.
+
+    Lightning's own writes to the temporary directory and moves the file from there; on another file system that is a
+    copy over the earlier checkpoint, of which a killed process leaves half.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`, where the earlier one stays until the new one is whole and on the disk.
+
+        Raises:
+            CosegError: it can't be written, since the disk is full, say; the earlier one is still there.
+            TypeError: `storage_options` are given, which local files do not have.
+        """
+        if storage_options is not None:
+            raise TypeError(f"{type(self).__name__} takes no storage_options.")
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, and nothing but data from it.
+
+        Raises:
+            CosegError: it is damaged.
+            FileNotFoundError: it does not exist.
+        """
+        checkpoint: dict[str, Any] = read_sealed(Path(path))
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file; its name is no pattern, whatever is in it."""
+        Path(path).unlink(missing_ok=True)
+
+
+class RunCheckpoint(OverwritingCheckpoint):
+    """Lightning's callback, for one checkpoint in a folder that may have been moved.
 
     Lightning stores full paths, and forgets the best score when the folder is another than in the checkpoint. Here the
-    paths of the stored state come to be those of the same files in the present folder. In checkpoints its state has
-    the name that Lightning's has: either class restores what the other one stored.
-
-    It keeps one checkpoint, whose name does not depend on scores or steps.
+    paths of the stored state are replaced by those of the same files in the present folder. In checkpoints its state
+    has the name that Lightning's has: either class restores what the other one stored.
     """
 
     @property
@@ -30,38 +67,28 @@ class RunCheckpoint(ModelCheckpoint):
         """The name of its state in checkpoints."""
         return ModelCheckpoint.__qualname__ + super().state_key.removeprefix(type(self).__qualname__)
 
-    @property
-    def own_path(self) -> str:
-        """The one file that it writes and removes."""
-        assert self.dirpath is not None
-        return str(Path(self.dirpath) / f"{self.filename}{self.FILE_EXTENSION}")
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a stored state; the score of a best checkpoint that is not there any more is forgotten.
+        """Restore a stored state; the score of a best checkpoint that does not exist any more is forgotten.
 
-        Somebody else may have written the state, and Lightning removes the files that it names: whatever they are,
-        they come to be its own.
+        The state may come from somebody else, and Lightning removes the files that it names: whatever they are, they
+        are replaced by the one file of this callback.
         """
         state = dict(state_dict)
         for key in ("best_model_path", "kth_best_model_path"):
-            state[key] = self.own_path if state.get(key) else ""
+            state[key] = str(self.file) if state.get(key) else ""
         state["last_model_path"] = ""  # of `save_last`, which is off
         scores = list(dict(state["best_k_models"]).values())
-        state["best_k_models"] = dict.fromkeys([self.own_path], scores[0]) if scores else {}
+        state["best_k_models"] = {str(self.file): scores[0]} if scores else {}
         if scores:
-            state["kth_best_model_path"] = self.own_path
+            state["kth_best_model_path"] = str(self.file)
         state["dirpath"] = self.dirpath
-        if self.monitor is not None and state["best_model_path"] and not Path(state["best_model_path"]).is_file():
+        if self.monitor is not None and state["best_model_path"] and not self.file.is_file():
             log.warning(
-                f"{state['best_model_path']} is missing: its {self.monitor} of {float(state['best_model_score']):.4f} "
+                f"{self.file} is missing: its {self.monitor} of {float(state['best_model_score']):.4f} "
                 "is forgotten, and the best checkpoint will be the best from here on"
             )
             state = {**self.state_dict(), "current_score": state["current_score"]}
         super().load_state_dict(state)
-
-    def _should_remove_checkpoint(self, trainer: L.Trainer, previous: str, current: str) -> bool:
-        """Its own file alone, which is written over instead: there is never another one to be removed."""
-        return False
 
 
 def run_checkpoints(folder: Path) -> tuple[RunCheckpoint, RunCheckpoint]:
@@ -78,3 +105,74 @@ def run_checkpoints(folder: Path) -> tuple[RunCheckpoint, RunCheckpoint]:
         dirpath=folder, filename=Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
     return best, last
+
+
+class StopOnSignal(Callback):
+    """Finish the running step on Ctrl-C or SIGTERM, write ``last.ckpt`` and raise `Stopped`.
+
+    A second Ctrl-C interrupts at once. With gradient accumulation the step ends when its gradients were applied, since
+    gradients are not part of a checkpoint. After the last step of an epoch the validation is finished first, and the
+    checkpoint is the one that every epoch ends with: Lightning would leave the validation out when it resumes there.
+    Where there are several processes, one signalled process stops them all.
+
+    ``last.ckpt`` is also written every `minutes`, since an epoch can take days and a power cut sends no signal.
+    Lightning's own ``ModelCheckpoint(train_time_interval=…)`` is no substitute: it also writes between the batches
+    whose gradients are accumulated and after the last batch of an epoch, from where a run is not resumed exactly.
+
+    Args:
+        folder: where ``last.ckpt`` is written.
+        minutes: between two checkpoints in the middle of an epoch; 0 writes none.
+    """
+
+    def __init__(self, folder: str | Path, minutes: float = 0.0) -> None:
+        self.path = Path(folder) / LAST
+        self.seconds = minutes * 60
+        self._written = time.monotonic()
+        self.request = StopRequest("stopping after this step; a checkpoint will be written")
+        self._saved = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take over the signals. Lightning's own handling would leave without a checkpoint of the running epoch."""
+        self._written = time.monotonic()
+        self.request.listen()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write ``last.ckpt`` where Lightning can resume exactly: the gradients are applied."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
+            return
+        requested = self.request.number is not None
+        due = 0 < self.seconds <= time.monotonic() - self._written
+        decision = self._largest(trainer, 2 if requested else int(due))
+        self._saved = decision == 2
+        if decision:
+            trainer.save_checkpoint(self.path)
+            self._written = time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave, now that the metrics of the saved step are logged."""
+        if self._saved:
+            raise Stopped(self.path, self.request.number or signal.SIGTERM)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave between two epochs, if the signal came so late."""
+        if self._largest(trainer, int(self.request.number is not None)) and self.path.exists():
+            raise Stopped(self.path, self.request.number or signal.SIGTERM)
+
+    def _largest(self, trainer: L.Trainer, decision: int) -> int:
+        """The largest of all processes' decisions: they have to agree, and this is one message between them."""
+        if trainer.world_size == 1:
+            return decision
+        value = torch.tensor(decision, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(value, reduce_op="max"))
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self.request.restore()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self.request.restore()

@@ -10,95 +10,136 @@ from typing import Any, Self
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
-from coseg.data.cliques import CliqueBatch
-from coseg.data.dataset import PairBatch
+from coseg.data.dataset import CliqueBatch, PairBatch
 from coseg.errors import CosegError, unknown_choice
-from coseg.evaluation.decision import DecisionScores, marked_share
-from coseg.evaluation.metrics import PairScores
-from coseg.evaluation.scores import VOID_RULES, predicted_mask
-from coseg.models.deciding import DecidingNetwork
-from coseg.models.finite import all_finite
-from coseg.models.network import CosegNetwork
-from coseg.plain_data import require_plain
-from coseg.training.build import build, build_network, without_weights
-from coseg.training.classes import require_known_classes
-from coseg.training.encoded import encode_batch
-from coseg.training.finite import StrangePairs
-from coseg.training.losses import SemanticLoss, jaccard_loss, pair_loss
-from coseg.training.param_groups import parameter_groups, scale_rates, scaled_schedule, split_scales
+from coseg.instantiate import build_network, without_weights
+from coseg.lightning_internals import reopen_training_loader
+from coseg.metrics.decision import DecisionScores, foreground_share
+from coseg.metrics.mask_counts import VOID_RULES, predicted_mask
+from coseg.metrics.pair_scores import PairScores
+from coseg.models.base import CosegNetwork, PairClassifier, all_finite
+from coseg.training.extra_metrics import finite_value_of, make_metrics
+from coseg.training.finite import NonFinitePairs
+from coseg.training.losses import EncodedPairs, LossInput, encode_batch, make_loss, standard_losses
+from coseg.training.optimizer import (
+    make_optimizer,
+    make_schedule,
+)
+from coseg.training.task_checkpoint import rebuild_task
+
+Settings = Mapping[str, Any]
+LossSetting = Settings | nn.Module | tuple[float, nn.Module] | None
 
 
 class CosegTask(L.LightningModule):
-    """Trains a network on pairs: the cross-entropy of A plus that of B.
+    """Trains a network on pairs, for Lightning's `Trainer`, with or without Hydra.
 
-    The arguments are plain primitives, kept in checkpoints, so ``CosegTask.load_from_checkpoint(path)`` rebuilds the
-    network without anything else, with ``weights_only=True``.
+    What is given as plain settings is kept in checkpoints, so ``CosegTask.load_from_checkpoint(path)`` rebuilds the
+    task without anything else, with ``weights_only=True``. A module is not: give it to `load_from_checkpoint` again,
+    as ``network=``, ``losses=`` or ``metrics=``.
 
     Args:
-        network: ``{"_target_": class, …}`` of a `CosegNetwork`.
+        network: a `CosegNetwork`, or ``{"_target_": class, …}`` of one.
+        losses: the terms of the training loss by name: a module that takes a `coseg.training.losses.LossInput`, or
+            ``(weight, module)``, or ``{"_target_": class, "weight": 1.0, …}``. None: ``pair``, the cross-entropy of A
+            plus that of B. A term of weight 0, without a class, or None is ignored. Each is logged times its
+            weight: ``pair`` as ``train/loss`` and ``val/loss``, term x as ``train/x_loss``; without a ``pair``,
+            ``train/loss`` and ``val/loss`` are the sum of the terms.
+        metrics: beside the five scores, by name: a `torchmetrics.Metric`, or ``{"_target_": class, …}`` of one, see
+            `coseg.training.extra_metrics`. Metric x is logged as ``val/x``.
         optimizer: ``{"_target_": class, "lr": …}`` of a `torch.optim.Optimizer`; ``encoder_lr_scale`` and
-            ``layer_decay`` in it are those of `coseg.training.param_groups`.
+            ``layer_decay`` in it are those of `coseg.training.optimizer`. None: Adam at 1e-5.
         schedule: ``{"_target_": class, …}`` of a learning-rate schedule that is advanced after each step, or None for
             a fixed rate. The value ``auto`` stands for the number of steps of the whole training.
         class_names: K names, in the order of the columns of a batch's `common`.
-        void: the loss's treatment of void pixels, ``ignored`` or ``background``.
-        score_void: likewise in the scores of validation.
-        semantic: weight of `SemanticLoss` in training; 0: none.
-        jaccard: weight of `jaccard_loss` in training; 0: none.
+        score_void: void pixels in the scores of validation, ``ignored`` or ``background``.
         channels_last: memory layout of the network.
         compile: compile the network with `torch.compile`.
-        trust: `network`, `optimizer` and `schedule` may name classes outside of coseg and torch, which are imported.
-            It is not kept in checkpoints: who opens one says it anew.
+        trust: settings may name classes outside of coseg and torch, which are imported. It is not kept in checkpoints:
+            who opens one decides again.
+
+    Raises:
+        CosegError: an argument can't be used.
     """
 
     def __init__(
         self,
-        network: Mapping[str, Any],
-        optimizer: Mapping[str, Any] | None = None,
-        schedule: Mapping[str, Any] | None = None,
-        class_names: tuple[str, ...] | list[str] = (),
-        void: str = "ignored",
+        network: nn.Module | Settings,
+        losses: Mapping[str, LossSetting] | None = None,
+        metrics: Mapping[str, Metric | Settings | None] | None = None,
+        optimizer: Settings | None = None,
+        schedule: Settings | None = None,
+        class_names: Sequence[str] = (),
         score_void: str = "background",
-        semantic: float = 0.0,
-        jaccard: float = 0.0,
         channels_last: bool = False,
         compile: bool = False,
         trust: bool = False,
     ) -> None:
         super().__init__()
-        for key, value in (("task.void", void), ("protocol.void", score_void)):
-            if value not in VOID_RULES:
-                raise unknown_choice(key, value, VOID_RULES)
-        self.save_hyperparameters(ignore=["trust"])
-        # A checkpoint brings its own weights: opening it must not fetch those that training began with.
-        self.hparams["network"] = without_weights(network)
-        self.network: CosegNetwork = build_network(network, trust)
+        if score_void not in VOID_RULES:
+            raise unknown_choice("protocol.void", score_void, VOID_RULES)
+        self.classes = len(class_names)
+        self.trust = trust
+        losses = standard_losses() if losses is None else losses
+        # A checkpoint holds all weights: opening it must not fetch those that training began with.
+        self.save_hyperparameters(
+            {
+                "network": without_weights(network) if isinstance(network, Mapping) else None,
+                "losses": _kept(losses),
+                "metrics": _kept(metrics or {}),
+                "optimizer": optimizer,
+                "schedule": schedule,
+                "class_names": list(class_names),
+                "score_void": score_void,
+                "channels_last": channels_last,
+                "compile": compile,
+            }
+        )
+        self.network = _network(network, trust)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.classes = len(class_names)
-        self.semantic = semantic
-        self.jaccard = jaccard
-        self.semantic_loss = SemanticLoss(self.network, self.classes) if semantic else None
+        self.weights = self._add_losses(losses)
         if compile:
             for part in self.network.children():
                 part.compile()  # in place: the names of the parameters stay
-        self.trust = trust
         self.optimizer = dict(optimizer or {"_target_": "torch.optim.Adam", "lr": 1e-5})
         self.schedule = dict(schedule) if schedule else None
-        self.void = void
         self.val_scores = PairScores(self.classes, score_void)
         self.val_decisions = DecisionScores()
-        self.strange = StrangePairs()
+        self.val_metrics = nn.ModuleDict(make_metrics(metrics, trust))
+        self.nonfinite = NonFinitePairs()
+
+    def _add_losses(self, losses: Mapping[str, LossSetting]) -> dict[str, float]:
+        """Make the terms, each the attribute ``<name>_loss``; their weights by name."""
+        weights = {}
+        for name, setting in losses.items():
+            if not str(name).isidentifier() or hasattr(self, f"{name}_loss"):
+                raise CosegError(f"loss.{name}: choose another name, a word of letters.")
+            if setting is None or (isinstance(setting, Mapping) and "_target_" not in setting):
+                continue  # an experiment may have settings of a term that is not chosen
+            if isinstance(setting, Mapping):
+                weight, module = make_loss(name, setting, self.network, self.classes, self.trust)
+            else:
+                weight, module = setting if isinstance(setting, tuple) else (1.0, setting)
+            if not isinstance(module, nn.Module | None):
+                raise CosegError(f"loss.{name} is a {type(module).__name__}, but must be a torch.nn.Module.")
+            if module is not None:
+                self.add_module(f"{name}_loss", module)
+                weights[name] = weight
+        if not weights and losses:
+            raise CosegError("No term of the loss has a weight above 0: choose one, loss=standard say.")
+        return weights
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, map_location: Any = None, *, trust: bool = False, **changes: Any
     ) -> Self:
-        """The task in a checkpoint; see `coseg.training.checkpoint.load_task`.
+        """The task in a checkpoint; see `coseg.training.task_checkpoint.rebuild_task`.
 
-        Lightning's own would take from the file what to import, and its arguments as they are.
+        Lightning's method would import what the file names, and take its arguments as they are.
 
         Args:
             checkpoint_path: of a file that `coseg-train`, or a trainer with this task, made.
@@ -109,11 +150,13 @@ class CosegTask(L.LightningModule):
         Raises:
             CosegError: it is no such file.
         """
-        from coseg.training.checkpoint import load_task  # which needs this class
-
-        for key in ("hparams_file", "strict", "weights_only"):  # Lightning's: what is read here is always strict
+        for key in (
+            "hparams_file",
+            "strict",
+            "weights_only",
+        ):  # Lightning's: reading is always strict here
             changes.pop(key, None)
-        task = load_task(checkpoint_path, trust, cls, **changes)
+        task = rebuild_task(cls, Path(checkpoint_path), trust, changes)
         return task if map_location is None else task.to(map_location)
 
     def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,90 +164,111 @@ class CosegTask(L.LightningModule):
         logits: tuple[Tensor, Tensor] = self.network(images_a, images_b)
         return logits
 
-    def loss(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        """The training loss of pairs: the cross-entropy of A plus that of B."""
-        loss_a, loss_b = (pair_loss(each, target, self.void) for each, target in zip(logits, targets, strict=True))
-        return loss_a + loss_b
+    def losses(self, batch: LossInput) -> dict[str, Tensor]:
+        """The terms of the loss by name, each times its weight."""
+        return {name: weight * getattr(self, f"{name}_loss")(batch) for name, weight in self.weights.items()}
 
     def training_step(self, batch: PairBatch | CliqueBatch, batch_idx: int) -> Tensor:
-        """One step; see Lightning. ``train/loss`` is that of the pairs, as ``val/loss``."""
+        """One step; see Lightning."""
         pairs = encode_batch(self.network, batch)
-        *logits, losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
-        loss = self.loss(logits, pairs.targets)
-        self.log("train/loss", loss, prog_bar=True)
-        if self.jaccard:
-            sides = (jaccard_loss(*side, self.void) for side in zip(logits, pairs.targets, strict=True))
-            losses["jaccard_loss"] = self.jaccard * torch.stack(tuple(sides)).sum()
-        for name, value in losses.items():
+        logits_a, logits_b, network_losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
+        terms = self.losses(pairs.loss_input((logits_a, logits_b)))
+        pair = terms.pop("pair", None)
+        terms = network_losses | {f"{name}_loss": value for name, value in terms.items()}
+        for name, value in terms.items():
             self.log(f"train/{name}", value)
-            loss = loss + value
-        if self.semantic_loss is not None:
-            each = [self.semantic_loss(features, labels) for features, labels in pairs.labelled]
-            semantic = sum(each) / len(each)
-            self.log("train/semantic_loss", semantic)
-            loss = loss + self.semantic * semantic
+        summed = list(terms.values()) if pair is None else [pair, *terms.values()]
+        loss: Tensor = sum(summed[1:], summed[0])
+        self.log("train/loss", loss if pair is None else pair, prog_bar=True)
         return loss
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Score one pair at original size; see Lightning. A negative pair counts for the decision alone."""
         pairs = encode_batch(self.network, batch)
         logits = self.network.cosegment(*pairs.features, *pairs.sizes)
-        decision = self.network.decide(*pairs.features) if isinstance(self.network, DecidingNetwork) else None
+        decision = self.network.classify(*pairs.features) if isinstance(self.network, PairClassifier) else None
         if not all_finite(*logits, decision):
-            self.strange.add(self, batch["pair"])
-        predicted_a, predicted_b = (predicted_mask(each) for each in logits)
-        self.val_decisions.update(pairs.positive, marked_share(predicted_a, predicted_b), decision)
+            self.nonfinite.add(self, batch["pair"])
+        predicted_a, predicted_b = (predicted_mask(side) for side in logits)
+        self.val_decisions.update(pairs.positive, foreground_share(predicted_a, predicted_b), decision)
         if pairs.positive.all():
-            self.log("val/loss", self.loss(logits, pairs.targets), on_epoch=True, sync_dist=True, batch_size=1)
+            self.log("val/loss", self._val_loss(logits, pairs), on_epoch=True, sync_dist=True, batch_size=1)
             target_a, target_b = pairs.targets
             self.val_scores.update(predicted_a, target_a, predicted_b, target_b, batch["common"])
+            for metric in self._metrics().values():
+                for side_logits, target in zip(logits, pairs.targets, strict=True):
+                    metric.update(side_logits, target)
+
+    def _val_loss(self, logits: tuple[Tensor, Tensor], pairs: EncodedPairs) -> Tensor:
+        """What is logged as ``val/loss``: the term of the pairs or, where there is none, the sum of all."""
+        batch = pairs.loss_input(logits)
+        if "pair" in self.weights:
+            pair: Tensor = self.weights["pair"] * self._modules["pair_loss"](batch)  # type: ignore[misc]
+            return pair
+        terms = list(self.losses(batch).values())
+        total: Tensor = sum(terms[1:], terms[0])
+        return total
+
+    def _metrics(self) -> dict[str, Metric]:
+        return dict(self.val_metrics.items())  # type: ignore[arg-type]
 
     def on_validation_epoch_start(self) -> None:
         """Start from empty scores."""
         self.val_scores.reset()  # which also takes them out of the memory that spawned processes share
         self.val_decisions.reset()
+        for metric in self._metrics().values():
+            metric.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of all validation pairs, of all processes.
 
         Raises:
-            CosegError: there were logits that are not finite.
+            CosegError: logits were not finite, or the value of an extra metric is not.
         """
-        self.strange.refuse(self)
+        self.nonfinite.refuse(self)
         scores = self.val_scores.compute()
         decisions = self.val_decisions.compute()
-        scores |= {name: value for name, value in decisions.items() if not value.isnan()}  # there are negative pairs
+        scores |= {name: value for name, value in decisions.items() if not value.isnan()}  # with negative pairs
+        scores |= {name: finite_value_of(name, metric) for name, metric in self._metrics().items()}
         for name, value in scores.items():
-            # Equal in all processes already; but for `sync_dist` Lightning would warn that it may not be.
+            # Equal in all processes already; without `sync_dist` Lightning would warn that it may not be.
             self.log(f"val/{name}", value, prog_bar=name == "jaccard", sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over the trainable parameters, with its schedule where there is one."""
-        settings, scales = split_scales(self.optimizer)
-        groups = parameter_groups(self.network, **scales)
-        self._require_known(settings, "optimizer")
-        optimizer = build(settings, torch.optim.Optimizer, "optimizer", params=groups)
-        scale_rates(optimizer)
+        if not self.weights:
+            raise CosegError("There is no loss to train with: give CosegTask losses=.")
+        losses = [getattr(self, f"{name}_loss") for name in self.weights]
+        optimizer = make_optimizer(self.network, losses, self.optimizer, self.trust)
         if self.schedule is None:
             return optimizer
-        estimate = self.trainer.estimated_stepping_batches
-        if not math.isfinite(estimate):
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
             raise CosegError("A schedule needs an end: set trainer.max_epochs or trainer.max_steps.")
-        steps = int(estimate)
         if self.trainer.ckpt_path is not None:
-            # The estimate has opened the loader, before the checkpoint says where in the epoch to go on: open it anew.
-            self.trainer.fit_loop._combined_loader = None
-        config = {key: steps if value == "auto" else value for key, value in self.schedule.items()}
-        config = scaled_schedule(config, optimizer)
-        self._require_known(config, "schedule")
-        schedule = build(config, torch.optim.lr_scheduler.LRScheduler, "schedule", optimizer=optimizer)
+            # The estimate has opened the loader, before the checkpoint says which batch of the epoch comes next.
+            reopen_training_loader(self.trainer)
+        schedule = make_schedule(self.schedule, optimizer, int(steps), self.trust)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _require_known(self, settings: Mapping[str, Any], what: str) -> None:
-        """Of a task that came from somebody's checkpoint: import nothing that it names but torch's classes."""
-        if not self.trust:
-            try:
-                require_plain(settings)
-            except ValueError as error:
-                raise CosegError(f"{what} can't be made: {error}.") from None
-        require_known_classes(settings, what, self.trust)
+
+def load_task(path: str | Path, trust: bool = False, **changes: Any) -> CosegTask:
+    """The task in a checkpoint; see `CosegTask.load_from_checkpoint`."""
+    return CosegTask.load_from_checkpoint(path, trust=trust, **changes)
+
+
+def _network(network: nn.Module | Settings, trust: bool) -> CosegNetwork:
+    if isinstance(network, Mapping):
+        return build_network(network, trust)
+    if not isinstance(network, CosegNetwork):
+        raise CosegError(
+            f"network is a {type(network).__name__}, but must be a CosegNetwork, or the configuration of one: "
+            "derive it from coseg.models.base.CosegNetwork."
+        )
+    return network
+
+
+def _kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What checkpoints hold of losses or metrics: settings, and None for a module."""
+    used = {name: value for name, value in settings.items() if value is not None}
+    return {name: dict(value) if isinstance(value, Mapping) else None for name, value in used.items()}

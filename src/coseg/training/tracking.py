@@ -1,4 +1,4 @@
-"""A run in Weights & Biases: its configuration, curves, panels whose masks can be switched, and its best checkpoint.
+"""Loggers; a run in Weights & Biases: its configuration, curves, panels with masks to switch, and best checkpoint.
 
 `docs/tracking.md` says how it is used.
 """
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
-from coseg.data.catalog import BACKGROUND, VOID
-from coseg.data.dataset import COMMON, OTHER
 from coseg.errors import CosegError
-from coseg.evaluation.panels import PanelRow, PanelSide
-from coseg.evaluation.pictures import fitted, letterboxed
-from coseg.files import write_text_atomically
-from coseg.plain_data import read_json
-from coseg.training.build import make, plain
-from coseg.training.errors import Stopped
+from coseg.files.plain_data import read_json
+from coseg.files.writing import write_text_atomically
+from coseg.imaging.draw import fitted, letterboxed
+from coseg.instantiate import make, plain
+from coseg.labels import BACKGROUND, COMMON, OTHER, VOID
+from coseg.lightning_internals import drop_anonymous
+from coseg.reports.panels import PanelRow, PanelSide
+from coseg.signals import Stopped
 from coseg.training.run import STUDY
 
 if TYPE_CHECKING:
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "wandb.json"
-"""In a run directory: what a resumed run needs to go on as the same run."""
+"""In a run directory: what a resumed run needs to stay the same run in W&B."""
 
-KEPT = ("id", "name", "group")
-"""What the file holds, and the arguments of the logger that it sets."""
+KEYS = ("id", "name", "group")
+"""The keys of the file, which are also arguments of the logger."""
 
 FAILED, KILLED = 1, 255
 """Exit codes: with the second, W&B calls a run killed rather than failed."""
 
 LABELS = {BACKGROUND: "background", COMMON: "common", OTHER: "other object", VOID: "void"}
-"""What the values of the masks of truth and prediction are called."""
+"""Names of the values in the masks of truth and prediction."""
 
 TILE = 256
-"""Side of an image with its masks in pixels: W&B shows those of a step beside each other only if all have one size."""
+"""Side of an image with its masks in pixels: W&B shows the images of a step side by side only if all have one size."""
 
 
 class WandbRun(WandbLogger):
     """Lightning's logger, for a run that `tracked` starts and finishes.
 
-    The run's configuration is the command's. Lightning would add the arguments of the task to it, which say the same
+    The run's configuration is the command's. Lightning would add the arguments of the task to it, which are the same
     under other names; and its ``offline`` would make all later runs of the process offline.
 
     Args:
@@ -68,7 +68,7 @@ class WandbRun(WandbLogger):
         if offline:
             settings["mode"] = "offline"
         super().__init__(**settings)
-        self._wandb_init.pop("anonymous", None)  # W&B warns of it, whatever it is
+        drop_anonymous(self)
 
     def log_hyperparams(self, params: Any) -> None:
         """Log nothing: see above."""
@@ -86,7 +86,7 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """The loggers that `config.logger` describes, writing to `folder`.
 
     A run in W&B is named after the run directory, and those of a sweep or a study are one group, named after its
-    folder; a resumed run goes on under the id, name and group it began with.
+    folder; a resumed run keeps its id, name and group.
 
     Raises:
         CosegError: one can't be made.
@@ -97,9 +97,9 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
             continue
         settings = plain(value)
         if str(settings.get("_target_", "")).endswith((".WandbLogger", f".{WandbRun.__name__}")):
-            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its own errors, sent home
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # W&B would send its errors to its makers
             earlier = _read(folder / FILE)
-            chosen = {key: settings.get(key) or earlier.get(key) for key in KEPT}
+            chosen = {key: settings.get(key) or earlier.get(key) for key in KEYS}
             chosen["name"] = chosen["name"] or f"{folder.parent.name}/{folder.name}"
             chosen["group"] = chosen["group"] or _sweep_folder()
             settings |= chosen
@@ -108,14 +108,14 @@ def make_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    advice = "remove it, and the run goes on as a new one in W&B"
+    advice = "remove it, and the resumed run will be a new one in W&B"
     try:
-        found = read_json(path, advice)
+        values = read_json(path, advice)
     except FileNotFoundError:
         return {}
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), str | None) for key in KEPT):
-        raise CosegError(f"{path} is damaged (it does not hold {', '.join(KEPT)}): {advice}.")
-    return found
+    if not isinstance(values, dict) or not all(isinstance(values.get(key), str | None) for key in KEYS):
+        raise CosegError(f"{path} is damaged (it does not hold {', '.join(KEYS)}): {advice}.")
+    return values
 
 
 def _sweep_folder() -> str | None:
@@ -128,8 +128,8 @@ def _sweep_folder() -> str | None:
 def tracked(trainer: L.Trainer, config: DictConfig, folder: Path, best: ModelCheckpoint) -> Iterator[None]:
     """Start the trainer's run in W&B where it has one, and finish it, however the training inside ends.
 
-    At its end the checkpoint of `best` is logged as a reference: where it lies and its checksum. A run whose training
-    fails is marked failed, one that a signal stops is marked killed.
+    At its end the checkpoint of `best` is logged as a reference: its path and checksum. A run whose training fails is
+    finished as failed, one that a signal stops as killed.
 
     Raises:
         CosegError: W&B can't start, since nobody is logged in, say.
@@ -156,7 +156,7 @@ def tracked(trainer: L.Trainer, config: DictConfig, folder: Path, best: ModelChe
 
 def wandb_loggers(trainer: L.Trainer) -> list[WandbLogger]:
     """The trainer's loggers to W&B, in the process that logs; none in the others."""
-    return [each for each in trainer.loggers if isinstance(each, WandbLogger) and trainer.is_global_zero]
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger) and trainer.is_global_zero]
 
 
 def _start(logger: WandbLogger) -> wandb.Run:
@@ -164,7 +164,7 @@ def _start(logger: WandbLogger) -> wandb.Run:
 
     try:
         run: wandb.Run = logger.experiment
-    except (wandb.errors.Error, ValueError, TypeError) as error:  # the latter two: settings that it does not take
+    except (wandb.errors.Error, ValueError, TypeError) as error:  # the latter two: unknown settings
         reason = " ".join(str(error).split()).rstrip(".")
         raise CosegError(
             f"W&B can't start ({reason}). Log in first (wandb login), keep the run on this machine with "
@@ -174,11 +174,11 @@ def _start(logger: WandbLogger) -> wandb.Run:
 
 
 def _describe(run: wandb.Run, config: DictConfig, folder: Path) -> None:
-    """Give the run its configuration, and write down how to go on with it."""
-    run.config.update(plain(config), allow_val_change=True)  # that of a resumed run is there already
+    """Log the configuration to the run, and write `FILE`, with which it can be resumed."""
+    run.config.update(plain(config), allow_val_change=True)  # a resumed run has one already
     if run.disabled:
         return
-    write_text_atomically(folder / FILE, json.dumps({key: getattr(run, key) or None for key in KEPT}, indent=2) + "\n")
+    write_text_atomically(folder / FILE, json.dumps({key: getattr(run, key) or None for key in KEYS}, indent=2) + "\n")
     if run.offline:
         log.info(f"W&B run {run.id}, offline; to upload it: wandb sync {Path(run.dir).parent}")
     else:
@@ -186,7 +186,10 @@ def _describe(run: wandb.Run, config: DictConfig, folder: Path) -> None:
 
 
 def _log_checkpoint(run: wandb.Run, path: Path, monitor: str, score: Tensor | None) -> None:
-    """Log where a checkpoint lies, its size and its checksum; the file stays where it is."""
+    """Log the path, size and checksum of a checkpoint; the file stays where it is.
+
+    Lightning's ``log_model`` would copy and upload it.
+    """
     import wandb
 
     metadata = {} if score is None else {monitor: float(score)}

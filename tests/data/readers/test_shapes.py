@@ -3,6 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from facts import naming
 
 from coseg.data.readers.shapes import CLASSES, SEEN, UNSEEN, ShapesReader
 from coseg.errors import CosegError
@@ -148,22 +149,22 @@ def test_the_test_pairs_need_matching(split):
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "facts"),
     [
-        ({"size": 47}, r"size of the data set shapes is 47, .* from 48 to 1024"),
-        ({"size": 1025}, r"size .* is 1025"),
-        ({"size": 96.0}, r"size .* is 96\.0, but must be a whole number"),
-        ({"train": 1}, r"train .* is 1, .* from 2 to"),
-        ({"unseen": True}, r"unseen .* is True"),
-        ({"seed": -1}, r"seed .* is -1, .* from 0 to"),
-        ({"val": "many"}, r"val .* is many"),
+        ({"size": 47}, ("size", "shapes", 47, 48, 1024)),
+        ({"size": 1025}, ("size", 1025)),
+        ({"size": 96.0}, ("size", "96.0", "whole number")),
+        ({"train": 1}, ("train", 1, 2)),
+        ({"unseen": True}, ("unseen", "True")),
+        ({"seed": -1}, ("seed", "-1", 0)),
+        ({"val": "many"}, ("val", "many")),
     ],
 )
-def test_values_out_of_range(values, sentence):
-    with pytest.raises(CosegError, match=sentence):
+def test_values_out_of_range(values, facts):
+    with pytest.raises(CosegError, match=naming(*facts)):
         ShapesReader(**values)
 
 
 def test_unknown_split():
-    with pytest.raises(CosegError, match=r"split of shapes is 'test', but must be one of: train, val, seen, unseen"):
+    with pytest.raises(CosegError, match=naming("split", "shapes", "'test'", "train, val, seen, unseen")):
         small().read("test")

@@ -8,14 +8,16 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.inference.pretrained import load_pretrained, save_pretrained
+from coseg.hub.load import load_pretrained
+from coseg.hub.share import save_pretrained
+from coseg.instantiate import build_network
 from coseg.models.encoders import timm as module
 from coseg.models.encoders.timm import WHEELS, TimmEncoder
-from coseg.models.weights import read_state
-from coseg.training.build import build_network
+from coseg.models.encoders.weights import read_state
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -133,7 +135,7 @@ def test_a_file_under_timm_s_names(name: str, tmp_path: Path) -> None:
         ({"model_name": "hf-hub:owner/name"}, "model_name"),
         ({"model_name": "local-dir:/tmp"}, "model_name"),
         ({"model_name": "resnet18", "weights": "package"}, "resnet18"),
-        ({"model_name": "resnet18", "train_from": 5}, "train_from is 5"),
+        ({"model_name": "resnet18", "train_from": 5}, r"train_from.*\b5\b"),
         ({"model_name": "resnet18", "weights": "no/such.pth"}, "no/such.pth"),
     ],
 )
@@ -169,3 +171,32 @@ def test_a_shared_model_comes_back_without_the_weights_it_began_with(
     image = torch.rand(1, 3, 40, 33)
     with torch.no_grad():
         torch.testing.assert_close(load_pretrained(tmp_path).network(image, image), network(image, image))
+
+
+def test_torchvision_s_resnet_fits_and_is_dilated_as_theirs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=[False, False, True]).eval()
+    for name, buffer in theirs.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.uniform_(0.1, 1)
+    torch.save(theirs.state_dict(), tmp_path / "resnet50.pth")
+    encoder = TimmEncoder("resnet50", [1, 2, 3, 4], str(tmp_path / "resnet50.pth"), output_stride=16).eval()
+    assert encoder.level_strides == (4, 8, 16, 16)
+    image = torch.rand(1, 3, 64, 96)
+    theirs.avgpool = theirs.fc = torch.nn.Identity()  # type: ignore[assignment]
+    with torch.no_grad():
+        wanted = theirs((image - encoder.mean) / encoder.std).view(1, 2048, 4, 6)
+        torch.testing.assert_close(encoder(image), wanted)
+
+
+def test_a_file_of_dinov2_has_timm_s_names(tmp_path: Path) -> None:
+    block = ["norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.qkv.bias", "attn.proj.weight", "attn.proj.bias"]
+    block += ["ls1.gamma", "norm2.weight", "norm2.bias", "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight"]
+    block += ["mlp.fc2.bias", "ls2.gamma"]
+    published = {"cls_token", "pos_embed", "mask_token", "patch_embed.proj.weight", "patch_embed.proj.bias"}
+    published |= {"norm.weight", "norm.bias"} | {f"blocks.{k}.{name}" for k in range(12) for name in block}
+    encoder = TimmEncoder("vit_small_patch14_dinov2", [-1])
+    state = encoder.features.state_dict()
+    assert {module._published(key) for key in state} <= published
+    assert state["model.pos_embed"].shape == (1, 1 + 37 * 37, 384)
+    assert not encoder.graph_of_any_size and TimmEncoder("test_resnet").graph_of_any_size

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.drawing.backgrounds import background, contrasting_colour
 from coseg.data.drawing.silhouettes import silhouette
-from coseg.data.drawing.surfaces import surface
+from coseg.data.drawing.textures import background, contrasting_colour, surface
 
 _AREAS = {1: (0.07, 0.16), 2: (0.06, 0.14)}
 """Range of an object's area as a share of the picture, by the number of objects in it."""
@@ -29,7 +28,7 @@ _FINE = 4
 """Silhouettes are drawn this much larger and then averaged down, which smooths their edges."""
 
 
-class Kind(NamedTuple):
+class ObjectSpec(NamedTuple):
     """What to draw: the label of its pixels, its silhouette and its surface."""
 
     label: int
@@ -40,11 +39,11 @@ class Kind(NamedTuple):
 class Placed(NamedTuple):
     """An object in its place.
 
-    `kind`: what it is. `top`, `left`: of its patch, in pixels. `cover`: uint8 (h, w), how much of each pixel it fills,
+    `spec`: what it is. `top`, `left`: of its patch, in pixels. `cover`: uint8 (h, w), how much of each pixel it fills,
     0..255. `inverse`: float (2, 2), from pixels to the object's own axes. `centre`: its x, y within the patch.
     """
 
-    kind: Kind
+    spec: ObjectSpec
     top: int
     left: int
     cover: NDArray[np.uint8]
@@ -58,32 +57,34 @@ class Placed(NamedTuple):
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
-def arrange(kinds: Sequence[Kind], size: int, rng: np.random.Generator) -> list[Placed]:
+def arrange(specs: Sequence[ObjectSpec], size: int, rng: np.random.Generator) -> list[Placed]:
     """Give objects a random pose, size and place, all inside the picture and hardly any hidden by another.
 
     Args:
-        kinds: one to three things to draw; later ones lie above earlier ones.
+        specs: one to three things to draw; later ones lie above earlier ones.
         size: side of the picture in pixels.
         rng: all randomness comes from it.
 
     Returns:
-        one `Placed` for each of `kinds`, each with at least 3.5 % of the picture visible.
+        one `Placed` for each of `specs`, each with at least 3.5 % of the picture visible.
     """
-    low, high = _AREAS.get(len(kinds), _AREAS_CROWDED)
-    # A try fails when objects don't fit; each new one draws everything anew, with smaller objects.
+    low, high = _AREAS.get(len(specs), _AREAS_CROWDED)
+    # A try fails when objects don't fit; each new one samples all poses anew, with smaller objects.
     while True:
-        placed = _try(kinds, size, low, high, rng)
+        placed = _try(specs, size, low, high, rng)
         if placed is not None:
             return placed
         high = max(_SMALLEST, 0.9 * high)
         low = min(low, high)
 
 
-def _try(kinds: Sequence[Kind], size: int, low: float, high: float, rng: np.random.Generator) -> list[Placed] | None:
+def _try(
+    specs: Sequence[ObjectSpec], size: int, low: float, high: float, rng: np.random.Generator
+) -> list[Placed] | None:
     taken = np.zeros((size, size), bool)
     placed: list[Placed] = []
-    for kind in kinds:
-        cover, inverse, centre = _pose(kind, size, rng.uniform(low, high), rng)
+    for spec in specs:
+        cover, inverse, centre = _pose(spec, size, rng.uniform(low, high), rng)
         height, width = cover.shape
         solid = cover >= 128
         allowed = _OVERLAP * np.count_nonzero(solid)
@@ -91,7 +92,7 @@ def _try(kinds: Sequence[Kind], size: int, low: float, high: float, rng: np.rand
             window = taken[top : top + height, left : left + width]
             if np.count_nonzero(window & solid) <= allowed:
                 window |= solid
-                placed.append(Placed(kind, top, left, cover, inverse, centre))
+                placed.append(Placed(spec, top, left, cover, inverse, centre))
                 break
         else:
             return None
@@ -99,14 +100,14 @@ def _try(kinds: Sequence[Kind], size: int, low: float, high: float, rng: np.rand
 
 
 def _pose(
-    kind: Kind, size: int, area: float, rng: np.random.Generator
+    spec: ObjectSpec, size: int, area: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Turn, stretch and shear an object and draw its silhouette: its cover, inverse and centre as in `Placed`."""
     angle, aspect, shear = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.16, 0.16)), rng.uniform(-0.15, 0.15)
     cos, sin = np.cos(angle), np.sin(angle)
     # Aspect and shear keep the area.
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([aspect, 1 / aspect])
-    contours = [contour @ matrix.T for contour in silhouette(kind.silhouette)]
+    contours = [contour @ matrix.T for contour in silhouette(spec.silhouette)]
     corner, extent = contours[0].min(axis=0), np.ptp(contours[0], axis=0)
     scale = min(np.sqrt(area), _LONGEST / extent.max()) * size
 
@@ -122,7 +123,7 @@ def label_map(placed: Sequence[Placed], size: int) -> NDArray[np.uint8]:
     """Labels, uint8 (size, size): 0, or the label of the topmost object that fills at least half of the pixel."""
     labels = np.zeros((size, size), np.uint8)
     for thing in placed:
-        labels[thing.window][thing.cover >= 128] = thing.kind.label
+        labels[thing.window][thing.cover >= 128] = thing.spec.label
     return labels
 
 
@@ -141,7 +142,7 @@ def paint(placed: Sequence[Placed], size: int, rng: np.random.Generator) -> NDAr
         inverse = thing.inverse.astype(np.float32)
         scale = float(1 / np.sqrt(abs(np.linalg.det(thing.inverse))))
         share = surface(
-            thing.kind.surface,
+            thing.spec.surface,
             inverse[0, 0] * across + inverse[0, 1] * down,
             inverse[1, 0] * across + inverse[1, 1] * down,
             scale,

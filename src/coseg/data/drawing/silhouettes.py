@@ -145,7 +145,7 @@ def _moments(contour: Contour) -> tuple[float, Contour]:
 def silhouette(name: str) -> tuple[Contour, ...]:
     """The outline `name`: first its outer contour, then its holes.
 
-    The area inside is 1 and its centre of gravity is the origin, so that neither size nor place tells classes apart.
+    The area inside is 1 and its centre of gravity is the origin, so that neither size nor place reveals the class.
     """
     contours = _OUTLINES[name]()
     moments = [_moments(contour) for contour in contours]

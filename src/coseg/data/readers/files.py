@@ -1,18 +1,16 @@
-"""Finding images and masks in folders: by stem, suffixes in any case, and what is left aside."""
+"""Groups, images and masks in folders: by their stems or by the ids of a list, with suffixes in any case."""
 
 from __future__ import annotations
 
 import difflib
-import logging
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from coseg.data.images import SUFFIXES
-from coseg.errors import CosegError
-
-log = logging.getLogger(__name__)
+from coseg.errors import CosegError, unknown_choice
+from coseg.imaging.read import SUFFIXES
 
 _OTHER_PICTURES = frozenset(
     (
@@ -21,13 +19,17 @@ _OTHER_PICTURES = frozenset(
         ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw", ".3fr", ".iiq", ".x3f", ".fits", ".dcm",
     )
 )  # fmt: skip
-"""What pictures are called that are not read: a data set with such files is not whole."""
+"""Suffixes of pictures that are not read: a data set with such files is reported as incomplete."""
 
 _JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
-"""What systems leave in folders, beside hidden files."""
+"""Files that operating systems leave in folders, beside hidden files."""
 
 STEM = "{stem}"
-"""The pattern of masks that are called as their images."""
+"""The pattern of masks that are named as their images."""
+
+
+Groups = str | Sequence[str]
+"""The name of a choice of groups (``test``, ``all``), or a list of groups."""
 
 
 def first_three(names: Sequence[str]) -> str:
@@ -57,7 +59,7 @@ def subfolders(folder: Path) -> list[Path]:
 def images_in(folder: Path) -> dict[str, Path]:
     """The images in `folder` by their stems, sorted; a broken link is among them, and is refused when it is read.
 
-    Hidden files and what systems leave (``Thumbs.db``) are left aside; other files are in `not_taken`.
+    Hidden files and those of operating systems (``Thumbs.db``) are skipped; `not_taken` lists the rest.
 
     Raises:
         CosegError: two images have one stem.
@@ -69,7 +71,7 @@ def images_in(folder: Path) -> dict[str, Path]:
         stem = same_form(path.stem)
         if stem in images:
             raise CosegError(
-                f"{folder} holds both {images[stem].name} and {path.name}: images are told apart by the name "
+                f"{folder} holds both {images[stem].name} and {path.name}: images are identified by the name "
                 "before the dot, so rename or remove one."
             )
         images[stem] = path
@@ -77,23 +79,23 @@ def images_in(folder: Path) -> dict[str, Path]:
 
 
 def not_taken(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The files in `folders` that are not read as images: pictures of other formats, and what is no picture.
+    """The files in `folders` that are not read as images: pictures of other formats, and files that are no pictures.
 
-    Hidden files and what systems leave are in neither list.
+    Hidden files and those of operating systems are in neither list.
     """
     pictures: list[Path] = []
-    others: list[Path] = []
+    other_files: list[Path] = []
     for folder in folders:
         for path in sorted(folder.iterdir()):
             suffix, name = path.suffix.lower(), path.name.lower()
             if suffix in SUFFIXES or name.startswith(".") or name in _JUNK or path.is_dir():
                 continue
-            (pictures if suffix in _OTHER_PICTURES else others).append(path)
-    return pictures, others
+            (pictures if suffix in _OTHER_PICTURES else other_files).append(path)
+    return pictures, other_files
 
 
 def pictures_not_taken(pictures: Sequence[Path]) -> str:
-    """The sentence for pictures of other formats, with their number and the first names."""
+    """The message for pictures of other formats, with their number and the first names."""
     names = first_three([path.name for path in pictures])
     many = "pictures are" if len(pictures) > 1 else "picture is"
     return (
@@ -102,38 +104,149 @@ def pictures_not_taken(pictures: Sequence[Path]) -> str:
     )
 
 
+def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> list[str]:
+    """The names that a choice of groups means.
+
+    Args:
+        groups: ``test``, ``all``, or a list of names.
+        known: all groups of the data set; `test`: those that ``test`` means.
+
+    Raises:
+        CosegError: a group is not known; those that are known are listed and the nearest is suggested.
+    """
+    if groups == "all":
+        return list(known)
+    wanted = list(test) if groups == "test" else [groups] if isinstance(groups, str) else list(groups)
+    by_lower = {same_form(name).lower(): name for name in reversed(known)}  # of names that differ by case, the first
+    for name in wanted:
+        if same_form(name).lower() not in by_lower:
+            choices = known if groups == "test" else ("test", "all", *known)
+            raise unknown_choice("dataset.groups", name, choices)
+    return [by_lower[same_form(name).lower()] for name in wanted]
+
+
 def paired(images: Path, masks: Path, pattern: str = STEM) -> list[tuple[str, Path, Path]]:
     """``(stem, image, mask)`` of each image in `images` with the mask in `masks` that `pattern` names.
 
     Args:
-        images: a folder.
-        masks: a folder.
+        images, masks: folders.
         pattern: a mask's name before the dot, with ``{stem}`` for that of its image.
 
     Raises:
         CosegError: an image has no mask (the first three are named, and the mask whose name is nearest); two files
-            have one stem; no image is of a format that is read; `pattern` is none.
+            have one stem; no image is of a format that is read.
     """
-    truth, found = images_in(masks), images_in(images)
-    names = {stem: _mask_stem(stem, pattern) for stem in found}
+    truth, by_stem = images_in(masks), images_in(images)
+    names = {stem: pattern.replace(STEM, stem) for stem in by_stem}
     missing = [stem for stem, name in names.items() if name not in truth]
     if missing:
-        named = f" and is called {pattern}" if pattern != STEM else ""
+        named = f" and is named {pattern}" if pattern != STEM else ""
         raise CosegError(
-            f"{images} has {len(found)} images, of which {len(missing)} have no mask in {masks}: "
-            f"{first_three([found[stem].name for stem in missing])}. A mask has its image's name before the dot"
-            f"{named}{_nearest(missing, list(found), truth)}. Add what is missing, or take the images out."
+            f"{images} has {len(by_stem)} images, of which {len(missing)} have no mask in {masks}: "
+            f"{first_three([by_stem[stem].name for stem in missing])}. A mask has its image's name before the dot"
+            f"{named}{_nearest(missing, list(by_stem), truth)}. Add what is missing, or take the images out."
         )
-    pictures = [] if found else not_taken([images])[0]
+    pictures = [] if by_stem else not_taken([images])[0]
     if pictures:
         raise CosegError(f"{images} has no image that is read: {pictures_not_taken(pictures)}")
-    return [(stem, path, truth[names[stem]]) for stem, path in found.items()]
+    return [(stem, path, truth[names[stem]]) for stem, path in by_stem.items()]
 
 
 def without_image(images: Path, masks: Path, pattern: str = STEM) -> list[Path]:
     """Masks in `masks` that belong to no image in `images`."""
-    wanted = {_mask_stem(stem, pattern) for stem in images_in(images)}
+    wanted = {pattern.replace(STEM, stem) for stem in images_in(images)}
     return [path for stem, path in images_in(masks).items() if stem not in wanted]
+
+
+def read_list(path: Path) -> list[str]:
+    """The ids in a list, one a line, blank lines left out.
+
+    Raises:
+        CosegError: the list is missing, is not text, is empty, names an image twice or one outside of the folder.
+    """
+    try:
+        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise CosegError(
+            f"{path} is missing: it lists the images of a split, one id a line. Unpack the archive again or write it."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CosegError(
+            f"{path} cannot be read ({error}): it must be a text file with one image id a line."
+        ) from error
+    if not ids:
+        raise CosegError(f"{path} is empty: write one image id a line, or unpack the archive again.")
+    outside = [name for name in ids if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise CosegError(
+            f"{path} names {first_three(outside)}: an id is a file's name without suffix, below JPEGImages, such as "
+            "day1/img0. Correct the list."
+        )
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise CosegError(
+            f"{path} names {len(twice)} images more than once: {first_three(twice)}. Remove the repeated lines."
+        )
+    return ids
+
+
+def files_by_id(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
+    """The file of each of `ids` below `folder`, without those that have none.
+
+    Args:
+        folder: where to look.
+        ids: names without suffix, with ``/`` for folders.
+
+    Raises:
+        CosegError: an id has two files.
+    """
+    listings: dict[PurePosixPath, dict[str, list[Path]]] = {}  # one call a folder: a network disk is slow to ask
+    files: dict[str, Path] = {}
+    for name in ids:
+        place = PurePosixPath(name)
+        if place.parent not in listings:
+            listings[place.parent] = _listing(_below(folder, place.parent))
+        paths = listings[place.parent].get(same_form(place.name), [])
+        if len(paths) > 1:
+            raise CosegError(
+                f"{paths[0].parent} holds both {paths[0].name} and {paths[1].name}, one of which {name} in the list "
+                "means: remove the other."
+            )
+        if paths:
+            files[name] = paths[0]
+    return files
+
+
+def _listing(folder: Path | None) -> dict[str, list[Path]]:
+    by_stem: dict[str, list[Path]] = {}
+    for name in sorted(os.listdir(folder)) if folder is not None else ():
+        path = Path(name)
+        if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            by_stem.setdefault(same_form(path.stem), []).append(Path(folder or "", name))
+    return by_stem
+
+
+def _below(folder: Path, place: PurePosixPath) -> Path | None:
+    """The folder `place` below `folder`, in whatever Unicode form it is written."""
+    current: Path | None = folder if folder.is_dir() else None
+    for part in place.parts:
+        if current is not None:
+            current = current / part if (current / part).is_dir() else child_folder(current, part)
+    return current
+
+
+def missing_id_hint(where: Path, name: str) -> str:
+    """A sentence on what the id `name`, which has no file in `where`, may mean; empty where nothing is near."""
+    if Path(name).suffix.lower() in SUFFIXES:
+        return " An id has no suffix."
+    place = _below(where, PurePosixPath(name).parent)
+    stem = PurePosixPath(name).name
+    for file_name in sorted(os.listdir(place)) if place is not None else ():
+        if Path(file_name).stem == stem:
+            return f" {file_name} is there, but its format is not read: save it as JPEG or PNG."
+        if same_form(Path(file_name).stem).casefold() == same_form(stem).casefold():
+            return f" {file_name} is there, whose letters are not the same: rename it."
+    return ""
 
 
 def checked_pattern(pattern: str) -> str:
@@ -151,10 +264,6 @@ def checked_pattern(pattern: str) -> str:
             f"for that of its image, \"dataset.reader.mask_pattern='{STEM}_mask'\" say."
         )
     return text
-
-
-def _mask_stem(stem: str, pattern: str) -> str:
-    return pattern.replace(STEM, stem)
 
 
 def _nearest(missing: Sequence[str], stems: Sequence[str], truth: dict[str, Path]) -> str:
@@ -187,4 +296,4 @@ def _nearest(missing: Sequence[str], stems: Sequence[str], truth: dict[str, Path
 
 
 def _fitting(pattern: str, stems: Sequence[str], truth: Collection[str]) -> int:
-    return sum(_mask_stem(stem, pattern) in truth for stem in stems)
+    return sum(pattern.replace(STEM, stem) in truth for stem in stems)

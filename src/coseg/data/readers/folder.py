@@ -1,4 +1,4 @@
-"""A folder of one's own: images and binary masks, in one or several classes.
+"""A user's folder: images and binary masks, in one or several classes.
 
 ::
 
@@ -8,7 +8,7 @@
             masks/   anything.png …      the mask of an image has its name before the dot, or that of a pattern
         <another class>/ …
 
-or, for a single class, ``<root>/images`` and ``<root>/masks``. What a mask may be is said in `coseg.data.masks`. An
+or, for a single class, ``<root>/images`` and ``<root>/masks``. `coseg.imaging.masks` lists the accepted masks. An
 image whose mask is empty is in no pair.
 """
 
@@ -21,17 +21,18 @@ from coseg.data.readers.files import (
     STEM,
     checked_pattern,
     child_folder,
+    chosen_groups,
     paired,
     same_form,
     subfolders,
     without_image,
 )
-from coseg.data.readers.groups import Found, GroupImage, GroupReader, Groups, chosen_groups
+from coseg.data.readers.groups import GroupImage, GroupReader, Groups, ImageSet
 from coseg.errors import CosegError
 
 
 class FolderReader(GroupReader):
-    """Reads a folder of one's own.
+    """Reads a user's folder of images and masks.
 
     Args:
         root: the folder.
@@ -46,7 +47,7 @@ class FolderReader(GroupReader):
         super().__init__(root, groups)
         self.mask_pattern = checked_pattern(mask_pattern)
 
-    def find(self) -> Found:
+    def find(self) -> ImageSet:
         """See `GroupReader.find`."""
         classes = self._classes()
         wanted = chosen_groups(self.groups, list(classes), list(classes))
@@ -57,7 +58,7 @@ class FolderReader(GroupReader):
             ]
             for name in wanted
         }
-        return Found(self.name, groups)
+        return ImageSet(self.name, groups)
 
     def strays(self) -> list[Path]:
         """See `GroupReader.strays`."""
@@ -73,11 +74,11 @@ class FolderReader(GroupReader):
         single = _images_and_masks(root)
         if single is not None:
             return {same_form(root.resolve().name): single}
-        found = {same_form(path.name): _images_and_masks(path) for path in subfolders(root)}
-        classes = {name: folders for name, folders in found.items() if folders is not None}
+        candidates = {same_form(path.name): _images_and_masks(path) for path in subfolders(root)}
+        classes = {name: folders for name, folders in candidates.items() if folders is not None}
         if not classes:
             raise _missing(f"{root} has no images and masks.")
-        without = [name for name in found if name not in classes]
+        without = [name for name in candidates if name not in classes]
         if without:
             raise _missing(f"{root / without[0]} has not both a folder images and a folder masks.")
         return classes

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import VOID, Catalog, Note, Reader
-from coseg.data.images import exposure_note, photograph_size, read_photograph
-from coseg.data.masks import read_mask
-from coseg.data.readers.files import first_three, not_taken, pictures_not_taken, same_form
-from coseg.errors import CosegError, DamagedFile, unknown_choice
+from coseg.configs import groups_name
+from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, sound_images
+from coseg.data.readers.files import Groups, first_three, not_taken, pictures_not_taken
+from coseg.errors import CosegError
+from coseg.imaging.masks import read_mask
+from coseg.imaging.read import photograph_size, read_photograph
+from coseg.labels import VOID
 
 log = logging.getLogger(__name__)
 
 FOREGROUND, OTHER_OBJECT = 1, 2
-"""Values of a decoded truth: the group's object, and an object of another kind; 0 is background, 255 void."""
-
-Groups = str | Sequence[str]
-"""The name of a choice of groups (``test``, ``all``), or a list of groups."""
+"""Values of a decoded truth: the group's object, and an object of another class; 0 is background, 255 void."""
 
 
 class GroupImage(NamedTuple):
@@ -57,8 +54,8 @@ def binary_truth(item: GroupImage) -> NDArray[np.uint8]:
     return read_mask(item.mask, item.void)
 
 
-class Found(NamedTuple):
-    """What a reader finds on disk: the name of the image set, the images of each group, and how to decode a truth."""
+class ImageSet(NamedTuple):
+    """What a reader lists on disk: the name of the image set, the images of each group, and how to decode a truth."""
 
     name: str
     groups: dict[str, list[GroupImage]]
@@ -123,7 +120,7 @@ class GroupReader(Reader):
     """Reads a data set that comes in groups. It has one split, whose name says which groups were chosen.
 
     Args:
-        root: the folder of the data set; each reader draws its layout.
+        root: the folder of the data set; each reader documents its layout.
         groups: ``test`` (those of the literature), ``all``, or a list of names.
     """
 
@@ -136,7 +133,7 @@ class GroupReader(Reader):
         self.splits = (groups_name(self.groups),)
 
     @abstractmethod
-    def find(self) -> Found:
+    def find(self) -> ImageSet:
         """The images of each chosen group, without decoding any.
 
         Raises:
@@ -147,14 +144,14 @@ class GroupReader(Reader):
         """How many images the release of the image set `name` has in each of `groups`; None: not known."""
         return dict.fromkeys(groups)
 
-    def expected_images(self, found: Found) -> int | None:
-        """How many images the release has in the chosen groups; None: as far as is known, those that were found.
+    def expected_images(self, image_set: ImageSet) -> int | None:
+        """How many images the release has in the chosen groups; None: as far as is known, those on disk.
 
-        Groups whose number is not known count as they were found: the others can still tell another set of images.
+        Groups whose number is not known count as they are: the known ones still reveal another set of images.
         """
-        counts = self.expected(found.name, list(found.groups))
-        total = sum(len(found.groups[group]) if count is None else count for group, count in counts.items())
-        return None if None in counts.values() and total == len(found.items) else total
+        counts = self.expected(image_set.name, list(image_set.groups))
+        total = sum(len(image_set.groups[group]) if count is None else count for group, count in counts.items())
+        return None if None in counts.values() and total == len(image_set.items) else total
 
     def strays(self) -> list[Path]:
         """Masks that belong to no image: no harm to a test, but often a misnamed image."""
@@ -167,70 +164,63 @@ class GroupReader(Reader):
             CosegError: as `find`; a group has fewer than two images; a file is damaged; a mask has another size than
                 its image or, where every image must show the object, no foreground.
         """
-        found = self._found(split)
-        checked = self._checked(found.items, found.truth)
-        for image in checked:
-            if image.error is not None:
-                raise image.error
-        return self._catalog(split, found, checked)
+        return self._read(split, skip_damaged=False)[0]
 
     def read_sound(self, split: str) -> tuple[GroupCatalog, list[str]]:
         """See `Reader.read_sound`."""
-        found = self._found(split)
-        checked = self._checked(found.items, found.truth, whole=True)
-        for image in checked:
-            if image.error is not None and not isinstance(image.error, DamagedFile):
-                raise image.error
-        sound = [image for image in checked if image.error is None]
-        return self._catalog(split, found, sound), [str(image.error) for image in checked if image.error is not None]
+        return self._read(split, skip_damaged=True)
+
+    def _read(self, split: str, skip_damaged: bool) -> tuple[GroupCatalog, list[str]]:
+        """The catalog, and a sentence for each image that was left out."""
+        self.check_split(split)
+        image_set = self.find()
+        pictures, _ = not_taken(_folders(image_set))
+        if pictures:
+            log.warning(pictures_not_taken(pictures))
+        checked = self._checked(image_set, whole=skip_damaged)
+        sound, errors = sound_images(checked, skip_damaged)
+        return self._catalog(split, image_set, sound), errors
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
         self.check_split(split)
         try:
-            found = self.find()
+            image_set = self.find()
         except CosegError as error:
             yield str(error)
             return
-        expected = self.expected(found.name, list(found.groups))
-        other = [group for group, members in found.groups.items() if expected[group] not in (None, len(members))]
-        for group, members in found.groups.items():
-            if len(members) < 2:
-                yield f"the group {group} has {len(members)} images: a pair needs two"
-            if group in other:
-                yield f"the group {group} has {len(members)} images, the release {expected[group]}"
-        whole, count = self.expected_images(found), len(found.items)
-        if not other and whole not in (None, count):
-            yield f"there are {count} images in {len(found.groups)} groups, the release has {whole}"
+        expected = self.expected(image_set.name, list(image_set.groups))
+        counts = {group: len(members) for group, members in image_set.groups.items()}
+        unexpected = [group for group, count in counts.items() if expected[group] not in (None, count)]
+        for group, count in counts.items():
+            if count < 2:
+                yield f"the group {group} has {count} images: a pair needs two"
+            if group in unexpected:
+                yield f"the group {group} has {count} images, the release {expected[group]}"
+        released, total = self.expected_images(image_set), len(image_set.items)
+        if not unexpected and released not in (None, total):
+            yield f"there are {total} images in {len(image_set.groups)} groups, the release has {released}"
         yield from (f"{path} belongs to no image" for path in self.strays())
-        pictures, others = not_taken(_folders(found))
+        pictures, other_files = not_taken(_folders(image_set))
         if pictures:
             yield pictures_not_taken(pictures)
-        if others:
-            yield Note(f"{len(others)} files are no images: {first_three([str(path) for path in others])}")
-        checked = self._checked(found.items, found.truth, whole=True)
+        if other_files:
+            names = first_three([str(path) for path in other_files])
+            yield Note(f"{len(other_files)} files are no images: {names}")
+        checked = self._checked(image_set, whole=True)
         yield from (str(image.error) for image in checked if image.error is not None)
         yield from (Note(f"{image.item.image} is {image.note}") for image in checked if image.note is not None)
-        for group in found.groups:
-            empty = [image.item for image in checked if image.item.group == group and image.empty]
+        for group in counts:
+            empty = [image.item for image in checked if image.item.group == group and image.facts and image.facts.empty]
             if empty:
                 yield Note(
-                    f"the group {group} has {len(empty)} of {len(found.groups[group])} images without the object, "
+                    f"the group {group} has {len(empty)} of {counts[group]} images without the object, "
                     f"which are in no pair: {first_three([item.image.name for item in empty])}"
                 )
 
-    def _found(self, split: str) -> Found:
-        """What is on disk; pictures that are not taken are logged."""
-        self.check_split(split)
-        found = self.find()
-        pictures, _ = not_taken(_folders(found))
-        if pictures:
-            log.warning(pictures_not_taken(pictures))
-        return found
-
-    def _catalog(self, split: str, found: Found, checked: Sequence[_Checked]) -> GroupCatalog:
+    def _catalog(self, split: str, image_set: ImageSet, checked: Sequence[_CheckedImage]) -> GroupCatalog:
         counts = Counter(image.item.group for image in checked)
-        for group, members in found.groups.items():
+        for group, members in image_set.groups.items():
             if counts[group] < 2:
                 lost = len(members) - counts[group]
                 raise CosegError(
@@ -238,33 +228,28 @@ class GroupReader(Reader):
                     f"{f', of which {lost} are damaged' if lost else ''}, but a pair needs two: add images, or leave "
                     "the group out of dataset.groups."
                 )
-        items, foreground = [image.item for image in checked], np.array([not image.empty for image in checked])
-        expected = self.expected_images(found)
-        return GroupCatalog(found.name, split, items, list(found.groups), foreground, found.truth, expected)
+        items = [image.item for image in checked]
+        foreground = np.array([not (image.facts and image.facts.empty) for image in checked])
+        expected = self.expected_images(image_set)
+        return GroupCatalog(image_set.name, split, items, list(image_set.groups), foreground, image_set.truth, expected)
 
-    def _checked(self, items: Sequence[GroupImage], truth: Truth, whole: bool = False) -> list[_Checked]:
-        """Each image with what is wrong with it; `whole`: photographs are decoded too."""
+    def _checked(self, image_set: ImageSet, whole: bool = False) -> list[_CheckedImage]:
+        """See `check_images`."""
 
-        def check(item: GroupImage) -> _Checked:
-            note = None
-            try:
-                if whole:
-                    note = exposure_note(read_photograph(item.image))
-                return self._of_mask(item, truth(item), note)
-            except CosegError as error:
-                return _Checked(item, error=error, note=note)
+        def check(item: GroupImage) -> _MaskFacts:
+            return self._check_mask(item, image_set.truth(item))
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
-            checked = list(pool.map(check, items))
-            if truth is binary_truth:  # where some masks show that 255 is void, it is so in all of the group
-                groups = {image.item.group for image in checked if image.void}
-                unsure = [k for k, image in enumerate(checked) if image.item.group in groups and not image.void]
-                again = pool.map(check, [checked[k].item._replace(void=True) for k in unsure])
-                for k, image in zip(unsure, again, strict=True):
-                    checked[k] = image
+        checked = check_images(image_set.items, lambda item: item.image, check, whole)
+        if image_set.truth is binary_truth:  # where some masks show that 255 is void, it is void in the whole group
+            known = {k for k, image in enumerate(checked) if image.facts and image.facts.void}
+            groups = {checked[k].item.group for k in known}
+            unsure = [k for k, image in enumerate(checked) if image.item.group in groups and k not in known]
+            again = [checked[k].item._replace(void=True) for k in unsure]
+            for k, image in zip(unsure, check_images(again, lambda item: item.image, check, whole), strict=True):
+                checked[k] = image
         return checked
 
-    def _of_mask(self, item: GroupImage, mask: NDArray[np.uint8], note: str | None) -> _Checked:
+    def _check_mask(self, item: GroupImage, mask: NDArray[np.uint8]) -> _MaskFacts:
         size = photograph_size(item.image)
         if mask.shape != size:
             raise CosegError(
@@ -274,59 +259,22 @@ class GroupReader(Reader):
         empty = not (mask == FOREGROUND).any()
         if self.needs_foreground and empty:
             raise CosegError(
-                f"{item.mask} marks no pixel as {item.group}, but every image of a group shows its object: correct "
+                f"{item.mask} labels no pixel as {item.group}, but every image of a group shows its object: correct "
                 "the mask, or take it and its image out."
             )
-        return _Checked(item, empty=empty, void=bool((mask == VOID).any()), note=note)
+        return _MaskFacts(empty, bool((mask == VOID).any()))
 
 
-class _Checked(NamedTuple):
-    """An image that was looked at: whether its mask has no object, and void; what can't be read, or is to be noted."""
+class _MaskFacts(NamedTuple):
+    """Whether a mask has no pixel of the object, and whether it has void."""
 
-    item: GroupImage
-    empty: bool = False
-    void: bool = False
-    error: CosegError | None = None
-    note: str | None = None
+    empty: bool
+    void: bool
 
 
-def _folders(found: Found) -> list[Path]:
+_CheckedImage = CheckedImage[GroupImage, _MaskFacts]
+
+
+def _folders(image_set: ImageSet) -> list[Path]:
     """The folders of images and masks."""
-    return sorted({path.parent for item in found.items for path in (item.image, item.mask)})
-
-
-def groups_name(groups: Groups) -> str:
-    """The split's name for a choice of groups: the choice's own, or the groups joined by ``+``; long lists hashed."""
-    if isinstance(groups, str):
-        return groups
-    twice = [group for group, count in Counter(groups).items() if count > 1]
-    if twice or not groups:
-        raise CosegError(
-            f"dataset.groups is {list(groups)}, but must name at least one group, and each once; or 'all'."
-        )
-    name = "+".join(groups)
-    if len(name) > 60 or "/" in name:
-        name = f"{len(groups)}_groups-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
-
-
-def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> list[str]:
-    """The names that a choice of groups means.
-
-    Args:
-        groups: ``test``, ``all``, or a list of names.
-        known: the groups that there are.
-        test: the groups that ``test`` means.
-
-    Raises:
-        CosegError: a group is not known; those that are known are listed and the nearest is suggested.
-    """
-    if groups == "all":
-        return list(known)
-    wanted = list(test) if groups == "test" else [groups] if isinstance(groups, str) else list(groups)
-    by_lower = {same_form(name).lower(): name for name in reversed(known)}  # of names that differ by case, the first
-    for name in wanted:
-        if same_form(name).lower() not in by_lower:
-            choices = known if groups == "test" else ("test", "all", *known)
-            raise unknown_choice("dataset.groups", name, choices)
-    return [by_lower[same_form(name).lower()] for name in wanted]
+    return sorted({path.parent for item in image_set.items for path in (item.image, item.mask)})

@@ -6,7 +6,7 @@ The official release::
         images/<group>/<name>.jpg …
         ground_truth/<group>/<name>.png …
 
-or, in part, ``Data/iCoseg/<group>`` of the object-discovery bundle (see `coseg.data.readers.object_discovery`).
+or, in part, ``Data/iCoseg/<group>`` of the object-discovery bundle (see `coseg.data.readers.internet`).
 
 The literature tests 8 groups by short names of its own. Which folders they are is a table, ``dataset.folders``: a value
 is a folder's name, with ``*`` for any characters, and must fit one folder exactly.
@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from coseg.data.readers.files import child_folder, paired, same_form, subfolders, without_image
-from coseg.data.readers.groups import Found, GroupImage, GroupReader, Groups, chosen_groups
-from coseg.data.readers.object_discovery import group_folders, images_of, strays_of
+from coseg.data.readers.files import child_folder, chosen_groups, paired, same_form, subfolders, without_image
+from coseg.data.readers.groups import GroupImage, GroupReader, Groups, ImageSet
+from coseg.data.readers.internet import group_folders, images_of, strays_of
 from coseg.errors import CosegError
 
 IMAGES = 643
@@ -35,7 +35,7 @@ class IcosegReader(GroupReader):
         root: the folder that holds ``images`` and ``ground_truth``, or one that holds it; or the bundle's folder.
         groups: ``test`` (those of `folders`), ``all`` (every folder), or a list of short names and folders' names.
         folders: short names of test groups, each with the folder it means.
-        counts: images of each test group, as far as they are known; others count as known by nobody.
+        counts: images of each test group, as far as they are known.
     """
 
     name = "icoseg"
@@ -51,7 +51,7 @@ class IcosegReader(GroupReader):
         self.folders = {str(name): str(pattern) for name, pattern in (folders or {}).items()}
         self.counts = dict(counts or {})
 
-    def find(self) -> Found:
+    def find(self) -> ImageSet:
         """See `GroupReader.find`. The bundle's part is the image set ``icoseg_object_discovery``."""
         release, bundle = self._folders()
         images = {same_form(path.name): path for path in subfolders(release[0])} if release else bundle
@@ -61,24 +61,26 @@ class IcosegReader(GroupReader):
             chosen = chosen_groups(self.groups, [*self.folders, *images], list(self.folders))
             wanted = {name: self._folder(name, images) for name in chosen}
         if release is None:
-            return Found(
+            return ImageSet(
                 f"{self.name}_object_discovery", {name: images_of(path, name) for name, path in wanted.items()}
             )
-        found = {}
+        groups = {}
         for name, path in wanted.items():
             truth = child_folder(release[1], path.name)
             if truth is None:
                 raise CosegError(f"{path} has no folder {path.name} in {release[1]}: unpack the archive again.")
-            found[name] = [GroupImage(f"{name}/{stem}", name, image, mask) for stem, image, mask in paired(path, truth)]
-        return Found(self.name, found)
+            groups[name] = [
+                GroupImage(f"{name}/{stem}", name, image, mask) for stem, image, mask in paired(path, truth)
+            ]
+        return ImageSet(self.name, groups)
 
     def expected(self, name: str, groups: Sequence[str]) -> Mapping[str, int | None]:
         """See `GroupReader.expected`."""
         return {group: self.counts.get(group) if name == self.name else None for group in groups}
 
-    def expected_images(self, found: Found) -> int | None:
+    def expected_images(self, image_set: ImageSet) -> int | None:
         """See `GroupReader.expected_images`. Of the whole release it is known, if not by group."""
-        return IMAGES if found.name == self.name and self.groups == "all" else super().expected_images(found)
+        return IMAGES if image_set.name == self.name and self.groups == "all" else super().expected_images(image_set)
 
     def strays(self) -> list[Path]:
         """See `GroupReader.strays`."""

@@ -6,9 +6,9 @@ The official release::
         Images/       1_1_s.bmp …      591 images of about 320 x 213 pixels; the first number is the group
         GroundTruth/  1_1_s_GT.bmp …   the classes of the pixels, as colours
 
-Pairs are drawn within a group and the foreground is the group's own class: grass or sky that two pictures share is
+Pairs are formed within a group and the foreground is the group's own class: grass or sky that two pictures share is
 background, things of another class are other objects. The literature uses 7 groups, and of each 10 images, which only
-the object-discovery bundle names (``Data/sub_MSRC/<group>``, see `coseg.data.readers.object_discovery`); of the
+the object-discovery bundle names (``Data/sub_MSRC/<group>``, see `coseg.data.readers.internet`); of the
 release, all 208 images of these groups are taken. The bundle's ``Data/MSRC`` is a third choice of images.
 """
 
@@ -21,20 +21,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import VOID
-from coseg.data.images import read_photograph
-from coseg.data.readers.files import child_folder, paired, without_image
-from coseg.data.readers.groups import (
-    FOREGROUND,
-    OTHER_OBJECT,
-    Found,
-    GroupImage,
-    GroupReader,
-    Groups,
-    chosen_groups,
-)
-from coseg.data.readers.object_discovery import group_folders, images_of, strays_of
+from coseg.data.readers.files import child_folder, chosen_groups, paired, without_image
+from coseg.data.readers.groups import FOREGROUND, OTHER_OBJECT, GroupImage, GroupReader, Groups, ImageSet
+from coseg.data.readers.internet import group_folders, images_of, strays_of
 from coseg.errors import CosegError, unknown_choice
+from coseg.imaging.read import read_photograph
+from coseg.labels import VOID
 
 COLOURS = {
     "void": (0, 0, 0), "building": (128, 0, 0), "grass": (0, 128, 0), "tree": (128, 128, 0), "cow": (0, 0, 128),
@@ -98,9 +90,8 @@ def coloured_truth(item: GroupImage) -> NDArray[np.uint8]:
             f"{item.mask} has {int(wrong.sum())} pixels whose colour is no class of MSRC ({colour} at row {y}, column "
             f"{x}): use the release's own files, not ones that were resized or saved as JPEG."
         )
-    own = class_of(item.group)
     values = {"void": VOID} | {name: 0 if name in STUFF else OTHER_OBJECT for name in names if name != "void"}
-    values[own] = FOREGROUND
+    values[class_of(item.group)] = FOREGROUND
     return np.array([values[name] for name in names], np.uint8)[at]
 
 
@@ -110,7 +101,7 @@ class MsrcReader(GroupReader):
     Args:
         root: the folder that holds ``Images`` and ``GroundTruth``, or one that holds it; or the bundle's folder.
         groups: ``test`` (the 7 of the literature), ``all`` (every group with a class), or a list of names.
-        layout: ``v2``, ``object_discovery``, or ``auto`` for what is found.
+        layout: ``v2``, ``object_discovery``, or ``auto`` for the one on disk.
     """
 
     name = "msrc"
@@ -121,20 +112,20 @@ class MsrcReader(GroupReader):
             raise unknown_choice("dataset.layout", layout, LAYOUTS)
         self.layout = layout
 
-    def find(self) -> Found:
+    def find(self) -> ImageSet:
         """See `GroupReader.find`. Image sets of the bundle have names of their own, which are in `BUNDLE`."""
         release, place, bundle = self._folders()
         if release is not None:
-            found: dict[str, list[GroupImage]] = {group: [] for group in GROUPS}
+            images_by_group: dict[str, list[GroupImage]] = {group: [] for group in GROUPS}
             for stem, image, mask in paired(*release, _MASKS):
                 group = self._group(stem, image)
-                found[group].append(GroupImage(stem, group, image, mask))
-            with_class = [group for group, images in found.items() if images and group != _NO_CLASS]
+                images_by_group[group].append(GroupImage(stem, group, image, mask))
+            with_class = [group for group, images in images_by_group.items() if images and group != _NO_CLASS]
             wanted = chosen_groups(self.groups, with_class, TEST_GROUPS)
-            return Found(self.name, {group: found[group] for group in wanted}, coloured_truth)
+            return ImageSet(self.name, {group: images_by_group[group] for group in wanted}, coloured_truth)
         known = {("plane" if name.lower() == "aeroplane" else name.lower()): path for name, path in bundle.items()}
         wanted = chosen_groups(self.groups, list(known), TEST_GROUPS)
-        return Found(BUNDLE[place], {group: images_of(known[group], group) for group in wanted})
+        return ImageSet(BUNDLE[place], {group: images_of(known[group], group) for group in wanted})
 
     def expected(self, name: str, groups: Sequence[str]) -> Mapping[str, int | None]:
         """See `GroupReader.expected`."""

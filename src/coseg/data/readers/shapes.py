@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coseg.data.catalog import Catalog, Reader
-from coseg.data.drawing.compose import Kind, Placed, arrange, label_map, paint
+from coseg.data.drawing.compose import ObjectSpec, Placed, arrange, label_map, paint
 from coseg.errors import CosegError
 
 
@@ -80,8 +80,8 @@ class ShapesCatalog(Catalog):
         return label_map(self._arranged(i), self.size)
 
     def _arranged(self, i: int) -> list[Placed]:
-        kinds = [Kind(k + 1, *CLASSES[k]) for k in self.plan[i]]
-        return arrange(kinds, self.size, _generator(self.seed, self.split, _GEOMETRY, i))
+        specs = [ObjectSpec(k + 1, *CLASSES[k]) for k in self.plan[i]]
+        return arrange(specs, self.size, _generator(self.seed, self.split, _GEOMETRY, i))
 
 
 class ShapesReader(Reader):
@@ -93,7 +93,7 @@ class ShapesReader(Reader):
     another unseen one.
 
     Args:
-        seed: another seed, another data set of the same kind.
+        seed: another seed, another data set of the same design.
         size: side of the images in pixels, 48 to 1024.
         train, val, seen, unseen: how many images each split has, 2 to 1,000,000.
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coseg.data.catalog import VOID, Catalog, Note, Reader
-from coseg.data.images import UNREADABLE, damaged, exposure_note, open_image, photograph_size, read_photograph
-from coseg.data.readers.files import first_three
-from coseg.data.readers.voc_layout import check_files, files_of, find_folder, missing_files, read_list
-from coseg.errors import CosegError, DamagedFile
+from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, sound_images
+from coseg.data.readers.files import files_by_id, first_three, missing_id_hint, read_list
+from coseg.errors import CosegError
+from coseg.imaging.read import UNREADABLE, damaged, open_image, photograph_size, read_photograph
+from coseg.labels import VOID
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -23,10 +23,24 @@ VOC_CLASSES = (
 )  # fmt: skip
 """The 20 classes; label ``k + 1`` is ``VOC_CLASSES[k]``."""
 
-TRAIN_IMAGES = 1464
-VAL_IMAGES = 1449
-VALIDATION_ROWS = 724
-"""Rows of ``val.txt`` that are the validation split; the others are the test split."""
+TRAIN_IMAGES, VAL_IMAGES = 1464, 1449
+VALIDATION_LINES = 724
+"""Lines of ``val.txt`` that are the validation split; the others are the test split."""
+
+
+FOLDERS = ("JPEGImages", "SegmentationClass")
+"""Of the images and of the label maps."""
+
+LAYOUT = """
+    VOC2012/
+        JPEGImages/2007_000032.jpg …
+        SegmentationClass/2007_000032.png …
+        ImageSets/Segmentation/train.txt, val.txt"""
+
+ARCHIVE = (
+    "The data is the archive VOCtrainval_11-May-2012.tar of the PASCAL VOC 2012 page "
+    "(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/)."
+)
 
 
 class VocCatalog(Catalog):
@@ -78,9 +92,9 @@ class VocReader(Reader):
     Args:
         root: the folder that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``, or one that holds it as
             ``VOC2012`` or ``VOCdevkit/VOC2012``.
-        split_val: True for the published protocol, in which rows 1-724 of ``val.txt``, in the file's order, are the
-            split ``val`` and rows 725-1449 the split ``test``. (The paper calls its split random; this one gives its
-            46,973 and 37,700 pairs exactly.) False takes ``val.txt`` whole as ``val``, for lists of one's own.
+        split_val: True for the published protocol, in which lines 1-724 of ``val.txt``, in the file's order, are the
+            split ``val`` and lines 725-1449 the split ``test``. (The paper calls its split random; this one gives its
+            46,973 and 37,700 pairs exactly.) False takes the whole ``val.txt`` as ``val``, for user-made lists.
     """
 
     name = "voc"
@@ -95,36 +109,26 @@ class VocReader(Reader):
 
         Raises:
             CosegError: there is no such split; the folder, a list, an image or a mask is missing; a list is empty or
-                names an image twice; ``val.txt`` is to be split and does not have 1449 rows; a mask is damaged, not a
+                names an image twice; ``val.txt`` is to be split and does not have 1449 lines; a mask is damaged, not a
                 palette or grey picture, of another size than its image, or has a label other than 0-20 and 255.
         """
-        folder, ids, path, expected = self._list(split)
-        check_files(folder, ids, path)
-        files = files_of(folder, ids)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
-            rows = list(pool.map(lambda name: classes_of(*files[name]), ids))
-        return VocCatalog(files, split, ids, np.stack(rows), expected)
+        return self._read(split, skip_damaged=False)[0]
 
     def read_sound(self, split: str) -> tuple[VocCatalog, list[str]]:
         """See `Reader.read_sound`."""
+        return self._read(split, skip_damaged=True)
+
+    def _read(self, split: str, skip_damaged: bool) -> tuple[VocCatalog, list[str]]:
+        """The catalog, and a sentence for each image that was left out."""
         folder, ids, path, expected = self._list(split)
         check_files(folder, ids, path)
-        files = files_of(folder, ids)
-
-        def row(name: str) -> NDArray[np.bool_] | str:
-            try:
-                read_photograph(files[name][0])
-                return classes_of(*files[name])
-            except DamagedFile as error:
-                return str(error)
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows = dict(zip(ids, pool.map(row, ids), strict=True))
-        sound = {name: classes for name, classes in rows.items() if not isinstance(classes, str)}
+        checked = _checked(files_of(folder, ids), ids, whole=skip_damaged)
+        sound, errors = sound_images(checked, skip_damaged)
         if not sound:
             raise CosegError(f"None of the {len(ids)} images that {path} names can be read: unpack the archive again.")
-        catalog = VocCatalog(files, split, list(sound), np.stack(list(sound.values())), expected)
-        return catalog, [classes for classes in rows.values() if isinstance(classes, str)]
+        presence = np.stack([image.facts for image in sound if image.facts is not None])
+        files = {image.item.id: (image.item.image, image.item.mask) for image in sound}
+        return VocCatalog(files, split, list(files), presence, expected), errors
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
@@ -144,17 +148,11 @@ class VocReader(Reader):
             return
         yield from (f"{path} is missing" for path in sorted(gone))
 
-        def problem(name: str) -> str | None:
-            image, mask = files[name]
-            try:
-                note = exposure_note(read_photograph(image))
-                classes_of(image, mask)
-            except CosegError as error:
-                return str(error)
-            return None if note is None else Note(f"{image} is {note}")
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from filter(None, pool.map(problem, (name for name in ids if not gone & set(files[name]))))
+        for image in _checked(files, [name for name in ids if not gone & set(files[name])], whole=True):
+            if image.error is not None:
+                yield str(image.error)
+            elif image.note is not None:
+                yield Note(f"{image.item.image} is {image.note}")
 
     def _list(self, split: str) -> tuple[Path, list[str], Path, int]:
         """The folder, the ids of `split` and the list they are from, and how many VOC 2012 has."""
@@ -166,13 +164,27 @@ class VocReader(Reader):
         if self.split_val and split != "train":
             if len(ids) != VAL_IMAGES:
                 raise CosegError(
-                    f"{path} has {len(ids)} rows, but the published split into validation and test needs the "
-                    f"{VAL_IMAGES} rows of VOC 2012. For a list of your own set dataset.split_val=false, which takes "
+                    f"{path} has {len(ids)} lines, but the published split into validation and test needs the "
+                    f"{VAL_IMAGES} lines of VOC 2012. For a list of your own set dataset.split_val=false, which takes "
                     "it whole as the split 'val'."
                 )
-            ids = ids[:VALIDATION_ROWS] if split == "val" else ids[VALIDATION_ROWS:]
+            ids = ids[:VALIDATION_LINES] if split == "val" else ids[VALIDATION_LINES:]
             expected = len(ids)
         return folder, ids, path, expected
+
+
+class _Item(NamedTuple):
+    id: str
+    image: Path
+    mask: Path
+
+
+def _checked(
+    files: Mapping[str, tuple[Path, Path]], ids: Sequence[str], whole: bool
+) -> list[CheckedImage[_Item, NDArray[np.bool_]]]:
+    """The classes of each of `ids`, or its error; see `check_images`."""
+    items = [_Item(name, *files[name]) for name in ids]
+    return check_images(items, lambda item: item.image, lambda item: classes_of(item.image, item.mask), whole)
 
 
 def classes_of(image: Path, path: Path) -> NDArray[np.bool_]:
@@ -209,3 +221,80 @@ def _check_mode(path: Path, file: Image.Image) -> None:
             f"{path} is a picture of mode {file.mode}, but a mask must be a palette (P) or 8-bit grey (L) picture "
             "whose values are the labels: use VOC's own SegmentationClass files, not masks that were saved as colours."
         )
+
+
+def image_path(folder: Path, name: str) -> Path:
+    """Where VOC has the image `name`."""
+    return folder / "JPEGImages" / f"{name}.jpg"
+
+
+def mask_path(folder: Path, name: str) -> Path:
+    """Where VOC has the label map of image `name`."""
+    return folder / "SegmentationClass" / f"{name}.png"
+
+
+def find_folder(root: Path | None) -> Path:
+    """The folder below `root` that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``.
+
+    Raises:
+        CosegError: there is none; the message shows the expected layout.
+    """
+    if root is None:
+        raise _missing(
+            "The data set voc needs its folder: set dataset.root=<folder>, or the environment variable COSEG_VOC_ROOT."
+        )
+    choose = "Set dataset.root (or COSEG_VOC_ROOT) to the folder of VOC 2012."
+    if not root.is_dir():
+        raise _missing(f"{root} is not a folder. {choose}")
+    parts = ("ImageSets", *FOLDERS)
+    missing = {
+        folder: [part for part in parts if not (folder / part).is_dir()]
+        for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+    }
+    nearest = min(missing, key=lambda folder: len(missing[folder]))
+    if missing[nearest]:
+        raise _missing(f"{nearest} has no folder {' and no '.join(missing[nearest])}. {choose}")
+    return nearest
+
+
+def _missing(start: str) -> CosegError:
+    return CosegError(f"{start} {ARCHIVE} Unpacked, it looks like this:{LAYOUT}")
+
+
+def files_of(folder: Path, ids: Sequence[str]) -> dict[str, tuple[Path, Path]]:
+    """Image and label map of each of `ids`, of any suffix that is read; where one is missing, its usual path.
+
+    Raises:
+        CosegError: an id has two images, or two label maps.
+    """
+    images, masks = (files_by_id(folder / part, ids) for part in FOLDERS)
+    return {
+        name: (images.get(name, image_path(folder, name)), masks.get(name, mask_path(folder, name))) for name in ids
+    }
+
+
+def check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
+    """Refuse a list `source` whose `ids` don't all have an image and a mask in `folder`.
+
+    Raises:
+        CosegError: a file is missing.
+    """
+    for what, part, path_of in zip(("image", "mask"), FOLDERS, (image_path, mask_path), strict=True):
+        files = files_by_id(folder / part, ids)
+        missing = [name for name in ids if name not in files]
+        if missing:
+            where = folder / part
+            names = first_three([str(path_of(folder, name).relative_to(where)) for name in missing])
+            raise CosegError(
+                f"{source} names {len(ids)} images, of which {len(missing)} have no {what} in {where}: {names}."
+                f"{missing_id_hint(where, missing[0])} Unpack the archive again, or take them out of the list."
+            )
+
+
+def missing_files(folder: Path, ids: Sequence[str]) -> list[Path]:
+    """The images and masks of `ids` that are not in `folder`."""
+    missing = []
+    for part, path_of in zip(FOLDERS, (image_path, mask_path), strict=True):
+        files = files_by_id(folder / part, ids)
+        missing += [path_of(folder, name) for name in ids if name not in files]
+    return missing

@@ -1,1 +1,1 @@
-"""The encoders, one file each; what they have in common is `coseg.models.encoder`."""
+"""Encoders: one file a library that they come from; their interface is `coseg.models.encoders.base.Encoder`."""

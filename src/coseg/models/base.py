@@ -1,0 +1,254 @@
+"""The interface between co-segmentation networks and everything that uses them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coseg.errors import CosegError
+from coseg.models.encoders.base import Encoder, unit_range
+from coseg.models.features import deepest, halves
+
+Size = tuple[int, int]
+Losses = dict[str, Tensor]
+
+_NAMED = 8
+"""Images that a message names at most."""
+
+REMEDIES = (
+    "lower optimizer.lr, clip the gradients (trainer.gradient_clip_val=1), or train in full precision "
+    "(trainer.precision=32-true)"
+)
+"""Advice for a training whose values are no longer finite."""
+
+
+class CosegNetwork(nn.Module, ABC):
+    """Predicts, in each of two or more images, the pixels of the objects that they have in common.
+
+    A network is a plain module; images are uint8 (0..255) or float (0..1), (B, 3, H, W), of any size; logits are
+    float32, (B, 2, H, W), channel 1 for the common objects, and the prediction is their argmax. `encode` sees one
+    image at a time, so a test encodes each image once, however many pairs it is in.
+
+    Args:
+        input_size: None: images go in at their own size; a number s: `encode` resizes them to s x s, bilinear with
+            antialiasing, and the logits come back at the original size, bilinear.
+
+    Raises:
+        CosegError: `input_size` is not a positive whole number.
+    """
+
+    def __init__(self, input_size: int | None = None) -> None:
+        super().__init__()
+        self.input_size = checked_input_size(input_size, "model.input_size")
+
+    @property
+    def name(self) -> str:
+        """The name in results and reports."""
+        return type(self).__name__
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Any:
+        """Features of each image of a batch (B, 3, H, W), independent of any partner.
+
+        A tensor, or a tuple of tensors, with the batch as first dimension.
+        """
+
+    @abstractmethod
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, 2, *size_a)`` and ``(B, 2, *size_b)`` of B pairs from what `encode` returned for each side.
+
+        `size_a` and `size_b` are the (height, width) of the images that were encoded.
+        """
+
+    def learn(
+        self, features_a: Any, features_b: Any, size_a: Size, size_b: Size, positive: Tensor
+    ) -> tuple[Tensor, Tensor, Losses]:
+        """The output of a training step: the logits of B pairs, and the network's own losses by name; here none.
+
+        `positive`, bool (B,), is True for pairs with a common class. Each loss is a weighted scalar, which is added to
+        that of the logits and logged as ``train/<name>``.
+        """
+        return *self.cosegment(features_a, features_b, size_a, size_b), {}
+
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterable[Tensor]:
+        """Logits ``(1, 2, *size)`` of each image of a group against all others: here the mean of its pairwise logits.
+
+        `features` holds what `encode` returned for each image alone (a batch of one), `sizes` their (height, width).
+        The logits come in the order of the images, once; a network may make them as they are asked for, so that
+        those of a large group are never all held.
+
+        Raises:
+            CosegError: the group has fewer than two images.
+        """
+        require_group(features)
+        sums: list[Tensor | None] = [None] * len(features)
+        for i in range(len(features)):
+            for j in range(i + 1, len(features)):
+                pair = self.cosegment(features[i], features[j], sizes[i], sizes[j])
+                for k, logits in zip((i, j), pair, strict=True):
+                    total = sums[k]
+                    sums[k] = logits if total is None else total + logits
+        return [total / (len(features) - 1) for total in sums if total is not None]
+
+    def feature_map(self, features: Any) -> Tensor:
+        """The one map (B, C, h, w), of `encode`'s output, whose vectors describe what is at each position of an image.
+
+        By default the features themselves or, of a tuple, the last, which is the deepest; other networks override it.
+        The map covers the image from its top left corner, at one stride.
+        """
+        return deepest(features)
+
+    def encode_pairs(self, images_a: Tensor, images_b: Tensor) -> tuple[Any, Any]:
+        """Features of both sides of B pairs, in one pass where all images have one size."""
+        if images_a.shape == images_b.shape and images_a.dtype == images_b.dtype:
+            return halves(self.encode(torch.cat((images_a, images_b))))
+        return self.encode(images_a), self.encode(images_b)
+
+    def forward(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of B pairs: (B, 3, H, W) and (B, 3, H', W') to (B, 2, H, W) and (B, 2, H', W')."""
+        return self.cosegment(*self.encode_pairs(images_a, images_b), image_size(images_a), image_size(images_b))
+
+    def resize(self, images: Tensor) -> Tensor:
+        """Images as float in 0..1, at `input_size` if there is one."""
+        images = unit_range(images)
+        if self.input_size is None or image_size(images) == (self.input_size, self.input_size):
+            return images
+        size = (self.input_size, self.input_size)
+        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+
+    def restore(self, logits: Tensor, size: Size) -> Tensor:
+        """Logits of the padded (and resized) image back at the image's own `size`, as float32."""
+        height, width = size if self.input_size is None else (self.input_size, self.input_size)
+        logits = logits[..., :height, :width].float()
+        if image_size(logits) != (height, width):
+            raise ValueError(
+                f"features of an image of at most {image_size(logits)} pixels were given with the size {size}"
+            )
+        if (height, width) != tuple(size):
+            logits = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+        return logits
+
+
+def checked_input_size(size: object, what: str) -> int | None:
+    """`size`, which the user set as `what`.
+
+    Raises:
+        CosegError: it is neither None nor a positive whole number.
+    """
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise CosegError(f"{what} is '{size}', but must be a number of pixels (128, say) or null.")
+    return size
+
+
+class PairClassifier(CosegNetwork):
+    """A network with an image-level classifier: does a pair have a common object?
+
+    The classifier's logit is an output besides the masks, scored by `coseg.metrics.decision.DecisionScores`. It must
+    not depend on which image comes first.
+    """
+
+    @abstractmethod
+    def embed(self, features: Any) -> Tensor:
+        """A vector for each image, float32 (B, D): images that share a class should lie closer than those that don't.
+
+        `features` is what `encode` returned.
+        """
+
+    @abstractmethod
+    def classify(self, features_a: Any, features_b: Any) -> Tensor:
+        """The logit that each of B pairs has a common object, float32 (B,); above 0 the classifier says yes."""
+
+
+class EncoderDecoderNetwork(CosegNetwork):
+    """A network with one encoder and one decoder, each shared by both images; how the two meet is the subclass's.
+
+    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)), or a tuple of which it is the last.
+
+    Args:
+        encoder: shared by both images; kept as `encoder`.
+        decoder: shared by both images, from its input to logits at the stride of 1; kept as `decoder`.
+        input_size: see `CosegNetwork`.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: nn.Module, input_size: int | None = None) -> None:
+        super().__init__(input_size)
+        self.encoder = encoder
+        self.decoder = decoder
+
+    @property
+    def feature_channels(self) -> int:
+        """C of the features."""
+        return self.encoder.out_channels
+
+    def encode(self, images: Tensor) -> Any:
+        """Features of each image; see the base class."""
+        return self.encoder(self.resize(images))
+
+    def decode(self, inputs: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+        """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together."""
+        if len({tensor.shape for tensor in inputs}) == 1:  # one batch, so that batch norm sees both sides
+            decoded = self.decoder(torch.cat(tuple(inputs))).chunk(len(inputs))
+        else:
+            decoded = [self.decoder(tensor) for tensor in inputs]
+        return [self.restore(logits, size) for logits, size in zip(decoded, sizes, strict=True)]
+
+
+def require_encoder(encoder: object) -> Encoder:
+    """`encoder`, checked.
+
+    Raises:
+        CosegError: it is not an `Encoder`.
+    """
+    if not isinstance(encoder, Encoder):
+        raise CosegError(
+            f"model.encoder is a {type(encoder).__name__}, but must be an Encoder; choose one with "
+            "encoder@model.encoder=vgg16_bn."
+        )
+    return encoder
+
+
+def require_group(features: Sequence[Any]) -> None:
+    """Refuse a group of fewer than two images.
+
+    Raises:
+        CosegError: the group has fewer than two images.
+    """
+    if len(features) < 2:
+        raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
+
+
+def means_of_others(values: Sequence[Tensor]) -> list[Tensor]:
+    """For each of two or more images the mean of the `values` of all others, summed in float32."""
+    total = torch.stack([value.float() for value in values]).sum(0)
+    return [((total - value) / (len(values) - 1)).to(value.dtype) for value in values]
+
+
+def image_size(images: Tensor) -> Size:
+    """Height and width of (..., H, W)."""
+    return images.shape[-2], images.shape[-1]
+
+
+def all_finite(*tensors: Tensor | None) -> bool:
+    """Whether all numbers are finite; None counts as none."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor is not None)
+
+
+def not_finite(what: str, images: Iterable[str]) -> CosegError:
+    """The error for logits that are not finite.
+
+    Args:
+        what: the network, or the checkpoint that it is from.
+        images: the ids of the images concerned.
+    """
+    names = list(dict.fromkeys(images))
+    rest = f" and {len(names) - _NAMED} more images" if len(names) > _NAMED else ""
+    return CosegError(
+        f"{what} gives logits that are not finite numbers for {', '.join(names[:_NAMED])}{rest}: its weights are "
+        f"broken, or the precision is too low for it. Take another checkpoint or trainer.precision=32-true; in "
+        f"training, {REMEDIES}."
+    )

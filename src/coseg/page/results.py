@@ -1,0 +1,172 @@
+"""The result of co-segmenting the photographs of a visitor, which the page keeps, and its download as a zip file.
+
+`coseg.page.layout` calls this for `coseg.page.actions`, and `coseg.page.visitors` keeps the results.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coseg.errors import CosegError
+from coseg.files.writing import atomic_path, json_text
+from coseg.inference.cosegmentation import common_scores, image_scores
+from coseg.inference.inputs import unique_names
+from coseg.inference.outputs import PICTURES, write_pictures
+from coseg.inference.photographs import load_photograph
+
+if TYPE_CHECKING:
+    from coseg.inference.segmenter import Cosegmentation, CoSegmenter, Encoded
+
+
+MOST_FILES = 50
+"""Largest number of photographs in a group on the page; ``coseg-predict`` takes whole albums."""
+
+PREVIEWS = ((4, 768), (12, 512), (MOST_FILES, 320))
+"""Largest number of photographs, and the longest side of their previews in pixels."""
+
+OnProgress = Callable[[int, int, str], None]
+"""Called with the number of photographs that are done, their number, and the name of the next."""
+
+ARCHIVE = "coseg.zip"
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """N photographs that were encoded once and co-segmented; everything else on the page is made from this.
+
+    Attributes:
+        files: the photographs as they were uploaded, N.
+        names: of the photographs, all different, N.
+        previews: the pictures that are shown, RGB uint8 (h, w, 3), N.
+        encoded: features of the photographs, N.
+        cosegmentation: their masks, and whether they share an object.
+    """
+
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
+    previews: tuple[NDArray[np.uint8], ...]
+    encoded: tuple[Encoded, ...]
+    cosegmentation: Cosegmentation
+
+    def mask(self, i: int, threshold: float) -> NDArray[np.bool_]:
+        """The mask of photograph `i` at the size of its preview, bool (h, w)."""
+        height, width = self.previews[i].shape[:2]
+        return replace(self.cosegmentation.segments[i], size=(height, width)).mask(threshold)
+
+    def place(self, i: int, x: float, y: float) -> tuple[float, float]:
+        """The pixel (x, y) of preview `i` as (y, x), each 0..1 from the top left corner of the photograph."""
+        height, width = self.previews[i].shape[:2]
+        return min(max((y + 0.5) / height, 0.0), 1.0), min(max((x + 0.5) / width, 0.0), 1.0)
+
+
+def cosegment_files(
+    segmenter: CoSegmenter, files: Sequence[str | Path], progress: OnProgress | None = None
+) -> tuple[PageResult, list[str]]:
+    """Read and encode photographs one at a time, and co-segment those that can be read.
+
+    Returns:
+        The result, and a sentence for each file that was left out.
+
+    Raises:
+        CosegError: fewer than two photographs remain; it includes the sentences about the files that were left out.
+    """
+    paths = [Path(file) for file in files]
+    messages: list[str] = []
+    if len(paths) > MOST_FILES:
+        messages.append(
+            f"The page takes {MOST_FILES} photographs at a time, so the last {len(paths) - MOST_FILES} were left out; "
+            "for a whole album use coseg-predict."
+        )
+        paths = paths[:MOST_FILES]
+    longest = next(side for most, side in PREVIEWS if len(paths) <= most)
+    read, previews, encoded = [], [], []
+    for number, path in enumerate(paths):
+        if progress is not None:
+            progress(number, len(paths), path.name)
+        try:
+            preview = load_photograph(path, longest).pixels
+            features = segmenter.encode(path)
+        except CosegError as error:  # a visitor knows the name of the file, not its path on the server
+            messages.append(str(error).replace(str(path), path.name))
+            continue
+        read.append(path)
+        previews.append(preview)
+        encoded.append(features)
+    if len(read) < 2:
+        only = "none" if not read else f"only {read[0].name}"
+        reason = "It takes two photographs to have something in common"
+        raise CosegError(" ".join([*messages, f"{reason}, and there is {only}: add {2 - len(read)} or more."]))
+    cosegmentation = segmenter.cosegment(encoded)
+    # Masks and cut-outs lose the suffix of the photograph, so the stems must be unique.
+    stems = unique_names([path.stem for path in read], form="{} ({})".format)
+    names = tuple(stem + path.suffix for stem, path in zip(stems, read, strict=True))
+    messages.extend(
+        f"{names[i]} and {names[j]} show the same picture: what they have in common is everything, so their masks "
+        "mean little."
+        for i, j in cosegmentation.repeated
+    )
+    return PageResult(tuple(read), names, tuple(previews), tuple(encoded), cosegmentation), messages
+
+
+def write_archive(
+    segmenter: CoSegmenter,
+    result: PageResult,
+    threshold: float,
+    model: str,
+    folder: Path,
+    progress: OnProgress | None = None,
+) -> Path:
+    """Write the pictures of all photographs, and ``scores.json``, into a zip file in a new folder below `folder`.
+
+    The pictures have the names of those of ``coseg-predict``. The photographs are read again one at a time, so that
+    memory holds only one of them.
+
+    Raises:
+        CosegError: a photograph was removed in the meantime; the disk is full.
+    """
+    path = folder / secrets.token_hex(16) / ARCHIVE
+    try:
+        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for i, name in enumerate(result.names):
+                if progress is not None:
+                    progress(i, len(result.names), name)
+                _add(archive, result, i, threshold, path.parent)
+            archive.writestr("scores.json", json_text(scores(segmenter, result, threshold, model)))
+    except OSError as error:
+        raise CosegError(
+            f"The zip file cannot be written ({error.strerror or error}): make room on the disk."
+        ) from error
+    return path
+
+
+def _add(archive: zipfile.ZipFile, result: PageResult, i: int, threshold: float, folder: Path) -> None:
+    if not result.files[i].exists():
+        raise CosegError(f"{result.names[i]} was removed in the meantime, as all uploads are: drop it again.")
+    stem = Path(result.names[i]).stem
+    files = {picture: folder / f"{stem}{ending}" for picture, ending in PICTURES.items()}
+    try:
+        write_pictures(result.files[i], replace(result.cosegmentation.segments[i], threshold=threshold), files)
+        for file in files.values():
+            archive.write(file, file.name)
+    finally:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+
+
+def scores(segmenter: CoSegmenter, result: PageResult, threshold: float, model: str) -> dict[str, Any]:
+    """The content of ``scores.json``, in the form of ``coseg-predict --json``."""
+    images = zip(result.names, result.cosegmentation, strict=True)
+    return {
+        **segmenter.model_scores(model, len(result.cosegmentation)),
+        "threshold": round(threshold, 4),
+        **common_scores(result.cosegmentation),
+        "images": [image_scores(Path(name), replace(segment, threshold=threshold)) for name, segment in images],
+    }

@@ -1,0 +1,1 @@
+"""Results files, tables, published scores, panels, figures and curves."""

@@ -1,0 +1,397 @@
+"""``coseg-predict``, with a network whose answer is known: what is red is common."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from facts import mentions
+from PIL import Image
+from red_network import picture, written
+
+from coseg.hub import load as hub_load
+from coseg.inference import album
+
+Predict = Callable[..., Any]
+
+
+def test_a_pair(predict: Predict) -> None:
+    picture("a.png", 20)
+    picture("b.jpg", 30, (60, 50))
+    outcome = predict("a.png", "b.jpg")
+    assert outcome.code == 0
+    assert mentions(outcome.out, "the bundled model", "64 pixels")
+    assert "coseg-output" in outcome.out
+    assert mentions(outcome.out, "not calibrated")
+    assert written() == [
+        "a_cutout.png", "a_mask.png", "a_overlay.jpg", "b_cutout.png", "b_mask.png", "b_overlay.jpg", "sheet.png",
+    ]  # fmt: skip
+    for name, red, size in (("a", 20, (64, 40)), ("b", 30, (60, 50))):
+        mask = np.asarray(Image.open(f"coseg-output/{name}_mask.png"))
+        assert mask.shape == size[::-1]
+        assert abs((mask == 255).mean() - red / size[0]) < 0.02
+        assert set(np.unique(mask)) == {0, 255}
+        assert np.array_equal(np.asarray(Image.open(f"coseg-output/{name}_cutout.png"))[..., 3], mask)
+
+
+def test_masks_have_the_size_of_the_original(predict: Predict) -> None:
+    picture("a.png", 200, (640, 333))
+    picture("b.png", 100, (999, 20))
+    assert predict("a.png", "b.png", "--only", "mask,cutout").code == 0
+    for name, size, red in (("a", (640, 333), 200), ("b", (999, 20), 100)):
+        for kind in ("mask", "cutout"):
+            assert Image.open(f"coseg-output/{name}_{kind}.png").size == size
+        mask = np.asarray(Image.open(f"coseg-output/{name}_mask.png"))
+        assert abs((mask == 255).mean() - red / size[0]) < 0.02
+    assert len(written()) == 4
+
+
+def test_a_group_from_a_folder_in_order_with_scores(predict: Predict) -> None:
+    for k in range(12):
+        picture(f"album/{k}.png", 4 * k)
+    outcome = predict("album", "--out", "out", "--only", "sheet", "--json", "scores.json")
+    assert outcome.code == 0
+    assert written("out") == ["sheet.png"]
+    scores = json.loads(Path("scores.json").read_text())
+    assert [image["file"] for image in scores["images"]] == [str(Path("album") / f"{k}.png") for k in range(12)]
+    assert [image["foreground"] for image in scores["images"]] == pytest.approx([k / 16 for k in range(12)], abs=1e-3)
+    assert scores["images"][3]["width"], scores["images"][3]["height"] == (64, 40)
+    assert all(0.5 <= image["confidence"] <= 1 for image in scores["images"])
+    assert (scores["common"], scores["shares"], scores["size"], scores["threshold"]) == (None, None, 64, 0.5)
+    assert scores["model"] == "the bundled model"
+    assert scores["problems"] == []
+
+
+def test_scores_are_printed_alone(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 5)
+    for arguments in (("--json", "a.png", "b.png"), ("a.png", "b.png", "--json"), ("a.png", "--json", "-", "b.png")):
+        outcome = predict(*arguments, "--overwrite")
+        assert outcome.code == 0
+        images = json.loads(outcome.out)["images"]
+        assert [Path(image["file"]).name for image in images] == ["a.png", "b.png"]
+        assert images[1]["mask"] == str(Path("coseg-output") / "b_mask.png")
+        assert "Segmenting" in outcome.err
+
+
+def test_all_pairs(predict: Predict) -> None:
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    outcome = predict("a.png", "b.png", "c.png", "--pairs", "--json", "s.json", "--only", "mask,sheet")
+    assert outcome.code == 0
+    assert written() == [
+        "a+b/a_mask.png", "a+b/b_mask.png", "a+c/a_mask.png", "a+c/c_mask.png", "b+c/b_mask.png", "b+c/c_mask.png",
+        "sheet.png",
+    ]  # fmt: skip
+    pairs = json.loads(Path("s.json").read_text())["pairs"]
+    assert [[image["file"] for image in pair["images"]] for pair in pairs] == [
+        ["a.png", "b.png"], ["a.png", "c.png"], ["b.png", "c.png"],
+    ]  # fmt: skip
+    assert "3 pairs" in outcome.out
+
+
+def test_threshold_and_size(predict: Predict) -> None:
+    grey = np.full((40, 64, 3), 100, np.uint8)
+    grey[:, :32, 0] = 110  # logits 5.5 and 5: a probability of 0.62
+    for name in ("a", "b"):
+        Image.fromarray(grey).save(f"{name}.png")
+        grey = grey[::-1].copy()
+        grey[0, 0] = 0
+    shares = {}
+    for threshold in ("0.4", "0.55", "0.7"):
+        outcome = predict("a.png", "b.png", "--threshold", threshold, "--overwrite", "--json", "--size", "32")
+        scores = json.loads(outcome.out)
+        assert (scores["threshold"], scores["size"]) == (float(threshold), 32)
+        shares[threshold] = round(scores["images"][0]["foreground"], 2)
+    assert shares == {"0.4": 1.0, "0.55": 0.5, "0.7": 0.0}
+
+
+def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coseg.hub.calibration import Calibration, SizeMeasures
+    from coseg.inference import segmenter
+    from coseg.inference.cooccurrence import statistics
+
+    calibration = Calibration(
+        ("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, interval=(0.8, 0.86), pairs=1234, data="voc"
+    )
+    monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
+    monkeypatch.setattr(
+        statistics, "network_statistics", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
+    )
+    for name, red in (("a", 20), ("b", 30), ("c", 0)):
+        picture(f"{name}.png", red)
+    outcome = predict("a.png", "b.png", "--json", "s.json")
+    assert mentions(outcome.out, "object in common", "89 %")
+    assert mentions(outcome.out, "83 %", "1,234 pairs", "voc", "95 %", "80 % to 86 %")
+    scores = json.loads(Path("s.json").read_text())
+    assert scores["shares"] is True
+    assert scores["calibration"] == {"accuracy": 0.83, "interval": [0.8, 0.86], "pairs": 1234, "data": "voc"}
+    outcome = predict("a.png", "c.png", "--out", "other")
+    assert outcome.code == 0
+    assert mentions(outcome.out, "nothing", "27 %", "83 %")
+    pairs = predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs", "--json", "p.json").out
+    assert mentions(pairs, "1 of 3 pairs", "83 %")
+    assert json.loads(Path("p.json").read_text())["calibration"]["pairs"] == 1234
+    images = ("a.png", "b.png", "c.png", "--only", "mask")
+    assert mentions(predict(*images, "--out", "before").out, "groups", "not measured")
+    group = replace(calibration, names=("a", "b"), mean=(0.0,) * 2, scale=(1.0,) * 2, weights=(0.0,) * 2, bias=1.0,
+                    sizes=(SizeMeasures(3, 600, 0.77, (0.7, 0.8)),))  # fmt: skip
+    calibration = replace(calibration, group=group)
+    outcome = predict(*images, "--out", "groups", "--json", "g.json")
+    assert mentions(outcome.out, "73 %", "77 %", "600 groups of 3 images", "voc")
+    told = json.loads(Path("g.json").read_text())["calibration"]
+    assert told == {"accuracy": 0.77, "interval": [0.7, 0.8], "groups": 600, "size": 3, "data": "voc"}
+
+
+# bad input
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Of a PNG file."""
+    return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+
+def bad_files() -> dict[str, str]:
+    """Files that are no photographs, and what is said of each."""
+    Path("text.jpg").write_text("no image")
+    whole = picture("whole.jpg", 9, (640, 480)).read_bytes()
+    Path("cut.jpg").write_bytes(whole[: len(whole) // 2])
+    frames = [Image.fromarray(np.full((20, 30, 3), 40 * k, np.uint8)) for k in range(3)]
+    for name in ("moving.gif", "film.webp", "apng.png"):
+        frames[0].save(name, save_all=True, append_images=frames[1:])
+    Image.new("RGB", (1, 1)).save("dot.png")
+    Path("huge.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"\0\0\x75\x30" * 2 + b"\x08\x02\0\0\0") + chunk(b"IDAT", b"")
+    )
+    Path("phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1")
+    Path("whole.jpg").unlink()
+    return {
+        "text.jpg": "image",
+        "cut.jpg": "decode",
+        "moving.gif": "animated",
+        "film.webp": "animated",
+        "apng.png": "animated",
+        "dot.png": "1 x 1",
+        "huge.png": "30,000 x 30,000",
+        "phone.heic": "HEIC",
+        "nowhere.jpg": "missing",
+    }
+
+
+@pytest.mark.parametrize("way", ["group", "pairs"])
+def test_a_sentence_each_and_the_rest_is_done(predict: Predict, way: str) -> None:
+    bad = bad_files()
+    picture("good.png")
+    picture("well.png", 30)
+    outcome = predict(
+        "good.png", *bad, "well.png", "--only", "mask", "--json", "s.json", *(["--pairs"] * (way == "pairs"))
+    )
+    assert outcome.code == 2
+    lines = outcome.err.splitlines()
+    for name, said in bad.items():
+        assert [line for line in lines if line.startswith(f"{name} ") and said in line], name
+    assert len(lines) == len(bad)
+    inside = "good+well/" if way == "pairs" else ""
+    assert written() == [f"{inside}good_mask.png", f"{inside}well_mask.png"]
+    scores = json.loads(Path("s.json").read_text())
+    assert sorted(scores["problems"]) == sorted(lines)
+
+
+@pytest.mark.parametrize("more", [[], ["text.jpg", "cut.jpg"], ["nowhere.jpg"]])
+@pytest.mark.parametrize("options", [[], ["--pairs"]])
+def test_one_picture_only(predict: Predict, more: list[str], options: list[str]) -> None:
+    bad_files()
+    picture("a.png")
+    outcome = predict("a.png", *more, *options)
+    assert outcome.code == 2
+    assert mentions(outcome.err.splitlines()[-1], "two")
+    assert not Path("coseg-output").exists()
+
+
+def test_the_same_file_twice(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "./a.png", "--only", "mask")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1 and mentions(outcome.err, "a.png", "twice")
+    assert written() == ["a_mask.png", "b_mask.png"]
+
+
+@pytest.mark.parametrize("options", [[], ["--pairs"]])
+def test_a_copy(predict: Predict, options: list[str]) -> None:
+    shutil.copy(picture("a.png"), "copy.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "copy.png", "--only", "mask", *options)
+    assert outcome.code == 2
+    assert mentions(outcome.err, "a.png", "copy.png", "same")
+    assert len(outcome.err.splitlines()) == 1
+    assert len(written()) == (6 if options else 3)
+
+
+def test_the_same_name_twice(predict: Predict) -> None:
+    for name, red in (("a/x.png", 5), ("b/x.png", 25), ("y.png", 1), ("y.jpg", 2)):
+        picture(name, red)
+    outcome = predict("a/x.png", "b/x.png", "y.png", "y.jpg", "--only", "mask")
+    assert outcome.code == 2
+    assert mentions(outcome.err, Path("b/x.png"), "name", "b-x")
+    assert written() == ["a-x_mask.png", "b-x_mask.png", "y-jpg_mask.png", "y-png_mask.png"]
+    mask = np.asarray(Image.open("coseg-output/b-x_mask.png"))
+    assert (mask == 255).mean() == pytest.approx(25 / 64, abs=0.02)
+
+
+def test_what_exists_is_kept(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    kept = [Path("coseg-output", name) for name in ("a_mask.png", "sheet.png")]
+    kept[0].parent.mkdir()
+    for path in kept:
+        path.write_bytes(b"mine")
+    outcome = predict("a.png", "b.png")
+    assert outcome.code == 2
+    assert mentions(outcome.err, f"{kept[0]}, {kept[1]}", "exist", "kept")
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 2
+    assert len(written()) == 7
+    # with nothing left to do, the model is not even loaded
+    monkeypatch.setattr(hub_load, "load_pretrained", None)
+    outcome = predict("a.png", "b.png")
+    assert outcome.code == 2
+    assert mentions(outcome.err, "and 4", "exist", "kept", "--overwrite")
+
+
+def test_overwrite(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    Path("coseg-output").mkdir()
+    Path("coseg-output/a_mask.png").write_bytes(b"old")
+    assert predict("a.png", "b.png", "--overwrite").code == 0
+    assert Image.open("coseg-output/a_mask.png").size == (64, 40)
+
+
+@pytest.mark.parametrize("arguments", [["--out", "file"], ["--out", "file/deeper"], ["--json", "file/scores.json"]])
+def test_a_folder_that_can_not_be_written(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(hub_load, "load_pretrained", None)
+    Path("file").touch()
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", *arguments)
+    assert outcome.code == 2
+    assert mentions(outcome.err, arguments[1].removesuffix("/scores.json"), "written")
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "b.png", "file"]
+
+
+def test_a_folder_without_images(predict: Predict) -> None:
+    Path("empty").mkdir()
+    outcome = predict("empty")
+    assert outcome.code == 2
+    assert mentions(outcome.err, "empty", "images")
+
+
+def test_a_picture_that_goes_away_is_told_and_the_rest_written(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    write = album.write_pictures
+
+    def write_pictures(source: Path, *rest: Any) -> Any:
+        if source.name == "b.png":
+            source.unlink()
+        return write(source, *rest)
+
+    monkeypatch.setattr(album, "write_pictures", write_pictures)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "cutout,sheet")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1 and mentions(outcome.err, "b.png", "missing")
+    assert written() == ["a_cutout.png", "c_cutout.png", "sheet.png"]
+
+
+@pytest.mark.parametrize("where", ["reading", "writing"])
+def test_stopped_by_hand(predict: Predict, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    from coseg.inference import outputs
+
+    picture("a.png")
+    picture("b.png", 10, (64, 66) if where == "reading" else (64, 40))
+    picture("c.png", 10, (66, 40) if where == "reading" else (64, 40))
+    if where == "writing":
+        save = Image.Image.save
+
+        def interrupted(self: Image.Image, path: Path, *rest: Any, **options: Any) -> None:
+            save(self, path, *rest, **options)
+            if path.name.startswith(".b_mask"):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(outputs.Image.Image, "save", interrupted)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "mask", "--size", "66")
+    assert outcome.code == 130
+    assert (written() if Path("coseg-output").exists() else []) == (["a_mask.png"] if where == "writing" else [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.png", "--only", "masks"],
+        ["a.png", "--size", "0"],
+        ["a.png", "--threshold", "2"],
+        ["a.png", "--sise", "9"],
+    ],
+)
+def test_options_that_are_none(predict: Predict, arguments: list[str]) -> None:
+    outcome = predict(*arguments)
+    assert outcome.code == 2
+    assert "coseg-predict: error: " in outcome.err
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_no_such_device(predict: Predict, device: str) -> None:
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "--device", device)
+    assert outcome.code == 2
+    assert mentions(outcome.err, "device", f"'{device}'")
+
+
+def test_checkpoints(predict: Predict, trained: Path) -> None:
+    """A run directory works; one of another version and a damaged one are told."""
+    picture("a.png")
+    picture("b.png", 3)
+    outcome = predict("a.png", "b.png", "--checkpoint", trained, "--quiet", "--only", "mask")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert written() == ["a_mask.png", "b_mask.png"]
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    Path("damaged.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["state_dict"] = dict(list(stored["state_dict"].items())[1:])
+    torch.save(stored, "other.ckpt")
+    for name in ("damaged.ckpt", "other.ckpt", "nowhere.ckpt"):
+        outcome = predict("a.png", "b.png", "--checkpoint", name, "--out", name[:3])
+        assert outcome.code == 2
+        assert name in outcome.err
+        assert len(outcome.err.splitlines()) == 1
+        assert not Path(name[:3]).exists()
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coseg.cli import predict_output
+
+    monkeypatch.setattr(predict_output, "_SECONDS", 0.0)
+    for red, name in enumerate("abc"):
+        picture(f"{name}.png", 10 + red)
+    outcome = predict("a.png", "b.png", "c.png", "--only", "mask")
+    lines = [line.partition(",")[0] for line in outcome.err.splitlines()]
+    assert lines[-3:] == ["Writing: 1 of 3", "Writing: 2 of 3", "Writing: 3 of 3"]
+    assert "Reading: 2 of 3" in outcome.err
+    assert "Segmenting: 3 of 3" in outcome.err
+    assert predict("a.png", "b.png", "c.png", "--only", "mask", "--quiet", "--out", "other").err == ""

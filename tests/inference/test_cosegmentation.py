@@ -1,0 +1,107 @@
+"""Masks at the size of the original, and the numbers and sentences of a co-segmentation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from coseg.errors import CosegError
+from coseg.hub.calibration import Calibration, SizeMeasures
+from coseg.inference.cosegmentation import (
+    Cosegmentation,
+    Segment,
+    common_scores,
+    common_sentence,
+    image_scores,
+    percent,
+    trust_sentence,
+)
+
+
+def segment(height: int, width: int, size: tuple[int, int], threshold: float = 0.5) -> Segment:
+    probability = np.random.default_rng(0).random((height, width)).astype(np.float16)
+    return Segment("a.png", size, probability, threshold)
+
+
+@pytest.mark.parametrize("size", [(601, 77), (30, 40), (40, 700), (30, 41)])
+def test_masks_are_cut_from_the_enlarged_probability(size: tuple[int, int]) -> None:
+    found = segment(30, 40, size)
+    maps = torch.from_numpy(found.probability.astype(np.float32))[None, None]
+    expected = F.interpolate(maps, size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    clear = np.abs(expected - 0.5) > 1e-5
+    assert found.mask().shape == size
+    assert (found.mask() == (expected > 0.5))[clear].all()
+    assert 0.3 < found.mask().mean() < 0.7
+
+
+def test_the_threshold_moves_the_mask() -> None:
+    found = segment(20, 20, (20, 20), threshold=0.8)
+    assert found.foreground == found.mask().mean() == (found.probability > np.float16(0.8)).mean()
+    assert (found.mask(0.3) == (found.probability.astype(np.float32) > 0.3)).all()
+    assert not found.mask(1.0).any()
+    for wrong in (-0.1, 1.5, math.nan):
+        with pytest.raises(CosegError, match="probability"):
+            found.mask(wrong)
+
+
+def test_confidence_is_that_of_the_likelier_answer() -> None:
+    sure = Segment("a", (2, 2), np.array([[1, 0], [0, 0]], np.float16))
+    unsure = Segment("b", (2, 2), np.array([[0.75, 0.25], [0.5, 0.5]], np.float16))
+    assert sure.confidence == 1
+    assert unsure.confidence == 0.625
+
+
+def test_images_share_something_from_a_half_on() -> None:
+    parts = (segment(4, 4, (4, 4)), segment(4, 4, (4, 4)))
+    assert Cosegmentation(parts).shares is None
+    assert Cosegmentation(parts, 0.5).shares is True
+    assert Cosegmentation(parts, 0.49).shares is False
+    found = Cosegmentation(parts, 0.5)
+    assert len(found) == 2 and list(found) == [found[0], found[1]] and found[-1] is parts[1]
+
+
+SEGMENT = Segment("a.jpg", (30, 40), np.array([[0.75, 0.25, 0.25, 0.25]], np.float16))
+UNMEASURED = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "0 %"), (0.001, "under 1 %"), (0.126, "13 %"), (0.995, "over 99 %"), (1, "100 %")],
+)
+def test_shares_in_words(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+def test_numbers_of_an_image() -> None:
+    assert image_scores(Path("album/a.jpg"), SEGMENT) == {
+        "file": str(Path("album/a.jpg")), "width": 40, "height": 30, "foreground": 0.25, "confidence": 0.75,
+    }  # fmt: skip
+
+
+def test_what_is_not_calibrated_is_null() -> None:
+    assert common_scores(Cosegmentation((SEGMENT, SEGMENT), math.nan)) == {"common": None, "shares": None}
+    assert common_scores(Cosegmentation((SEGMENT, SEGMENT), 0.25)) == {"common": 0.25, "shares": False}
+
+
+def test_nothing_is_claimed_that_was_not_measured() -> None:
+    assert trust_sentence(None) == trust_sentence(UNMEASURED) == ""
+    found = Cosegmentation((SEGMENT, SEGMENT), 0.25)
+    assert "nothing" in common_sentence(found, UNMEASURED)
+
+
+def test_groups_are_told_of_by_groups() -> None:
+    pairs = replace(UNMEASURED, accuracy=0.7, pairs=2000, data="voc")
+    three = Cosegmentation((SEGMENT,) * 3, 0.75)
+    unknown = common_sentence(three, pairs)
+    assert "groups" in unknown and "70" not in unknown and "2,000" not in unknown
+    measured = common_sentence(replace(three, segments=(SEGMENT,) * 2), pairs)
+    assert all(fact in measured for fact in ("70 %", "2,000 pairs", "voc"))
+    group = replace(UNMEASURED, data="coco", sizes=(SizeMeasures(3, 1200, 0.8, (0.75, 0.85)),))
+    said = common_sentence(three, replace(pairs, group=group))
+    assert all(fact in said for fact in ("80 %", "1,200 groups", "3 images", "coco", "95 %", "75 %", "85 %"))

@@ -1,0 +1,1 @@
+"""Writers of the disk layouts that the readers read: drawn data sets for the tests."""

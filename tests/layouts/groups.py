@@ -1,0 +1,84 @@
+"""Write images in groups in the disk layouts of MSRC v2, iCoseg, the object-discovery bundle and folders of one's own.
+
+For generated data sets and for tests: formats, names and modes of the files are those of the releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from coseg.data.readers.groups import FOREGROUND, OTHER_OBJECT
+from coseg.data.readers.msrc import COLOURS, GROUPS, class_of
+from layouts.voc import JPEG_QUALITY
+
+
+class GroupItem(NamedTuple):
+    """An image to write.
+
+    Attributes:
+        group: the folder's name; of MSRC v2 the group's.
+        image: RGB uint8 (H, W, 3).
+        truth: uint8 (H, W): 0 background, 1 the group's object, 2 another object, 255 void; only MSRC v2 can say more
+            than whether it is 1.
+    """
+
+    group: str
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def write_msrc(root: Path, items: Iterable[GroupItem]) -> None:
+    """Write ``root/MSRC_ObjCategImageDatabase_v2/{Images,GroundTruth}`` as 24-bit BMP."""
+    folder = root / "MSRC_ObjCategImageDatabase_v2"
+    for number, item in _numbered(items):
+        name = f"{GROUPS.index(item.group) + 1}_{number}_s"
+        colours = np.zeros((256, 3), np.uint8)  # void is black
+        colours[0] = COLOURS["grass"]
+        colours[FOREGROUND] = COLOURS.get(class_of(item.group), COLOURS["tree"])
+        colours[OTHER_OBJECT] = COLOURS["face" if item.group != "face" else "book"]
+        _save(item.image, folder / "Images" / f"{name}.bmp")
+        _save(colours[item.truth], folder / "GroundTruth" / f"{name}_GT.bmp")
+
+
+def write_icoseg(root: Path, items: Iterable[GroupItem]) -> None:
+    """Write ``root/{images,ground_truth}/<group>`` as JPEG and 1-bit PNG."""
+    for number, item in _numbered(items):
+        _save(item.image, root / "images" / item.group / f"{number:07d}.jpg")
+        _save(item.truth == FOREGROUND, root / "ground_truth" / item.group / f"{number:07d}.png")
+
+
+def write_object_discovery(root: Path, items: Iterable[GroupItem], ending: str = "jpg") -> None:
+    """Write ``root/<group>`` with ``GroundTruth`` in it, as JPEG (or another ending) and grey PNG of 0 and 255."""
+    for number, item in _numbered(items):
+        _save(item.image, root / item.group / f"{number:04d}.{ending}")
+        _save(_white(item.truth), root / item.group / "GroundTruth" / f"{number:04d}.png")
+
+
+def write_folder(root: Path, items: Iterable[GroupItem]) -> None:
+    """Write ``root/<group>/{images,masks}`` as JPEG and 8-bit grey PNG."""
+    for number, item in _numbered(items):
+        _save(item.image, root / item.group / "images" / f"{number:04d}.jpg")
+        _save(_white(item.truth), root / item.group / "masks" / f"{number:04d}.png")
+
+
+def _numbered(items: Iterable[GroupItem]) -> Iterable[tuple[int, GroupItem]]:
+    """Each item with its number in its group, from 1."""
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item.group] = counts.get(item.group, 0) + 1
+        yield counts[item.group], item
+
+
+def _white(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(truth == FOREGROUND, 255, 0).astype(np.uint8)
+
+
+def _save(pixels: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=JPEG_QUALITY)

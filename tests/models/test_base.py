@@ -1,0 +1,137 @@
+"""The interface of networks: what the base classes check and do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from coseg.errors import CosegError
+from coseg.instantiate import build_network, plain
+from coseg.models.base import CosegNetwork
+from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
+from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.mirrored import MirroredNetwork
+from coseg.models.mutual_correlation import MutualCorrelationNetwork
+from coseg.models.semantic_attention import SemanticAttentionNetwork
+from coseg.models.siamese import SiameseNetwork
+
+
+def tiny(**settings: object) -> VGG16Encoder:
+    return VGG16Encoder(width=0.125, **settings)  # type: ignore[arg-type]
+
+
+SHIPPED = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
+
+NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
+    "input_size": lambda: CrossCorrelationNetwork(tiny(), input_size=40),
+    "max fusion": lambda: CrossCorrelationNetwork(tiny(stride=8), fusion="max", use="add"),
+    "concatenation": lambda: CrossCorrelationNetwork(tiny(layer="conv4_3"), fusion="concatenate", use="gate"),
+    "ordinary": lambda: CrossCorrelationNetwork(tiny(), correlation="ordinary", fusion="concatenate"),
+    "alone": lambda: CrossCorrelationNetwork(
+        tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
+    ),
+    "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
+    "mutual, normalised": lambda: MutualCorrelationNetwork(tiny(), batch_norm=True, width=0.05, input_size=40),
+    "fused": lambda: SemanticAttentionNetwork(tiny(stride=8), "fused", hidden=12, input_size=40),
+    "channel and spatial": lambda: SemanticAttentionNetwork(tiny(), "channel_spatial"),
+    "mirrored": lambda: MirroredNetwork(CrossCorrelationNetwork(tiny(stride=8), [1, 3], rescale=True, input_size=40)),
+    "mirrored, any size": lambda: MirroredNetwork(SemanticAttentionNetwork(tiny())),
+    "high level alone": lambda: ChannelSpatialAttentionNetwork(tiny(stride=8), reduction=2, low_level=False),
+}
+
+
+@pytest.fixture(scope="module", params=[*SHIPPED, *NETWORKS], ids=str)
+def make(request: pytest.FixtureRequest, compose: Callable[..., DictConfig]) -> Callable[[], CosegNetwork]:
+    """Makes a network anew: of `NETWORKS`, or as shipped, but for a small width and, where it has one, input size."""
+    if request.param in NETWORKS:
+        return NETWORKS[request.param]
+    config = plain(compose("train", "experiment=voc_pairs", f"model={request.param}").model)
+    config["encoder"] |= {"weights": None} | ({"width": 0.125} if "width" in config["encoder"] else {})
+    if config["input_size"] is not None:
+        config["input_size"] = 48
+    return lambda: build_network(config)
+
+
+@pytest.fixture(scope="module")
+def prototype(make: Callable[[], CosegNetwork]) -> CosegNetwork:
+    torch.manual_seed(0)
+    made = make()
+    for module in made.modules():  # batch norm that does something in evaluation: the statistics of one batch
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        made.train()(photo(48, 48, seed=3), photo(48, 48, seed=4))
+    return made.eval()
+
+
+@pytest.fixture
+def network(prototype: CosegNetwork) -> CosegNetwork:
+    return copy.deepcopy(prototype)
+
+
+def photo(height: int, width: int, batch: int = 2, seed: int = 1) -> Tensor:
+    return torch.randint(
+        0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+A, B = photo(33, 47, seed=1), photo(17, 5, seed=2)
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [0, -3, 1.5, "big"])
+def test_input_size_is_checked(size: object) -> None:
+    with pytest.raises(CosegError, match=r"model\.input_size") as refused:
+        SiameseNetwork(tiny(), input_size=size)  # type: ignore[arg-type]
+    assert f"'{size}'" in str(refused.value)
+
+
+def test_encoder_is_checked() -> None:
+    with pytest.raises(CosegError, match=r"model\.encoder.*Conv2d"):
+        SiameseNetwork(torch.nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
+
+
+def test_size_must_be_that_of_the_encoded_image() -> None:
+    network = SiameseNetwork(tiny()).eval()
+    features = network.encode(B)
+    with pytest.raises(ValueError, match=r"\(170, 50\)"):
+        network.cosegment(features, features, (17, 5), (170, 50))
+
+
+def test_networks_with_several_feature_maps_are_encoded_once() -> None:
+    class Plain(CosegNetwork):
+        calls = 0
+
+        def encode(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            self.calls += 1
+            images = self.resize(images)
+            return images, (images[:, :2], images[:, 1:])
+
+        def cosegment(self, features_a, features_b, size_a, size_b):  # type: ignore[no-untyped-def]
+            assert torch.equal(features_a[0][:, 1:], features_a[1][1])
+            return self.restore(features_a[1][0], size_a), self.restore(features_b[1][0], size_b)
+
+    network = Plain()
+    a, b = photo(6, 4), photo(6, 4, seed=2)
+    logits_a, logits_b = network(a, b)
+    assert network.calls == 1
+    close(logits_a, a[:, :2] / 255)
+    close(logits_b, b[:, :2] / 255)
+
+
+def test_resized_images_are_those_of_a_smaller_image() -> None:
+    network = SiameseNetwork(tiny(), input_size=32).eval()
+    flat = torch.full((1, 3, 50, 70), 100, dtype=torch.uint8)
+    with torch.no_grad():
+        close(network.encode(flat), network.encode(flat[:, :, :32, :32]))
+        assert network.encode(photo(50, 70)).shape[-2:] == (2, 2)

@@ -1,0 +1,70 @@
+"""Stop signals are remembered, passed on and given back; what was stopped says how to resume."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shlex
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from coseg.cli.sentences import stopped_sentence
+from coseg.configs import parse_overrides
+from coseg.signals import STOP_SIGNALS, Stopped, StopRequest, handled, stop_children
+
+
+@pytest.mark.parametrize(
+    "run", ["/runs/a", "/a b/c", "/album [2020], b=c", "/it's", "/Größe/图像", "/a{b}", "/$x:y", "/a\\b", "/(a)~#"]
+)
+def test_the_command_that_resumes_is_read_as_the_path(run: str) -> None:
+    sentence = stopped_sentence(Stopped(Path(run) / "checkpoints" / "last.ckpt"))
+    words = shlex.split(sentence.partition("coseg-train ")[2])
+    assert len(words) == 1
+    (override,) = parse_overrides(words)
+    assert override.key_or_group == "resume" and str(override.value()) == run
+
+
+def test_a_request_remembers_the_first_signal_and_gives_the_handlers_back(capfd: pytest.CaptureFixture[str]) -> None:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    request = StopRequest("soon")
+    request.listen()
+    request.listen()  # once more: what is given back is still what was there before
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        assert request.number == signal.SIGTERM
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert request.number == signal.SIGTERM
+    finally:
+        request.restore()
+    assert capfd.readouterr().err.count("soon") == 2
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
+
+
+def test_outside_the_main_thread_signals_keep_their_meaning() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    errors: list[BaseException] = []
+
+    def listen() -> None:
+        try:
+            with handled(lambda *_: None):
+                assert signal.getsignal(signal.SIGTERM) is before
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert not errors
+
+
+def test_children_get_sigterm() -> None:
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    child.start()
+    assert child.pid in stop_children()
+    child.join(20)
+    assert child.exitcode == -signal.SIGTERM

@@ -1,0 +1,92 @@
+"""What torchrun or srun starts has to be what the trainer counts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from facts import mentions, naming
+
+from coseg.cli import run_folder
+from coseg.errors import CosegError
+from coseg.training.launched import require_launched, this_job
+
+LAUNCHERS = {
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "WORLD_SIZE": "6",
+        "LOCAL_WORLD_SIZE": "3", "GROUP_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+    },
+    "srun": {
+        "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "coseg", "SLURM_PROCID": "0", "SLURM_NTASKS": "6",
+        "SLURM_NTASKS_PER_NODE": "3", "SLURM_NNODES": "2",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(params=LAUNCHERS)
+def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its name; this is rank 0 of its 2 x 3 processes."""
+    for name, value in LAUNCHERS[request.param].items():
+        monkeypatch.setenv(name, value)
+    return str(request.param)
+
+
+FITTING: tuple[dict[str, Any], ...] = (
+    {"devices": 3, "num_nodes": 2, "strategy": "ddp"},
+    {"devices": "3", "num_nodes": 2},
+    {"devices": [0, 1, 2], "num_nodes": 2},
+    {"devices": "0,1,2", "num_nodes": 2},
+    {"devices": 6},
+    {"devices": 1, "plugins": ["a cluster of one's own"]},
+)
+
+
+@pytest.mark.parametrize("settings", FITTING)
+def test_fitting_settings(launcher: str, settings: dict[str, Any]) -> None:
+    require_launched({"accelerator": "cpu", **settings})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"devices": "auto"}, {"devices": 1}, {"devices": 3}, {"devices": 2, "num_nodes": 2}, {"devices": [0, 1]}],
+)
+def test_other_numbers_are_refused(launcher: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(CosegError, match=naming(launcher, 6, "devices=3", "num_nodes=2")):
+        require_launched({"accelerator": "cpu", **settings})
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork_find_unused_parameters_true", {"start_method": "spawn"}])
+def test_processes_that_start_more_are_refused(launcher: str, strategy: object) -> None:
+    with pytest.raises(CosegError, match=naming(launcher, 6, "strategy=ddp")):
+        require_launched({"devices": 6, "strategy": strategy})
+
+
+def test_a_process_alone_may_have_any() -> None:
+    require_launched({"devices": 2, "strategy": "ddp_spawn"})
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_a_shell_of_slurm_is_one_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a training there would wait for processes that nobody starts."""
+    for key, value in LAUNCHERS["srun"].items():
+        monkeypatch.setenv(key, value)
+    assert this_job() is not None
+    monkeypatch.setenv("SLURM_JOB_NAME", name)
+    assert this_job() is None
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_commands_refuse_before_they_read(
+    name: str,
+    launcher: str,
+    command: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_folder, "tell_folder", lambda *_: None)  # nobody asks
+    place = "runs=runs" if name == "train" else "ckpt=none.ckpt"  # the next to be missed
+    code, _, err = command(name, "trainer.accelerator=cpu", "dataset=voc", "dataset.root=none", place)
+    assert code == 2 and mentions(err, launcher, "6 processes") and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
