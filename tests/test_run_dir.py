@@ -17,3 +17,13 @@ def test_names_are_those_of_a_trained_run(trained: Path) -> None:
 def test_patterns() -> None:
     assert run_dir.panel_file(12) == "epoch-012.png"
     assert Path("test/voc-test-paper/results.json").match(run_dir.results_of_run())
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    import numpy
+
+    import coseg
+
+    assert run_dir.installed_version("numpy") == numpy.__version__
+    assert run_dir.installed_version("no-such-package") is None
+    assert run_dir.coseg_version() == coseg.__version__ != ""

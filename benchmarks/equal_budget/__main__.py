@@ -56,7 +56,6 @@ def _composed(ablation: str, training: Sequence[str]) -> dict[str, Any]:
     from .tables import BASELINE
 
     config = compose_config("train", [*training, f"model={BASELINE}", f"ablation={ablation}"])
-    config.ablation = None
     values = OmegaConf.to_container(config)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -60,19 +60,10 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     """A name of the public interface, imported when it is asked for: most need torch, which takes seconds."""
     if name == "__version__":
-        return _version()
+        return import_module("coseg.run_dir").coseg_version()
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("coseg")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0.0.0+checkout"
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,6 @@
-"""The names of all files and folders that a training run or a test leaves. Without torch or Lightning.
+"""The names of all files and folders that a training run or a test leaves, and the version that made them.
+
+Without torch or Lightning.
 
 A run directory::
 
@@ -73,3 +75,18 @@ def results_of_run() -> str:
     'test/*/results.json'
     """
     return f"{TESTS}/*/{RESULTS}"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def coseg_version() -> str:
+    """The version of coseg, ``coseg.__version__``."""
+    return installed_version("coseg") or "0.0.0+checkout"

@@ -14,7 +14,6 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-import coseg
 from coseg.data.catalog import Catalog, without_class
 from coseg.data.datamodule import PairDataModule
 from coseg.data.pair_orders import AllPairs, WithNegatives
@@ -31,7 +30,7 @@ from coseg.lightning_internals import signals_forwarded
 from coseg.metrics.mask_counts import check_void
 from coseg.models.base import CosegNetwork
 from coseg.reports.results import format_table, read_results
-from coseg.run_dir import CHECKPOINTS, CONFIG, PARTS, RESULTS, TESTS
+from coseg.run_dir import CHECKPOINTS, CONFIG, PARTS, RESULTS, TESTS, coseg_version
 from coseg.training.devices import require_devices
 from coseg.training.extra_metrics import make_metrics
 from coseg.training.fit import make_datamodule, make_trainer
@@ -188,7 +187,7 @@ def _name(config: DictConfig, catalog: Catalog, scope: _Scope) -> str:
 def _facts(config: DictConfig, network: CosegNetwork, scope: _Scope) -> list[Any]:
     """What the scores depend on beside the weights and the images."""
     return [
-        coseg.__version__,
+        coseg_version(),
         network.name,
         network.input_size,
         OmegaConf.to_container(config.dataset.reader, resolve=True),  # the size of drawn images, for example

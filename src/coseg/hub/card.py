@@ -13,7 +13,7 @@ from coseg.files.plain_data import read_yaml
 from coseg.hub.settings import CARD_SCORES
 from coseg.models.base import CosegNetwork
 from coseg.reports.results import read_results, tested_words
-from coseg.run_dir import CONFIG
+from coseg.run_dir import CHECKPOINTS, CONFIG
 
 _HEAD = """---
 library_name: coseg
@@ -67,7 +67,7 @@ def training_of_checkpoint(path: Path, class_names: Iterable[str], step: int) ->
         step: likewise.
     """
     training: dict[str, Any] = {"classes": list(class_names), "steps": step}
-    run = path.resolve().parents[1] if path.parent.name == "checkpoints" else path.resolve().parent
+    run = path.resolve().parents[1] if path.parent.name == CHECKPOINTS else path.resolve().parent
     try:
         config = OmegaConf.create(read_yaml(run / CONFIG))
         training["data"] = str(OmegaConf.select(config, "dataset.name"))

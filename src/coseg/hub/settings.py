@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import coseg
 from coseg.errors import CosegError, checked_threshold
 from coseg.files.plain_data import read_json
 from coseg.files.writing import json_text, write_text_atomically
@@ -20,6 +19,7 @@ from coseg.hub.calibration import Calibration
 from coseg.instantiate import without_weights
 from coseg.models.base import CosegNetwork, checked_input_size
 from coseg.models.registry import MAX_SIZE
+from coseg.run_dir import coseg_version
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -73,7 +73,7 @@ def settings_of(
     _rename_keys(given)
     complete: dict[str, Any] = {
         "format": FORMAT,
-        "coseg": coseg.__version__,
+        "coseg": coseg_version(),
         "network": without_weights(network_config),
         "size": given.get("size", network.input_size),
         "threshold": given.get("threshold", 0.5),
@@ -129,7 +129,7 @@ def checked_settings(settings: dict[str, Any], where: str) -> dict[str, Any]:
     if version > FORMAT:
         raise CosegError(
             f"{where} is of format {version}, made by coseg {settings.get('coseg')}; this version, "
-            f"{coseg.__version__}, reads formats up to {FORMAT}. Install a newer coseg."
+            f"{coseg_version()}, reads formats up to {FORMAT}. Install a newer coseg."
         )
     network = settings.get("network")
     if not isinstance(network, Mapping) or "_target_" not in network:

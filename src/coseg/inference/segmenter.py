@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-import coseg
 from coseg.errors import CosegError, checked_threshold
 from coseg.hub.load import load_pretrained
 from coseg.hub.share import SharedModel
@@ -23,6 +22,7 @@ from coseg.inference.cosegmentation import Cosegmentation, Segment, calibration_
 from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, require_encoded, require_two, several
 from coseg.inference.photographs import Source, load_photograph
 from coseg.models.base import CosegNetwork, checked_input_size
+from coseg.run_dir import coseg_version
 
 WORKING = 512
 """Photographs with a longer side than this, in pixels, are reduced to it (or to twice the input size, if that is more)
@@ -221,7 +221,7 @@ class CoSegmenter(SharedModel):
     def model_scores(self, source: str, count: int = 2) -> dict[str, Any]:
         """The model and how it is used, for a scores file: with how often `common` is right for `count` images."""
         return {
-            "coseg": coseg.__version__,
+            "coseg": coseg_version(),
             "model": source,
             "size": self.size,
             "threshold": self.threshold,

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from coseg.errors import CosegError
 from coseg.files.plain_data import read_json, read_yaml
 from coseg.files.writing import json_text, write_text_atomically
-from coseg.run_dir import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, FINISHED, LAST
+from coseg.run_dir import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, FINISHED, LAST, installed_version
 from coseg.training.known_classes import require_known_classes, with_current_names
 
 STUDY = "COSEG_STUDY"
@@ -67,12 +66,7 @@ def environment() -> Mapping[str, Any]:
     """The command, the versions of the packages that matter to its numbers, and the machine."""
     import torch
 
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    versions = {package: installed_version(package) for package in PACKAGES}
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "python": platform.python_version(),
