@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.instantiate import build_network, plain
 from coseg.models.base import CosegNetwork
-from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
-from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
-from coseg.models.mirrored import MirroredNetwork
-from coseg.models.mutual_correlation import MutualCorrelationNetwork
-from coseg.models.semantic_attention import SemanticAttentionNetwork
 from coseg.models.siamese import SiameseNetwork
 
 
 def tiny(**settings: object) -> VGG16Encoder:
     return VGG16Encoder(width=0.125, **settings)  # type: ignore[arg-type]
-
-
-SHIPPED = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
-
-NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
-    "input_size": lambda: CrossCorrelationNetwork(tiny(), input_size=40),
-    "max fusion": lambda: CrossCorrelationNetwork(tiny(stride=8), fusion="max", use="add"),
-    "concatenation": lambda: CrossCorrelationNetwork(tiny(layer="conv4_3"), fusion="concatenate", use="gate"),
-    "ordinary": lambda: CrossCorrelationNetwork(tiny(), correlation="ordinary", fusion="concatenate"),
-    "alone": lambda: CrossCorrelationNetwork(
-        tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
-    ),
-    "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
-    "mutual, normalised": lambda: MutualCorrelationNetwork(tiny(), batch_norm=True, width=0.05, input_size=40),
-    "fused": lambda: SemanticAttentionNetwork(tiny(stride=8), "fused", hidden=12, input_size=40),
-    "channel and spatial": lambda: SemanticAttentionNetwork(tiny(), "channel_spatial"),
-    "mirrored": lambda: MirroredNetwork(CrossCorrelationNetwork(tiny(stride=8), [1, 3], rescale=True, input_size=40)),
-    "mirrored, any size": lambda: MirroredNetwork(SemanticAttentionNetwork(tiny())),
-    "high level alone": lambda: ChannelSpatialAttentionNetwork(tiny(stride=8), reduction=2, low_level=False),
-}
-
-
-@pytest.fixture(scope="module", params=[*SHIPPED, *NETWORKS], ids=str)
-def make(request: pytest.FixtureRequest, compose: Callable[..., DictConfig]) -> Callable[[], CosegNetwork]:
-    """Makes a network anew: of `NETWORKS`, or as shipped, but for a small width and, where it has one, input size."""
-    if request.param in NETWORKS:
-        return NETWORKS[request.param]
-    config = plain(compose("train", "experiment=voc_pairs", f"model={request.param}").model)
-    config["encoder"] |= {"weights": None} | ({"width": 0.125} if "width" in config["encoder"] else {})
-    if config["input_size"] is not None:
-        config["input_size"] = 48
-    return lambda: build_network(config)
-
-
-@pytest.fixture(scope="module")
-def prototype(make: Callable[[], CosegNetwork]) -> CosegNetwork:
-    torch.manual_seed(0)
-    made = make()
-    for module in made.modules():  # batch norm that does something in evaluation: the statistics of one batch
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        made.train()(photo(48, 48, seed=3), photo(48, 48, seed=4))
-    return made.eval()
-
-
-@pytest.fixture
-def network(prototype: CosegNetwork) -> CosegNetwork:
-    return copy.deepcopy(prototype)
 
 
 def photo(height: int, width: int, batch: int = 2, seed: int = 1) -> Tensor:
@@ -82,7 +22,7 @@ def photo(height: int, width: int, batch: int = 2, seed: int = 1) -> Tensor:
     )
 
 
-A, B = photo(33, 47, seed=1), photo(17, 5, seed=2)
+B = photo(17, 5, seed=2)
 
 
 def close(found: Tensor, wanted: Tensor) -> None:

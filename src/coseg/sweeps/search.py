@@ -161,7 +161,7 @@ def _clear(run: Path) -> None:
 def _reason(output: Path, code: int) -> str:
     """Why a training failed that left no file about it: the signal, or its last line."""
     if code < 0:
-        return f"killed by signal {-code}" + (", for want of memory perhaps" if code == -signal.SIGKILL else "")
+        return f"killed by signal {-code}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.is_file() else []
     last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
     return last if code else f"it ended without a validation; {last}"
