@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coseg.hub.load import Pretrained
+from coseg.hub.settings import settings_of
 from coseg.instantiate import build_network
 from coseg.models.base import CosegNetwork
+from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.siamese import SiameseNetwork
 
 ENCODER = {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None}
 
@@ -45,3 +49,19 @@ def difference(a: CosegNetwork, b: CosegNetwork) -> float:
     images = batch(picture(40, 50)), batch(picture(30, 60, 1))
     with torch.no_grad():
         return max(float((x - y).abs().max()) for x, y in zip(a(*images), b(*images), strict=True))
+
+
+def siamese(**settings: Any) -> SiameseNetwork:
+    torch.manual_seed(0)
+    return SiameseNetwork(VGG16Encoder(width=0.125, stride=8), **settings).eval()
+
+
+def model_of(network: CosegNetwork) -> Pretrained:
+    encoder = {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8}
+    kind = type(network)
+    config = {
+        "_target_": f"{kind.__module__}.{kind.__name__}",
+        "encoder": encoder,
+        "input_size": network.input_size,
+    }
+    return Pretrained(network, settings_of(config, network), "a test")

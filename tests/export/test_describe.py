@@ -14,32 +14,13 @@ import torch.nn.functional as F
 from facts import mentions
 from numpy.typing import NDArray
 from PIL import Image
+from tiny_networks import model_of, siamese
 
 from coseg.data.readers.shapes import ShapesReader
 from coseg.export.describe import config_of, example, readme
 from coseg.export.graphs import graphs_of
-from coseg.hub.load import Pretrained
-from coseg.hub.settings import settings_of
 from coseg.imaging.read import FORMATS
 from coseg.models.base import CosegNetwork
-from coseg.models.encoders.vgg import VGG16Encoder
-from coseg.models.siamese import SiameseNetwork
-
-
-def siamese(**settings: Any) -> SiameseNetwork:
-    torch.manual_seed(0)
-    return SiameseNetwork(VGG16Encoder(width=0.125, stride=8), **settings).eval()
-
-
-def model_of(network: CosegNetwork) -> Pretrained:
-    encoder = {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8}
-    kind = type(network)
-    config = {
-        "_target_": f"{kind.__module__}.{kind.__name__}",
-        "encoder": encoder,
-        "input_size": network.input_size,
-    }
-    return Pretrained(network, settings_of(config, network), "a test")
 
 
 def test_the_text_beside_the_graphs_follows_the_network() -> None:

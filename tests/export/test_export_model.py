@@ -6,32 +6,14 @@ from typing import Any
 import pytest
 import torch
 from facts import mentions, naming
+from tiny_networks import model_of, siamese
 
 from coseg.errors import CosegError
 from coseg.export import export_model
-from coseg.hub.load import Pretrained, load_pretrained
-from coseg.hub.settings import settings_of
+from coseg.hub.load import load_pretrained
 from coseg.hub.share import mirrored
-from coseg.models.base import CosegNetwork
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
-from coseg.models.siamese import SiameseNetwork
-
-
-def siamese(**settings: Any) -> SiameseNetwork:
-    torch.manual_seed(0)
-    return SiameseNetwork(VGG16Encoder(width=0.125, stride=8), **settings).eval()
-
-
-def model_of(network: CosegNetwork) -> Pretrained:
-    encoder = {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8}
-    kind = type(network)
-    config = {
-        "_target_": f"{kind.__module__}.{kind.__name__}",
-        "encoder": encoder,
-        "input_size": network.input_size,
-    }
-    return Pretrained(network, settings_of(config, network), "a test")
 
 
 def test_graphs_that_differ_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ For generated data sets and for tests: formats, names and modes of the files are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from coseg.data.catalog import Catalog
+from coseg.data.pair_index import PairIndex
 from coseg.data.readers.groups import FOREGROUND, OTHER_OBJECT
 from coseg.data.readers.msrc import COLOURS, GROUPS, class_of
 from layouts.voc import JPEG_QUALITY
@@ -31,6 +33,26 @@ class GroupItem(NamedTuple):
     group: str
     image: NDArray[np.uint8]
     truth: NDArray[np.uint8]
+
+
+SIZE = (12, 16)
+"""Height and width of `items`."""
+
+
+def items(counts: Mapping[str, int], truth: int = 1, seed: int = 0) -> Iterator[GroupItem]:
+    """`counts` images of each group, with a square of `truth` in the middle, void above and another object below."""
+    rng = np.random.default_rng(seed)
+    for group, count in counts.items():
+        for _ in range(count):
+            labels = np.zeros(SIZE, np.uint8)
+            labels[0], labels[3:8, 4:9], labels[10] = 255, truth, 2
+            yield GroupItem(group, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), labels)
+
+
+def pairs_of(catalog: Catalog) -> set[tuple[str, ...]]:
+    """The pairs of a catalog, by the ids of their images."""
+    index = PairIndex(catalog.presence)
+    return {tuple(catalog.ids[i] for i in index[k]) for k in range(len(index))}
 
 
 def write_msrc(root: Path, items: Iterable[GroupItem]) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facts import mentions
 from layouts.groups import GroupItem, write_folder
 from metrics_file import read_rows
 from omegaconf import DictConfig
 
 from coseg.errors import CosegError
-from coseg.training.fit import fit
+from coseg.training.fit import fit, make_task
 
 
 def test_no_panels_where_none_are_wanted(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -62,3 +63,14 @@ def test_skipped_images_are_listed(
         fit(tiny(*own, "data.on_damaged=skip", "trainer.max_epochs=2"), tmp_path / "run", resume=True)
     assert "resumed" in caplog.text
     assert len((tmp_path / "run" / "skipped.txt").read_text().splitlines()) == 2
+
+
+def test_a_weight_of_a_loss_that_is_not_chosen_is_reported(
+    compose: Callable[..., DictConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_task(compose("train", "experiment=shapes", "loss=pair", "task.semantic=0.5"), ("a", "b"))
+    assert [mentions(record.message, "task.semantic", "0.5", "loss") for record in caplog.records] == [True]
+    caplog.clear()
+    make_task(compose("train", "experiment=shapes", "task.semantic=0.5", "task.jaccard=0.5"), ("a", "b"))
+    make_task(compose("train", "experiment=shapes", "loss=pair", "task.semantic=0"), ("a", "b"))
+    assert not caplog.records

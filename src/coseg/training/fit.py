@@ -50,6 +50,9 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
     standard = {key: settings.pop(key) for key in ("void", "jaccard", "semantic") if key in settings}
     # A run of an earlier version, which is resumed, has no group of losses.
     losses = plain(config.loss) if config.get("loss") is not None else standard_losses(**standard)
+    for name in ("jaccard", "semantic"):
+        if standard.get(name) and name not in losses:
+            log.warning(f"task.{name}={standard[name]} has no effect: '{name}' is not among the terms of loss=")
     return CosegTask(
         network=plain(config.model),
         optimizer=plain(config.optimizer),

@@ -6,33 +6,15 @@ from itertools import combinations
 import numpy as np
 import pytest
 from facts import naming
-from layouts.groups import GroupItem, write_folder
+from layouts.groups import SIZE, items, pairs_of, write_folder
 from PIL import Image
 
-from coseg.data.pair_index import PairIndex
 from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.groups import groups_name
 from coseg.data.readers.icoseg import IcosegReader
 from coseg.data.readers.internet import InternetReader
 from coseg.data.readers.msrc import MsrcReader
 from coseg.errors import CosegError
-
-SIZE = (12, 16)
-
-
-def items(counts, truth=1, seed=0):
-    """`counts` images of each group, with a square of `truth` in the middle, void above and another object below."""
-    rng = np.random.default_rng(seed)
-    for group, count in counts.items():
-        for _ in range(count):
-            labels = np.zeros(SIZE, np.uint8)
-            labels[0], labels[3:8, 4:9], labels[10] = 255, truth, 2
-            yield GroupItem(group, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), labels)
-
-
-def pairs_of(catalog):
-    index = PairIndex(catalog.presence)
-    return {tuple(catalog.ids[i] for i in index[k]) for k in range(len(index))}
 
 
 def test_groups_are_named_by_their_choice():

@@ -1,27 +1,14 @@
 """iCoseg in the layout of its release, and in the object-discovery bundle."""
 
-import numpy as np
 import pytest
 from facts import mentions, naming
-from layouts.groups import GroupItem, write_icoseg, write_object_discovery
+from layouts.groups import items, write_icoseg, write_object_discovery
 
 from coseg.data.pair_orders import AllPairs
 from coseg.data.readers.icoseg import IcosegReader
 from coseg.errors import CosegError
 
-SIZE = (12, 16)
-
 FOLDERS = {"bear2": "brown_bear", "cheetah": "*cheetah*", "panda1": "023*"}
-
-
-def items(counts, truth=1, seed=0):
-    """`counts` images of each group, with a square of `truth` in the middle, void above and another object below."""
-    rng = np.random.default_rng(seed)
-    for group, count in counts.items():
-        for _ in range(count):
-            labels = np.zeros(SIZE, np.uint8)
-            labels[0], labels[3:8, 4:9], labels[10] = 255, truth, 2
-            yield GroupItem(group, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), labels)
 
 
 def test_icoseg_by_the_table_of_folders(tmp_path):

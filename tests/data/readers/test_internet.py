@@ -1,34 +1,15 @@
 """The object-discovery bundle and its Internet images."""
 
-import numpy as np
 import pytest
-from layouts.groups import GroupItem, write_object_discovery
+from layouts.groups import SIZE, items, pairs_of, write_object_discovery
 from PIL import Image
 
-from coseg.data.pair_index import PairIndex
 from coseg.data.pair_orders import AllPairs
 from coseg.data.readers.icoseg import IcosegReader
 from coseg.data.readers.internet import InternetReader
 from coseg.data.readers.msrc import COUNTS, MsrcReader
 
-SIZE = (12, 16)
-
 FOLDERS = {"bear2": "brown_bear", "cheetah": "*cheetah*", "panda1": "023*"}
-
-
-def items(counts, truth=1, seed=0):
-    """`counts` images of each group, with a square of `truth` in the middle, void above and another object below."""
-    rng = np.random.default_rng(seed)
-    for group, count in counts.items():
-        for _ in range(count):
-            labels = np.zeros(SIZE, np.uint8)
-            labels[0], labels[3:8, 4:9], labels[10] = 255, truth, 2
-            yield GroupItem(group, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), labels)
-
-
-def pairs_of(catalog):
-    index = PairIndex(catalog.presence)
-    return {tuple(catalog.ids[i] for i in index[k]) for k in range(len(index))}
 
 
 @pytest.mark.parametrize("place", ["", "Data", "ObjectDiscovery-data/Data"])

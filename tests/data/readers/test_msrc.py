@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 from facts import mentions, naming
-from layouts.groups import GroupItem, write_msrc, write_object_discovery
+from layouts.groups import SIZE, items, write_msrc, write_object_discovery
 from PIL import Image
 
 from coseg.data.pair_orders import AllPairs
 from coseg.data.readers.msrc import COLOURS, COUNTS, MsrcReader
 from coseg.errors import CosegError
-
-SIZE = (12, 16)
-
-
-def items(counts, truth=1, seed=0):
-    """`counts` images of each group, with a square of `truth` in the middle, void above and another object below."""
-    rng = np.random.default_rng(seed)
-    for group, count in counts.items():
-        for _ in range(count):
-            labels = np.zeros(SIZE, np.uint8)
-            labels[0], labels[3:8, 4:9], labels[10] = 255, truth, 2
-            yield GroupItem(group, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), labels)
 
 
 def test_msrc_has_the_published_counts(tmp_path):
