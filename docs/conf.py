@@ -21,6 +21,7 @@ extensions = [
     "configuration_page",  # this and what follows lie in _ext
     "formulas",
     "optional_pages",
+    "search_excerpts",
     "self_contained",
 ]
 source_suffix = {".md": "markdown"}

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "full_test": "--images 6 --width 0.125 --apart-pairs 4 --device cpu dataset.reader.size=48 threads=1",
     "group": "--images 2 3 --width 0.125 --size 32 --repeats 1",
     "loader": "--pairs 8 --workers 0",
+    "page_examples": "--seeds 5 --show 1",
     "pair_index": "--images 500 --classes 5 --accesses 10",
     "predict": "--images 2 --megapixels 0.02 --pair 0.02 --size 64",
     "training_step": "--pairs 1 --steps 3",
@@ -26,8 +27,8 @@ ARGUMENTS = {
 TRAINING = {"loader", "training_step"}
 """Those that take overrides of `coseg-train`."""
 
-SLOW = {"predict"}
-"""Those that start processes, each of which loads torch anew."""
+SLOW = {"page_examples", "predict"}
+"""Those that run the bundled model often, or start processes, each of which loads torch anew."""
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")  # which a benchmark leaves out

@@ -257,3 +257,13 @@ def test_a_model_card_becomes_part_of_its_page() -> None:
 
     card = "---\ntags:\n- coseg\n---\n\n# Name\n\n```sh\n# a comment\n```\n\n## Scores\n---\n"
     assert optional_pages.body(card) == "\n## Name\n\n```sh\n# a comment\n```\n\n### Scores\n---\n"
+
+
+def test_the_search_of_a_folder_has_the_texts_of_pages() -> None:
+    import search_excerpts
+
+    page = """<nav>no</nav><article role="main" id="x"><h1>Loss &amp; score<a class="headerlink" href="#x">#</a></h1>
+    <script>no()</script><p>of <b>a &lt; b</b></p></article>no"""
+    assert search_excerpts.text_of(page) == "Loss &amp; score of a &lt; b"
+    assert search_excerpts.text_of("<html>") == ""
+    assert '{"a.html": "b"}' in search_excerpts.script({"a.html": "b"})

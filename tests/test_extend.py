@@ -1,4 +1,4 @@
-"""The five extensions of docs/extend.md, used from outside the package with ``--config-dir``."""
+"""The extensions of docs/extend.md, used from outside the package with ``--config-dir``."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def test_the_page_has_the_five() -> None:
+def test_the_page_has_all() -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         names = {path.relative_to(folder).as_posix() for path in write_extensions(Path(folder))}
     assert names == {
         "cosine.py", "model/cosine.yaml", "patches.py", "encoder/patches.yaml", "beside.py", "dataset/beside.yaml",
-        "focal.py", "loss/focal.yaml", "mae.py", "metrics/mae.yaml",
+        "focal.py", "loss/focal.yaml", "mae.py", "metrics/mae.yaml", "augmentation/crops.yaml",
     }  # fmt: skip
 
 
@@ -150,11 +150,18 @@ def test_a_model_and_an_encoder(
     assert resumed.code == 0, resumed.err
 
 
-def test_a_network_without_an_encoder(train: Callable[..., Path], mine: str) -> None:
-    (Path(mine) / "colour.py").write_text(COLOUR)
+def test_a_network_without_an_encoder(train: Callable[..., Path], mine: str, tmp_path: Path) -> None:
+    """Neither an encoder nor an argument for its input size; from training, with a class loss, to its graphs."""
+    text = COLOUR.replace("(self, input_size=None)", "(self)").replace("(input_size)", "()")
+    (Path(mine) / "colour.py").write_text(text)
     (Path(mine) / "model" / "colour.yaml").write_text("_target_: colour.ColourNetwork\nencoder: null\n")
-    run = train("model=colour", "task.semantic=0")
-    assert type(load_network(run, trust=True)).__name__ == "ColourNetwork"
+    run = train("model=colour", "model.input_size=32", "task.semantic=1", "augmentation=crops")
+    network = load_network(run, trust=True)
+    assert type(network).__name__ == "ColourNetwork" and network.input_size == 32
+    forget()
+    graphs = tmp_path / "graphs"
+    assert exit_code(export.main, run, "--format", "torch", "--out", graphs, "--trust", "--config-dir", mine) == 0
+    assert json.loads((graphs / "config.json").read_text())["graphs"]["outputs"]["encode"] == ["features", "partner"]
 
 
 def test_an_encoder_with_a_model_of_coseg(train: Callable[..., Path]) -> None:

@@ -55,10 +55,8 @@ def shipped_encoder(name: str) -> dict[str, object]:
     ("experiment", "model", "key", "value"),
     [
         ("shapes", "cross_correlation", "model.kernel_sizes", [1, 3]),
-        ("bundled", "cross_correlation", "model.kernel_sizes", [1, 3]),
         ("voc_pairs", "cross_correlation", "model.kernel_sizes", [3, 5, 7]),
         ("voc_mini", "mutual_correlation", "model.batch_norm", True),
-        ("bundled", "mutual_correlation", "model.batch_norm", False),
         ("shapes", "conditional_siamese", "data.val_negatives", 100),
         ("voc_mini", "conditional_siamese", "data.val_negatives", 300),
         ("voc_mini", "conditional_siamese", "model.mask_pairs", "positive"),

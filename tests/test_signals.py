@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shlex
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coseg.cli.sentences import stopped_sentence
 from coseg.configs import parse_overrides
-from coseg.signals import STOP_SIGNALS, Stopped, StopRequest, handled, stop_children
+from coseg.signals import (
+    STOP_SIGNALS,
+    Stopped,
+    StopRequest,
+    handled,
+    handlers_kept,
+    ignore_stop_signals,
+    stop_children,
+    workers_started,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +54,7 @@ def test_a_request_remembers_the_first_signal_and_gives_the_handlers_back(capfd:
         assert request.number == signal.SIGTERM
     finally:
         request.restore()
-    assert capfd.readouterr().err.count("soon") == 2
+    assert capfd.readouterr().err.count("soon") == 1
     assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
 
 
@@ -68,3 +81,53 @@ def test_children_get_sigterm() -> None:
     assert child.pid in stop_children()
     child.join(20)
     assert child.exitcode == -signal.SIGTERM
+
+
+def test_handlers_are_kept() -> None:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
+
+
+def _work(ignoring: Any) -> None:
+    ignore_stop_signals()
+    ignoring.set()
+    time.sleep(60)
+
+
+def test_workers_outlive_signals_even_those_that_come_while_they_start() -> None:
+    context = multiprocessing.get_context("spawn")
+    ignoring = context.Event()
+    worker = context.Process(target=_work, args=(ignoring,), daemon=True)
+    with workers_started():
+        worker.start()
+        assert worker.pid is not None
+        for number in STOP_SIGNALS:
+            os.kill(worker.pid, number)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOP_SIGNALS)
+    assert ignoring.wait(60)
+    for number in STOP_SIGNALS:
+        os.kill(worker.pid, number)
+    worker.join(0.3)
+    assert worker.is_alive()
+    worker.kill()
+    worker.join()
+
+
+def test_a_process_that_exits_does_not_wait_for_workers_that_ignore_its_signals() -> None:
+    code = """
+import multiprocessing, time
+from coseg.signals import ignore_stop_signals, workers_started
+def work(ready):
+    ignore_stop_signals()
+    ready.set()
+    time.sleep(60)
+context = multiprocessing.get_context("fork")
+ready = context.Event()
+with workers_started():
+    context.Process(target=work, args=(ready,), daemon=True).start()
+ready.wait()
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -30,7 +30,6 @@ GROUPS = {
     "ablation": "Changes one setting of the method, in any experiment: see [ablations](ablations.md).",
     "recipe/from_scratch": "From scratch; experiments have `override /recipe: from_scratch/${model}`.",
     "recipe/from_scratch/conditional_siamese": "What differs between experiments. Selected automatically.",
-    "recipe/bundled": "",
     "recipe/voc_pairs": "",
 }
 """The groups in the order of the page, with an introduction where their files have none."""

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from coseg.configs import choices, started
-from coseg.errors import CosegError, unknown_choice
-from coseg.models.base import CosegNetwork
+from coseg.errors import (
+    CosegError,
+    UserError,
+    causes,
+    error_words,
+    hidden_module,
+    unknown_choice,
+    user_error,
+)
+from coseg.models.base import CosegNetwork, checked_input_size
+from coseg.models.encoders.base import Encoder, check_encoder
 from coseg.models.registry import described_network, known_network, with_current_names
 
 T = TypeVar("T")
@@ -33,20 +47,47 @@ def make(config: Any, **arguments: Any) -> Any:
     try:
         return instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
+        chain = list(causes(error))
+        for cause in chain:
             if isinstance(cause, CosegError):
                 raise cause from None
-            last, cause = cause, cause.__cause__
-        target = re.search(r"target '([^']+)'", str(error))  # Hydra names the innermost one
-        reason = " ".join(str(last).split())
-        unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", reason)
-        if unknown is not None:
-            raise CosegError(
-                f"{unknown[1]} has no setting '{unknown[2]}': leave out what sets it (a value, an experiment, an "
-                "ablation), or choose another class."
-            ) from error
-        raise CosegError(f"{target[1] if target else 'This'} can't be made from the configuration: {reason}") from error
+        match = re.search(r"target '([^']+)'", str(error))  # Hydra names the innermost one
+        target = match[1] if match is not None else "This"
+        raise CosegError(_why_not_made(target, chain[-1], user_error(error))) from error
+
+
+def _why_not_made(target: str, reason: BaseException, place: UserError | None) -> str:
+    """The sentence for a class `target` whose object can't be made for a `reason`, an error in a user's code or not."""
+    if (hidden := hidden_module(target)) is not None:
+        return hidden
+    if place is not None:
+        return f"{target} can't be made from the configuration: {place}"
+    if isinstance(reason, ImportError):
+        return f"The configuration can't be used: {_no_class(target, reason)}"
+    words = " ".join(str(reason).split())
+    unknown = re.search(r"\.__init__\(\) got an unexpected keyword argument '(\w+)'", words)
+    if unknown is not None and unknown[1] == "encoder":
+        return f"{target} takes no encoder: let the file of the network have 'encoder: null'."
+    if unknown is not None:
+        return (
+            f"{target.rpartition('.')[2]} has no setting '{unknown[1]}': leave out what sets it (a value, an "
+            "experiment, an ablation), or choose another class."
+        )
+    if not isinstance(reason, InstantiationException | CosegError):
+        words = error_words(reason)
+    return f"{target} can't be made from the configuration: {words}"
+
+
+def parameters_of_target(target: str) -> set[str] | None:
+    """The names of the arguments that what ``_target_`` names takes; None: any, or it can't be imported."""
+    try:
+        with _quiet():
+            parameters = signature(get_object(target)).parameters.values()
+    except Exception:  # of the user's module, which `make` reports
+        return None
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {parameter.name for parameter in parameters}
 
 
 def build(config: Mapping[str, Any], base: type[T], what: str, **arguments: Any) -> T:
@@ -74,12 +115,34 @@ def target_class(config: Mapping[str, Any], what: str) -> type:
     if not isinstance(target, str):
         raise CosegError(f"{what} has no _target_: give the name of a class.")
     try:
-        return get_class(target)
+        with _quiet():
+            return get_class(target)
     except Exception as error:
-        raise CosegError(
-            f"{what}: there is no class {target} ({' '.join(str(error).split())}). If it is your own, give the "
-            "directory of its module as --config-dir."
-        ) from None
+        if (hidden := hidden_module(target)) is not None:
+            raise CosegError(hidden) from error
+        if (place := user_error(error)) is not None:
+            raise CosegError(f"{what}: the module of {target} can't be imported: {place}") from error
+        raise CosegError(f"{what}: {_no_class(target, error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Hydra's own line for a class that is not there: the sentence has its words."""
+    logger = logging.getLogger("hydra.utils")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _no_class(target: str, reason: BaseException) -> str:
+    module, _, name = target.rpartition(".")
+    names = [key for key, value in vars(sys.modules.get(module, object)).items() if isinstance(value, type)]
+    if nearest := get_close_matches(name, names, n=1):
+        return f"there is no class {target}. Did you mean {module}.{nearest[0]}?"
+    words = " ".join(str(reason).split())
+    return f"there is no class {target} ({words}). If it is your own, give the directory of its module as --config-dir."
 
 
 def build_network(config: Mapping[str, Any], trust: bool = False) -> CosegNetwork:
@@ -97,10 +160,25 @@ def build_network(config: Mapping[str, Any], trust: bool = False) -> CosegNetwor
         config = with_current_names(config)
         if "encoder" in config and (config["encoder"] is None or "_target_" not in config["encoder"]):
             config = {key: value for key, value in config.items() if key != "encoder"}  # a network without one
-        return build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
+        config = dict(config)
+        size = None
+        taken = parameters_of_target(str(config.get("_target_")))
+        if taken is not None and "input_size" not in taken:  # experiments set it; the base class has it
+            size = checked_input_size(config.pop("input_size", None), "model.input_size")
+        made = build(config, CosegNetwork, "model")  # type: ignore[type-abstract]
+        if size is not None:
+            made.input_size = size
+        _check_encoders(made)
+        return made
     network = described_network(config)
     assert isinstance(network, CosegNetwork)
     return network
+
+
+def _check_encoders(network: CosegNetwork) -> None:
+    for module in network.modules():
+        if isinstance(module, Encoder):
+            check_encoder(module)
 
 
 def without_weights(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,9 +244,9 @@ def create_network(
     if known_network(config):
         network: object = described_network(config)
     else:
-        from hydra.utils import instantiate
-
-        network = instantiate(with_current_names(config), _convert_="all")
+        network = make(with_current_names(config))
+        if isinstance(network, CosegNetwork):
+            _check_encoders(network)
     if not isinstance(network, CosegNetwork):
         raise CosegError(f"The configuration makes a {type(network).__name__}, but must make a CosegNetwork.")
     return network

@@ -42,11 +42,14 @@ def labels_of(classes: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def pair_targets(labels: Tensor, common: Tensor) -> Tensor:
-    """The target maps, uint8 (B, H, W), of label maps for the common classes of their pairs.
+    """The target maps of label maps for the common classes of their pairs.
 
     Args:
-        labels: uint8 (B, H, W).
+        labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
         common: bool (B, K), on any device.
+
+    Returns:
+        uint8 (B, H, W): 0 background, 1 common object, 2 other object, 255 void.
     """
     import torch
 

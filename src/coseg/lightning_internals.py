@@ -5,21 +5,28 @@ A new version of Lightning may change any of it without notice: the tests of thi
 
 from __future__ import annotations
 
+import logging
+import logging.config
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
+from omegaconf import OmegaConf
+from torch.multiprocessing import ProcessExitedException
 
-from coseg.signals import handled, stop_children
+from coseg.signals import Stopped, handled, stop_children
 
 
 def starts_command_again(trainer: L.Trainer) -> bool:
@@ -32,19 +39,85 @@ def spawns_processes(trainer: L.Trainer) -> bool:
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
+def leave_sigterm(trainer: L.Trainer) -> None:
+    """Have Lightning take no notice of SIGTERM, when a callback's `setup` has taken it over.
+
+    Lightning would end the training without a checkpoint of the running epoch, and in several processes send a message
+    between them, perhaps in the middle of another one.
+    """
+    trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+
+
 @contextmanager
 def signals_forwarded(trainer: L.Trainer) -> Iterator[None]:
-    """While `trainer` runs in spawned processes, forward SIGTERM to them and keep waiting."""
+    """While `trainer` runs in spawned processes, have them stop at a signal to this one, and keep waiting.
+
+    All end with the code of the signal that came to this process, whether it came to them as well (Ctrl-C in a
+    terminal) or not. A second Ctrl-C ends them at once.
+
+    Raises:
+        Stopped: they have left what can be resumed.
+        SystemExit: the signal came before they had anything to leave.
+    """
     if not spawns_processes(trainer):
         yield
         return
+    received: list[int] = []
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    shared = [callback.stop for callback in callbacks if isinstance(callback, SpawnedProcess)]
 
     def forward(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:  # Ctrl-C reaches the whole group by itself
-            stop_children()
+        for stop in shared:
+            stop.value = number
+        stop_children(signal.SIGINT if received and number == signal.SIGINT else signal.SIGTERM)
+        received.append(number)
 
     with handled(forward):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if received and (stop := Stopped.find(error)) is not None:
+                raise Stopped(stop.path, received[0]) from None
+            if received and isinstance(error, ProcessExitedException):
+                raise SystemExit(128 + received[0]) from None
+            raise
+
+
+class SpawnedProcess(Callback):
+    """Gives the processes that the trainer spawns what a command's own process has: a log, without hints in it.
+
+    They unpickle the trainer, and with it this callback, before they do anything else. Ctrl-C is left to their main
+    process until training or test begins, which handle it.
+
+    Attributes:
+        stop: shared with the main process: the number of a signal that came to it, perhaps before they were there.
+    """
+
+    def __init__(self) -> None:
+        self.stop = RawValue("i", 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the configuration of the log, where a command of Hydra's runs."""
+        log = HydraConfig.get().job_logging if HydraConfig.initialized() else None
+        return {**vars(self), "log": OmegaConf.to_container(log, resolve=True) if log is not None else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Configure this process."""
+        vars(self).update(state)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        quiet_lightning()
+        if self.log is not None:
+            logging.config.dictConfig(self.log)
+
+    log: dict[str, Any] | None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """All but the first process log what is wrong, and nothing else; take notice of a signal that came before."""
+        if spawns_processes(trainer):
+            if not trainer.is_global_zero:
+                logging.getLogger().setLevel(logging.WARNING)
+            if self.stop.value:
+                signal.raise_signal(signal.SIGTERM)
 
 
 def ddp_arguments(trainer: L.Trainer) -> dict[str, Any] | None:
@@ -120,3 +193,27 @@ class MovingAverageOnDevice(EMAWeightAveraging):
 def drop_anonymous(logger: WandbLogger) -> None:
     """Leave out the argument ``anonymous`` of ``wandb.init``: W&B warns of it, whatever its value."""
     logger._wandb_init.pop("anonymous", None)
+
+
+_HINTS = (
+    "does not have many workers",
+    "smaller than the logging interval",
+    "LeafSpec",
+    "in eval mode at the start of training",  # a frozen encoder is
+    "Checkpoint directory .* exists and is not empty",
+    "Experiment logs directory .* exists and is not empty",
+    "find_unused_parameters=True was specified",  # see `coseg.training.fit.make_trainer`
+    "your dataloader is not resumable",  # it is: the sampler starts where training stopped
+    "`srun` command is available",
+    "could not find the monitored key",  # where nothing is validated, there is no best checkpoint
+)
+
+
+def quiet_lightning() -> None:
+    """Keep out of this process's log what Lightning, and torch's spawning, advise and report of themselves."""
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
+    for hint in _HINTS:
+        warnings.filterwarnings("ignore", message=f".*{hint}")

@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker, util
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -75,11 +76,23 @@ def handled(handler: Handler, numbers: Sequence[int] = STOP_SIGNALS) -> Iterator
         handlers.restore()
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """The handlers of stop signals are after the block what they were before, whatever has set others."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        with suppress(ValueError, TypeError):  # not in the main thread, or not one of Python's
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 class StopRequest:
     """Remembers the first stop signal, so that work ends where it can be resumed. A second Ctrl-C interrupts at once.
 
     Args:
-        message: written to standard error when the signal comes.
+        message: written to standard error when the first signal comes.
 
     Attributes:
         number: of the signal; None: none came.
@@ -90,8 +103,10 @@ class StopRequest:
         self.number: int | None = None
         self._handlers = SignalHandlers()
 
-    def listen(self) -> None:
-        """Take over the signals."""
+    def listen(self, quiet: bool = False) -> None:
+        """Take over the signals; `quiet`: without the message, which another process writes."""
+        if quiet:
+            self.message = b""
         self._handlers.set(self._receive)
 
     def restore(self) -> None:
@@ -101,18 +116,58 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.number = number
-        os.write(2, self.message)  # handlers of logging may hold a lock here
+        if self.number is None:
+            self.number = number
+            os.write(2, self.message)  # handlers of logging may hold a lock here
 
 
-def stop_children() -> list[int]:
-    """Send SIGTERM to the processes that `multiprocessing` started here; their ids."""
+def stop_children(number: int = signal.SIGTERM) -> list[int]:
+    """Send a signal to the processes that `multiprocessing` started here; their ids."""
     children = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
     for child in children:
-        os.kill(child, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
     return children
 
 
-def ignore_interrupt() -> None:
-    """Ctrl-C reaches the workers of a process too, but it is for the main process, which needs their batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_stop_signals() -> None:
+    """In a worker: a signal to the whole process group is for its main process, which needs the worker's batches."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # see `workers_started`
+
+
+@contextmanager
+def workers_started() -> Iterator[None]:
+    """Inside the block this process starts workers that call `ignore_stop_signals`, and are killed when it exits.
+
+    Stop signals wait until the block ends, in the workers until they ignore them: none is lost, or ends a worker that
+    has only begun. The workers end by themselves when this process dies; when it exits, `multiprocessing` would wait
+    for those that are left after SIGTERM, which they ignore.
+    """
+    resource_tracker.ensure_running()  # started within the block, it would let the signals through
+    _kill_at_exit()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_exits: dict[int, util.Finalize] = {}
+"""By the process, since a forked one has those of its parent."""
+
+
+def _kill_at_exit() -> None:
+    if os.getpid() not in _exits:
+        _exits[os.getpid()] = util.Finalize(None, _kill_workers, exitpriority=0)
+
+
+def _kill_workers() -> None:
+    """Kill the processes of `multiprocessing` that are not to outlive this one."""
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        with suppress(ValueError):  # outside the main thread
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch raises an error when a worker is killed
+    for worker in workers:
+        worker.kill()

@@ -11,7 +11,6 @@ import pytest
 from facts import mentions
 
 from coseg.cli import calibrate
-from coseg.inference.cooccurrence.statistics import SIMILARITIES
 from coseg.inference.segmenter import CoSegmenter
 
 Run = Callable[..., tuple[int, str, str]]
@@ -29,10 +28,10 @@ def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: P
     fresh = ("--checkpoint", str(trained), "--out", str(tmp_path / "model"))
     code, out, err = run(*fresh, *SHAPES, *FEW)
     assert code == 0, err
-    assert mentions(out, "accuracy", "24 pairs", "shapes val")
     path = tmp_path / "model" / "config.json"
     found = json.loads(path.read_text())["cooccurrence"]
-    assert found["names"][:7] == list(SIMILARITIES) and found["pairs"] == 24
+    assert mentions(out, "accuracy", f"{found['pairs']} pairs", "shapes val", "two halves")
+    assert len(found["names"]) == 7 and found["classes"] and found["belonging"]
     card = (tmp_path / "model" / "README.md").read_text()
     assert mentions(card, f"{found['accuracy']:.1%}")
     first = found["group"]["sizes"][0]
@@ -48,7 +47,7 @@ def test_a_run_becomes_a_model_that_says_so(run: Run, trained: Path, tmp_path: P
     code, _, err = run("--checkpoint", str(copy), *SHAPES, *FEW, "--fit", "val", "--size", "32")
     assert code == 0, err
     settings = json.loads((copy / "config.json").read_text())
-    assert settings["size"] == 32 and mentions(settings["cooccurrence"]["data"], "half", "shapes val")
+    assert settings["size"] == 32 and mentions(settings["cooccurrence"]["data"], "halves", "shapes val")
     assert (copy / "README.md").read_text() == "by hand"
     assert (copy / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
 
@@ -59,7 +58,7 @@ def test_mistakes_get_a_sentence(run: Run, trained: Path, tmp_path: Path) -> Non
         (("--checkpoint", "gone", "--out", "out", *SHAPES), ("no model", "gone")),
         (("--checkpoint", str(trained), "--out", "out", "--dataset", "shape"), ("'shape'", "'shapes'")),
         (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--pairs", "0"), ("--pairs", "whole number", 1)),
-        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--order", "odd"), ("order", "'odd'")),
+        (("--checkpoint", str(trained), "--out", "out", *SHAPES, "--fit", "odd"), ("--fit", "'odd'")),
     ):
         code, _, err = run(*arguments)
         assert code == 2 and mentions(err.splitlines()[-1], *facts), (code, err)

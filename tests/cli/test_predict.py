@@ -110,18 +110,39 @@ def test_threshold_and_size(predict: Predict) -> None:
         outcome = predict("a.png", "b.png", "--threshold", threshold, "--overwrite", "--json", "--size", "32")
         scores = json.loads(outcome.out)
         assert (scores["threshold"], scores["size"]) == (float(threshold), 32)
+        assert mentions(outcome.err, "32 pixels", "made for 64")
         shares[threshold] = round(scores["images"][0]["foreground"], 2)
     assert shares == {"0.4": 1.0, "0.55": 0.5, "0.7": 0.0}
 
 
+def test_islands_are_removed_from_all_pictures_unless_they_are_kept(predict: Predict) -> None:
+    pixels = np.full((40, 64, 3), (0, 0, 255), np.uint8)
+    pixels[10:35, 5:40] = (255, 0, 0)
+    pixels[2:5, 58:62] = (255, 0, 0)
+    for name in ("a", "b"):
+        Image.fromarray(pixels).save(f"{name}.png")
+        pixels[0, 0] = 0
+    shares = []
+    for options in ([], ["--keep-islands"]):
+        scores = json.loads(predict("a.png", "b.png", "--overwrite", "--json", *options).out)
+        shares.append(scores["images"][0]["foreground"] * pixels[..., 0].size)
+        mask, cutout = (np.asarray(Image.open(f"coseg-output/a_{name}.png")) for name in ("mask", "cutout"))
+        assert (mask == 255).sum() == (cutout[..., 3] == 255).sum() == pytest.approx(shares[-1], abs=1)
+        assert scores["islands"] == ("kept" if options else "removed")
+    assert shares == pytest.approx([875, 887], abs=1)
+
+
 def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coseg.hub.calibration import Calibration, SizeMeasures
+    from coseg.hub.calibration import GROUP_STATISTICS, Calibration
+    from coseg.hub.measures import Count, SizeMeasures
     from coseg.inference import segmenter
     from coseg.inference.cooccurrence import statistics
 
+    of_pairs = SizeMeasures(2, 1234, 0.83, (0.8, 0.86), 0.9, yes=Count(95, 100), no=Count(66, 88))
     calibration = Calibration(
-        ("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, interval=(0.8, 0.86), pairs=1234, data="voc"
-    )
+        ("a",), (0.0,), (1.0,), (1.0,), 0.0, auc=0.9, accuracy=0.83, interval=(0.8, 0.86), pairs=1234, data="voc",
+        sizes=(of_pairs,),
+    )  # fmt: skip
     monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
     monkeypatch.setattr(
         statistics, "network_statistics", lambda network, a, b, *maps: min(map(torch.mean, maps))[None] * 10 - 1
@@ -129,23 +150,29 @@ def test_calibrated_words(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> 
     for name, red in (("a", 20), ("b", 30), ("c", 0)):
         picture(f"{name}.png", red)
     outcome = predict("a.png", "b.png", "--json", "s.json")
-    assert mentions(outcome.out, "object in common", "89 %")
-    assert mentions(outcome.out, "83 %", "1,234 pairs", "voc", "95 %", "80 % to 86 %")
+    assert mentions(outcome.out, "object in common", "89 %", "95 %")  # of such answers were right
+    assert not mentions(outcome.out, "1,234 pairs")
     scores = json.loads(Path("s.json").read_text())
     assert scores["shares"] is True
-    assert scores["calibration"] == {"accuracy": 0.83, "interval": [0.8, 0.86], "pairs": 1234, "data": "voc"}
+    expected = {"accuracy": 0.83, "interval": [0.8, 0.86], "pairs": 1234, "data": "voc"}
+    assert scores["calibration"] == expected | {
+        "shares": {"right": 95, "answers": 100},
+        "shares_nothing": {"right": 66, "answers": 88},
+    }
+    outcome = predict("a.png", "b.png", "--out", "sure", "--how-sure")
+    assert mentions(outcome.out, "83 %", "1,234 pairs", "voc", "95 %", "80 % to 86 %", "66 of 88")
     outcome = predict("a.png", "c.png", "--out", "other")
     assert outcome.code == 0
-    assert mentions(outcome.out, "nothing", "27 %", "83 %")
+    assert mentions(outcome.out, "can't tell", "27 %") and not mentions(outcome.out, "75 %")
     pairs = predict("a.png", "b.png", "c.png", "--pairs", "--out", "pairs", "--json", "p.json").out
-    assert mentions(pairs, "1 of 3 pairs", "83 %")
+    assert mentions(pairs, "1 of 3 pairs", "for 2 it can't tell")
     assert json.loads(Path("p.json").read_text())["calibration"]["pairs"] == 1234
     images = ("a.png", "b.png", "c.png", "--only", "mask")
-    assert mentions(predict(*images, "--out", "before").out, "groups", "not measured")
-    group = replace(calibration, names=("a", "b"), mean=(0.0,) * 2, scale=(1.0,) * 2, weights=(0.0,) * 2, bias=1.0,
-                    sizes=(SizeMeasures(3, 600, 0.77, (0.7, 0.8)),))  # fmt: skip
+    assert mentions(predict(*images, "--out", "before", "--how-sure").out, "not measured")
+    group = replace(calibration, names=GROUP_STATISTICS, mean=(0.0,) * 2, scale=(1.0,) * 2, weights=(0.0,) * 2,
+                    bias=1.0, sizes=(SizeMeasures(3, 600, 0.77, (0.7, 0.8)), SizeMeasures(5, 600, 0.9)))  # fmt: skip
     calibration = replace(calibration, group=group)
-    outcome = predict(*images, "--out", "groups", "--json", "g.json")
+    outcome = predict(*images, "--out", "groups", "--json", "g.json", "--how-sure")
     assert mentions(outcome.out, "73 %", "77 %", "600 groups of 3 images", "voc")
     told = json.loads(Path("g.json").read_text())["calibration"]
     assert told == {"accuracy": 0.77, "interval": [0.7, 0.8], "groups": 600, "size": 3, "data": "voc"}
@@ -181,7 +208,7 @@ def bad_files() -> dict[str, str]:
         "apng.png": "animated",
         "dot.png": "1 x 1",
         "huge.png": "30,000 x 30,000",
-        "phone.heic": "HEIC",
+        "phone.heic": "image",
         "nowhere.jpg": "missing",
     }
 

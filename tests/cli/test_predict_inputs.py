@@ -253,14 +253,15 @@ def test_a_model_that_gives_no_numbers_is_refused(predict: Predict, monkeypatch:
 
 
 def test_scores_have_null_for_what_is_no_number(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coseg.hub.calibration import Calibration, SizeMeasures
+    from coseg.hub.calibration import Calibration
+    from coseg.hub.measures import SizeMeasures
+    from coseg.inference.cooccurrence.belonging import Answer
 
     measured = SizeMeasures(2, 9, float("inf"), (float("-inf"), float("nan")), float("nan"))
-    monkeypatch.setattr(Calibration, "measured", lambda self, n: (measured, "voc"))
-    monkeypatch.setattr(Calibration, "common", lambda self, statistics, n: 0.5)
+    monkeypatch.setattr(Calibration, "measured", lambda self, n, input_size=None: (measured, "voc"))
     calibration = Calibration(("a",), (0.0,), (1.0,), (1.0,), 0.0)
     monkeypatch.setattr(segmenter, "calibration_of", lambda network, settings: calibration)
-    monkeypatch.setattr(segmenter, "neighbour_statistics", lambda *rest: torch.zeros(1))
+    monkeypatch.setattr(segmenter, "answer_for", lambda *rest: Answer(0.5))
     picture("a.png")
     picture("b.png", 3)
     outcome = predict("a.png", "b.png", "--json")

@@ -14,7 +14,9 @@ def result(count: int, shares: bool | None = None) -> Any:
     class Result(list[Any]):
         common = 0.75
 
-    made = Result(SimpleNamespace(name=f"{k}.jpg", foreground=0.25, confidence=0.9) for k in range(count))
+    made = Result(
+        SimpleNamespace(name=f"{k}.jpg", foreground=0.25, confidence=0.9, belongs=float("nan")) for k in range(count)
+    )
     made.shares = shares  # type: ignore[attr-defined]
     return made
 
@@ -32,9 +34,9 @@ def test_pairs_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
     output = PredictOutput()
     for shares in (True, False, True):
         output.pair(result(2, shares))
-    output.pairs("It is right for 70 %.")
+    output.pairs()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and "75%" in lines[0] and "2 of 3" in lines[-1] and "70 %" in lines[-1]
+    assert len(lines) == 4 and "75 %" in lines[0] and "2 of 3" in lines[-1] and "1 nothing" in lines[-1]
 
 
 def test_quiet_prints_problems_alone(capsys: pytest.CaptureFixture[str]) -> None:

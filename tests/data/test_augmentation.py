@@ -7,7 +7,7 @@ from facts import naming
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from coseg.data.augmentation import Augmentation
+from coseg.data.augmentation import Augmentation, as_transform
 from coseg.errors import CosegError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "augmentation").glob("*.yaml"))
@@ -180,3 +180,30 @@ def test_transforms_that_end_at_another_size():
 def test_no_tries(tries):
     with pytest.raises(CosegError, match=naming("augmentation.tries", tries, 1)):
         Augmentation([], size=10, tries=tries)
+
+
+def test_transforms_that_give_no_bytes():
+    with pytest.raises(CosegError, match=naming("float32", "uint8", "Normalize")):
+        Augmentation([A.Normalize()])(*picture(), WANTED, 0)
+
+
+# albumentations as it is
+
+
+@pytest.mark.parametrize("wrap", [list, A.Compose, lambda transforms: A.Compose(transforms, seed=3)])
+def test_a_pipeline_of_albumentations(wrap):
+    """Equal seeds give equal images, whatever was drawn before, and other seeds others."""
+    transforms = [A.RandomCrop(40, 40), A.HorizontalFlip()]
+    augmentation, other = as_transform(wrap(transforms)), as_transform(wrap(transforms))
+    images = [augmentation(*picture(), WANTED, seed)[0] for seed in (0, 1, 0)]
+    assert images[0].shape == (40, 40, 3)
+    assert (images[0] == images[2]).all() and (images[0] != images[1]).any()
+    assert (other(*picture(), WANTED, 1)[0] == images[1]).all()
+
+
+def test_what_is_no_augmentation():
+    function = as_transform(lambda image, labels, wanted, seed: (image, labels))
+    assert not isinstance(function, Augmentation) and as_transform(None) is None
+    assert as_transform(A.Resize(20, 20))(*picture(), WANTED, 0)[1].shape == (20, 20)
+    with pytest.raises(CosegError, match=naming("augmentation", "int", "albumentations")):
+        as_transform(3)

@@ -260,3 +260,37 @@ def test_single_images_come_in_the_order_that_is_asked(workers):
     for item in items:
         np.testing.assert_array_equal(item.image.permute(1, 2, 0).numpy(), catalog.image(item.i))
         np.testing.assert_array_equal(item.labels.numpy(), catalog.labels(item.i))
+
+
+class Uneven(Reader):
+    """Images of two sizes, all of one class."""
+
+    name, splits = "uneven", ("train",)
+
+    def read(self, split):
+        class Images(Catalog):
+            def image(self, i):
+                return np.full((20 + 4 * (i % 2), 24, 3), i, np.uint8)
+
+            def labels(self, i):
+                return np.ones(self.image(i).shape[:2], np.uint8)
+
+        return Images("uneven", "train", tuple("abcd"), ("thing",), np.ones((4, 1), np.bool_))
+
+    def problems(self, split):
+        return ()
+
+
+@pytest.mark.parametrize("clique", [None, 3])
+def test_images_of_several_sizes(clique):
+    settings = {"batch_size": 3, "clique": clique}
+    with pytest.raises(CosegError, match=naming("augmentation")) as refused:
+        augmentation = None if clique is None else lambda image, labels, wanted, seed: (image, labels)
+        list(PairDataModule(Uneven(), {"train": "train"}, augmentation, **settings).train_dataloader())
+    assert "20 x 24" in str(refused.value) and "albumentations" in str(refused.value)
+    data = PairDataModule(Uneven(), {"train": "train"}, [A.Resize(16, 16)], **settings)
+    for batch in data.train_dataloader():
+        images = batch["images"] if clique else batch["image_a"]
+        assert images.shape[1:] == (3, 16, 16)
+    one = PairDataModule(Uneven(), {"train": "train"}, batch_size=1)
+    assert {batch["image_a"].shape[2] for batch in one.train_dataloader()} == {20, 24}

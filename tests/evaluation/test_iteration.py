@@ -133,7 +133,7 @@ def test_groups_give_the_logits_of_each_pair(model: str, compose: Callable[..., 
             logits = network.cosegment(group.features_a, group.features_b, *group.sizes)
             for k, (i, j) in enumerate(group.pairs):
                 for side, expected in zip(logits, network(images[i][None], images[j][None]), strict=True):
-                    torch.testing.assert_close(side[k : k + 1], expected, atol=1e-5, rtol=0)
+                    torch.testing.assert_close(side[k : k + 1], expected, atol=2e-5, rtol=0)
     assert largest == 3
 
 

@@ -14,6 +14,7 @@ from coseg.errors import CosegError
 from coseg.evaluation import predictions  # not its functions: pytest would take `tested` for a test
 from coseg.evaluation.score import score
 from coseg.metrics.mask_counts import mask_score
+from coseg.models.base import CosegNetwork
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.mirrored import MirroredNetwork
@@ -65,15 +66,34 @@ def test_a_missing_or_damaged_configuration_is_named(folder: Path, tmp_path: Pat
         predictions.tested_config(tmp_path)
 
 
+def as_tested(network: CosegNetwork, models: float = 0.5, **settings: object) -> CosegNetwork:
+    return predictions.as_tested(network, models, DictConfig({"input_size": None, **settings}))
+
+
 def test_networks_are_as_the_test_wants_them() -> None:
     encoder = VGG16Encoder(width=0.125)
     network = SiameseNetwork(encoder)
-    assert predictions.as_tested(network, DictConfig({"input_size": None})) is network and network.input_size is None
-    assert predictions.as_tested(network, DictConfig({"input_size": 64})).input_size == 64
-    assert isinstance(
-        predictions.as_tested(network, DictConfig({"input_size": None, "mirrored": True})), MirroredNetwork
-    )
+    assert as_tested(network) is network and network.input_size is None
+    assert as_tested(network, input_size=64).input_size == 64
+    assert isinstance(as_tested(network, mirrored=True), MirroredNetwork)
     with pytest.raises(CosegError, match="input_size"):
-        predictions.as_tested(network, DictConfig({"input_size": -1}))
+        as_tested(network, input_size=-1)
     with pytest.raises(CosegError, match="mirrored"):
-        predictions.as_tested(ConditionalSiameseNetwork(encoder), DictConfig({"input_size": None, "mirrored": True}))
+        as_tested(ConditionalSiameseNetwork(encoder), mirrored=True)
+
+
+@pytest.mark.parametrize(
+    ("models", "of_test", "expected"), [(0.75, None, 0.75), (0.75, 0.6, 0.6), (0.5, 0.25, 0.25), (0.75, 0.5, None)]
+)
+def test_the_threshold_of_a_test_has_precedence_over_that_of_the_model(
+    models: float, of_test: float | None, expected: float | None
+) -> None:
+    network = as_tested(SiameseNetwork(VGG16Encoder(width=0.125)), models, threshold=of_test)
+    assert getattr(network, "threshold", None) == expected
+
+
+def test_a_threshold_that_loses_a_decision_is_refused() -> None:
+    with pytest.raises(CosegError, match="threshold"):
+        as_tested(ConditionalSiameseNetwork(VGG16Encoder(width=0.125)), 0.75)
+    with pytest.raises(CosegError, match="threshold"):
+        as_tested(SiameseNetwork(VGG16Encoder(width=0.125)), threshold=2.0)

@@ -242,6 +242,24 @@ def test_another_input_size(compose: Compose, trained: Path, tiny_overrides: dic
             score(config_for(compose, tiny_overrides, checkpoint, f"input_size={bad}"))
 
 
+def test_the_threshold_of_the_masks(
+    compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    (folder,) = score(config_for(compose, tiny_overrides, checkpoint, "split=unseen", "threshold=0.7", "panels=0"))
+    assert folder.name == "shapes-unseen-paper-threshold_0.7"
+    network = load_task(checkpoint).network.eval()
+    catalog = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8).read("unseen")
+    record = read_records(folder)[0]
+    a, b = (torch.from_numpy(catalog.image(k).transpose(2, 0, 1).copy())[None] for k in (record.i, record.j))
+    with torch.no_grad():
+        foreground = network(a, b)[0].softmax(1)[0, 1].numpy() > 0.7
+    truth = np.isin(
+        catalog.labels(record.i), np.flatnonzero(catalog.presence[record.i] & catalog.presence[record.j]) + 1
+    )
+    assert record.jaccard_a == pytest.approx((foreground & truth).sum() / (foreground | truth).sum(), abs=1e-6)
+
+
 def test_mirrored(compose: Compose, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
     checkpoint = trained / "checkpoints" / "best.ckpt"
     (folder,) = score(config_for(compose, tiny_overrides, checkpoint, "split=unseen", "mirrored=true", "panels=0"))

@@ -10,11 +10,12 @@ import torch
 from facts import naming
 
 from coseg.errors import CosegError
-from coseg.export.graphs import graphs_of, unwrapped
+from coseg.export.graphs import graphs_of, has_graphs
 from coseg.models.base import CosegNetwork
 from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
 from coseg.models.conditional_siamese import ConditionalSiameseNetwork
 from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.models.embedding_matching import GROUP_POSITIONS, EmbeddingMatchingNetwork, _pooled
 from coseg.models.encoders.timm import TimmEncoder
 from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.mirrored import MirroredNetwork
@@ -31,6 +32,11 @@ def correlation(**settings: Any) -> CrossCorrelationNetwork:
     return CrossCorrelationNetwork(encoder(), kernel_sizes=[1, 3, 5], **settings)
 
 
+def embedding(**settings: Any) -> EmbeddingMatchingNetwork:
+    settings = {"channels": 8, "skip_channels": 4, "decoder_width": 8, **settings}
+    return EmbeddingMatchingNetwork(TimmEncoder("tf_efficientnet_lite0", [1, 2, 3]), **settings)
+
+
 NETWORKS = {
     "the paper's": lambda: correlation(),
     "rescaled": lambda: correlation(rescale=True, normalization="l2", use="gate"),
@@ -44,6 +50,11 @@ NETWORKS = {
     "channel and spatial": lambda: ChannelSpatialAttentionNetwork(encoder(32)),
     "high level": lambda: ChannelSpatialAttentionNetwork(encoder(), low_level=False),
     "mutual": lambda: MutualCorrelationNetwork(encoder(), input_size=40),
+    "embedding": lambda: embedding(),
+    "embedding, alone": lambda: embedding(matching=False),
+    "embedding, one level": lambda: EmbeddingMatchingNetwork(TimmEncoder("test_vit", [1]), 8, input_size=64),
+    "mirrored": lambda: MirroredNetwork(correlation()),
+    "mirrored embedding": lambda: MirroredNetwork(embedding()),
     "transformer": lambda: CrossCorrelationNetwork(TimmEncoder("test_vit", [1]), input_size=64),
 }
 
@@ -87,7 +98,7 @@ def test_means_of_kernels_are_a_groups() -> None:
         expected = list(network.cosegment_group([network.encode(image) for image in images], sizes))
         mean = (encoded[1][1] + encoded[2][1]) / 2
         logits = graphs.cosegment(encoded[0][0], mean)
-    assert graphs.group
+    assert graphs.group == "mean"
     assert torch.allclose(logits, expected[0], atol=1e-5)
     assert not graphs_of(correlation(fusion="max")).group
 
@@ -99,22 +110,28 @@ def test_the_network_itself_stays_as_it_is() -> None:
     assert network.training and before == {name: type(module) for name, module in network.named_modules()}
 
 
-def test_a_mirrored_network_is_its_own_graphs_twice() -> None:
+@pytest.mark.parametrize("count", [3, 6])
+def test_joined_positions_are_a_groups(count: int) -> None:
+    """Also where the network averages the positions of many partners over cells: 6 images of 24 x 24 positions."""
     torch.manual_seed(0)
-    mirrored = MirroredNetwork(spread_statistics(correlation())).eval()
-    network, was = unwrapped(mirrored)
-    assert was and not unwrapped(network)[1]
+    network = spread_statistics(embedding())
     graphs = graphs_of(network)
-    a, b = torch.randint(256, (2, 1, 3, 40, 56), dtype=torch.uint8)
+    assert graphs.group == "join"
+    images = [torch.randint(256, (1, 3, 192, 192), dtype=torch.uint8) for _ in range(count)]
     with torch.no_grad():
-        expected, _ = mirrored(a, b)
-        plain = graphs.cosegment(graphs.encode(a)[0], graphs.encode(b)[1])
-        turned = graphs.cosegment(graphs.encode(a.flip(-1))[0], graphs.encode(b.flip(-1))[1])
-    assert torch.allclose((plain + turned.flip(-1)) / 2, expected, atol=1e-5)
+        encoded = [graphs.encode(image) for image in images]
+        expected = list(network.cosegment_group([network.encode(image) for image in images], [(192, 192)] * count))
+        maps = [positions[:, 0].unflatten(2, (24, 24)) for *_, positions in encoded[1:]]
+        pooled = [_pooled(embedded, GROUP_POSITIONS // (count - 1))[:, None] for embedded in maps]
+        logits = graphs.cosegment(*encoded[0][:3], torch.cat(pooled, 1))
+    assert (pooled[0].shape[-1] < 24 * 24) == (count == 6)
+    assert torch.allclose(logits, expected[0], atol=1e-5)
 
 
 def test_what_cannot_be_exported_says_so_and_what_can() -> None:
-    with pytest.raises(CosegError, match=naming("ConditionalSiameseNetwork", "export", "CrossCorrelationNetwork")):
-        graphs_of(ConditionalSiameseNetwork(encoder(), input_size=64))
+    other = ConditionalSiameseNetwork(encoder(), input_size=64)
+    assert not has_graphs(other) and has_graphs(NETWORKS["siamese"]())
+    with pytest.raises(CosegError, match=naming("ConditionalSiameseNetwork", "CrossCorrelationNetwork")):
+        graphs_of(other)
     with pytest.raises(CosegError, match=naming("transformer", "--size")):
         graphs_of(SiameseNetwork(TimmEncoder("test_vit", [0])))

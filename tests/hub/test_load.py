@@ -82,9 +82,10 @@ def test_a_network_from_each_source(
 
 
 def test_the_input_size_is_that_of_the_settings(config: dict[str, Any], network: CosegNetwork, tmp_path: Path) -> None:
-    save_pretrained(tmp_path, config, network, {"size": 48})
+    save_pretrained(tmp_path, config, network, {"size": 48, "threshold": 0.75})
     assert coseg.load_network(tmp_path).input_size == 48
-    assert network_in_file(network_file(tmp_path)).input_size == 48
+    network, threshold = network_in_file(network_file(tmp_path))
+    assert network.input_size == 48 and threshold == 0.75
     assert load_pretrained(tmp_path).network.input_size == 32
 
 

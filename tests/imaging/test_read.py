@@ -1,6 +1,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +208,15 @@ def test_damaged_files_give_sentences_and_nothing_else(tmp_path, capfd):
                 assert "x.img" in str(error)
                 refused += 1
     assert 100 < refused < 600
+
+
+def test_pillow_says_nothing_of_damaged_metadata(tmp_path):
+    """In a process of its own, since pytest sets the filters of warnings for each test."""
+    tags = b"II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\xff\0\0\0\x00\xff\0\0"
+    path = saved(tmp_path, Image.fromarray(RGB), "a.jpg", exif=b"Exif\0\0" + tags)
+    script = "import sys; from pathlib import Path; from coseg.imaging.read import read_photograph as read; "
+    command = [sys.executable, "-c", script + "read(Path(sys.argv[1]))", str(path)]
+    plain = [sys.executable, "-c", "import sys; from PIL import Image; Image.open(sys.argv[1]).getexif()[0x10f]", path]
+    assert "UserWarning" in subprocess.run(plain, capture_output=True, text=True).stderr
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0, "")

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from coseg.errors import CosegError
-from coseg.hub.calibration import Calibration, SizeMeasures
+from coseg.hub.calibration import Calibration
+from coseg.hub.measures import Count, SizeMeasures
 from coseg.inference.cosegmentation import (
     Cosegmentation,
     Segment,
@@ -20,6 +21,7 @@ from coseg.inference.cosegmentation import (
     common_sentence,
     image_scores,
     percent,
+    reliability,
     trust_sentence,
 )
 
@@ -57,11 +59,12 @@ def test_confidence_is_that_of_the_likelier_answer() -> None:
     assert unsure.confidence == 0.625
 
 
-def test_images_share_something_from_a_half_on() -> None:
+def test_there_are_three_levels_of_answers() -> None:
     parts = (segment(4, 4, (4, 4)), segment(4, 4, (4, 4)))
     assert Cosegmentation(parts).shares is None
-    assert Cosegmentation(parts, 0.5).shares is True
-    assert Cosegmentation(parts, 0.49).shares is False
+    assert Cosegmentation(parts, 0.76).shares is True
+    assert Cosegmentation(parts, 0.49).shares is None
+    assert Cosegmentation(parts, 0.24).shares is False
     found = Cosegmentation(parts, 0.5)
     assert len(found) == 2 and list(found) == [found[0], found[1]] and found[-1] is parts[1]
 
@@ -90,18 +93,28 @@ def test_what_is_not_calibrated_is_null() -> None:
 
 
 def test_nothing_is_claimed_that_was_not_measured() -> None:
-    assert trust_sentence(None) == trust_sentence(UNMEASURED) == ""
-    found = Cosegmentation((SEGMENT, SEGMENT), 0.25)
-    assert "nothing" in common_sentence(found, UNMEASURED)
+    result = Cosegmentation((SEGMENT, SEGMENT), 0.25)
+    assert trust_sentence(None, result) == trust_sentence(UNMEASURED, result) == ""
+    assert "nothing" in common_sentence(result, UNMEASURED)
 
 
-def test_groups_are_told_of_by_groups() -> None:
-    pairs = replace(UNMEASURED, accuracy=0.7, pairs=2000, data="voc")
-    three = Cosegmentation((SEGMENT,) * 3, 0.75)
-    unknown = common_sentence(three, pairs)
-    assert "groups" in unknown and "70" not in unknown and "2,000" not in unknown
-    measured = common_sentence(replace(three, segments=(SEGMENT,) * 2), pairs)
-    assert all(fact in measured for fact in ("70 %", "2,000 pairs", "voc"))
-    group = replace(UNMEASURED, data="coco", sizes=(SizeMeasures(3, 1200, 0.8, (0.75, 0.85)),))
-    said = common_sentence(three, replace(pairs, group=group))
-    assert all(fact in said for fact in ("80 %", "1,200 groups", "3 images", "coco", "95 %", "75 %", "85 %"))
+def test_the_quoted_share_is_that_of_the_answer_the_size_and_the_input_size() -> None:
+    sizes = (SizeMeasures(3, 1200, 0.8, (0.75, 0.85), yes=Count(90, 100), no=Count(40, 80)),)
+    group = replace(UNMEASURED, data="coco", sizes=sizes)
+    calibration = replace(UNMEASURED, group=group, input_size=160)
+    three = Cosegmentation((SEGMENT,) * 3, 0.8, input_size=160)
+    assert "90 %" in trust_sentence(calibration, three) and "50 %" in trust_sentence(
+        calibration, replace(three, common=0.2)
+    )
+    assert not trust_sentence(calibration, replace(three, common=0.5))
+    assert not trust_sentence(calibration, replace(three, input_size=320))
+    assert not trust_sentence(calibration, replace(three, segments=(SEGMENT,) * 4))
+    assert all(fact in reliability(calibration, 3, 160) for fact in ("1,200 groups", "coco", "75 %", "85 %"))
+
+
+def test_what_does_not_belong_is_named() -> None:
+    odd = replace(SEGMENT, name="odd.jpg", belongs=0.1)
+    result = Cosegmentation((replace(SEGMENT, belongs=0.9), odd, replace(SEGMENT, belongs=0.8)), 0.8)
+    assert result.outside == (1,) and result.order == (0, 2, 1)
+    assert "odd.jpg" in common_sentence(result, None) and "not seem to belong" in common_sentence(result, None)
+    assert replace(result, common=0.2).outside == ()

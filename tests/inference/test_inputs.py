@@ -111,9 +111,9 @@ def test_pictures_of_other_formats_are_named_and_counted_and_other_files_not(alb
     paths, (problem,) = found("album")
     assert len(paths) == 3
     assert "4 " in problem and "1.CR2, 2.svg, 3.eps" in problem and "10.psd" not in problem
-    (album / "deep" / "one.heic").touch()
+    (album / "deep" / "one.jxl").touch()
     (problem,) = found("album/deep")[1]
-    assert problem.startswith("album/deep ") and "one.heic" in problem
+    assert problem.startswith("album/deep ") and "one.jxl" in problem
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,6 @@ def test_truncated(tmp_path: Path, name: str) -> None:
     [
         ("a.jpg", b"no image at all", r"a\.jpg.*not an image"),
         ("empty.png", b"", r"empty\.png.*not an image"),
-        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "HEIC.*JPEG"),
     ],
 )
 def test_not_an_image(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -188,7 +187,7 @@ def test_tiny_is_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
         (torch.empty(3, 5, 5, device="meta"), "array"),
         (np.full((5, 5, 3), "a"), "<U1"),
         (np.zeros((5, 5, 3), object), "object"),
-        (b"a.jpg", "image 1.*bytes"),
+        (b"a.jpg", "image 1.*not an image"),
         ("a\0b.jpg", "missing"),
         ("x" * 300, "read"),
         ("~nobody-of-this-name/a.jpg", "missing"),

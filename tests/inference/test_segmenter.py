@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,7 @@ def test_large_photographs_are_segmented_at_their_own_size(tmp_path: Path) -> No
 def test_size_and_threshold_come_from_the_settings_unless_given() -> None:
     model = made(settings={"size": 48, "threshold": 0.3})
     assert (model.size, model.network.input_size, model.threshold) == (48, 48, 0.3)
-    model = made(settings={"size": 48, "threshold": 0.3}, size=40, threshold=0.6)
+    model = made(settings={"size": 48, "threshold": 0.3}, size=40, threshold=0.6, keep_islands=True)
     assert (model.size, model.network.input_size, model.threshold) == (40, 40, 0.6)
     a, b = picture(40, 50), picture(31, 66, 1)
     found = model.pair(a, b)
@@ -208,9 +210,6 @@ def test_cooccurrence_of_a_group_by_the_calibration_of_groups() -> None:
     foreground = sorted(float(each.probability.astype(np.float64).mean()) for each in found)
     mean = (2 * 3 * foreground[0] + 3 * foreground[1]) / 3  # the smallest is the lower in two of three pairs
     assert found.common == pytest.approx(1 / (1 + math.exp(1 - 4 * mean)), abs=1e-4)
-    statistics = model.pair_statistics(*(model.encode(image) for image in images))
-    assert model.calibration is not None
-    assert model.calibration.common(statistics, 3) == pytest.approx(found.common, abs=1e-6)
     model = made(settings={"cooccurrence": calibration(foreground_low=3.0)})
     assert len(model.group(images[:2])) == 2  # a pair knows no groups
     with pytest.raises(CosegError, match=r"calibration.*groups"):
@@ -245,7 +244,7 @@ def test_saving_keeps_what_was_chosen(tmp_path: Path) -> None:
     a, b = picture(40, 50), picture(31, 66, 1)
     for found, expected in zip(again.pair(a, b), model.pair(a, b), strict=True):
         np.testing.assert_allclose(found.probability, expected.probability, atol=0.01)
-    assert CoSegmenter.from_pretrained(tmp_path, size=64, threshold=0.2).threshold == 0.2
+    assert CoSegmenter.from_pretrained(tmp_path, size=40, threshold=0.2).threshold == 0.2
 
 
 def test_pushing_to_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -326,3 +325,47 @@ def test_weights_that_are_not_finite_are_refused() -> None:
 def test_a_dark_photograph_has_a_note() -> None:
     result = made().pair(np.zeros((40, 40, 3), np.uint8), picture(40, 40))
     assert "black" in str(result[0].note) and result[1].note is None
+
+
+def test_a_size_that_is_not_the_models_is_reported() -> None:
+    note = made(size=64).size_note
+    own = made().size
+    assert own is not None and own != 64
+    assert note is not None and "64" in note and str(own) in note
+    assert made().size_note is None and made(size=own).size_note is None
+    assert made("any size", size=64).size_note is None  # it was made for none
+
+
+def test_from_pretrained_warns_of_the_size(tmp_path: Path) -> None:
+    from coseg.hub.share import save_pretrained
+
+    save_pretrained(tmp_path, CONFIGS["cross correlation"], tiny_network(CONFIGS["cross correlation"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        own = CoSegmenter.from_pretrained(tmp_path, device="cpu").size
+    with pytest.warns(UserWarning, match=rf"64.*{own}"):
+        CoSegmenter.from_pretrained(tmp_path, device="cpu", size=64)
+
+
+def test_islands_are_removed_alike_from_pairs_and_groups_unless_they_are_kept() -> None:
+    images = [picture(40, 50), picture(31, 66, 1), picture(44, 44, 2)]
+    for keep in (False, True):
+        model = made(keep_islands=keep)
+        segments = [*model.pair(*images[:2]), *model.group(images)]
+        assert {segment.keep_islands for segment in segments} == {keep}
+        assert model.model_scores("x")["islands"] == ("kept" if keep else "removed")
+
+
+def test_a_pair_of_bytes_and_files_is_that_of_the_paths(tmp_path: Path) -> None:
+    model, paths = made(), [tmp_path / "a.png", tmp_path / "b.png"]
+    for k, path in enumerate(paths):
+        Image.fromarray(picture(40, 50, k)).save(path)
+    expected = model.pair(*paths)
+    for sources in ([path.read_bytes() for path in paths], [io.BytesIO(path.read_bytes()) for path in paths]):
+        result = model.pair(*sources)
+        assert [segment.name for segment in result] == ["image 1", "image 2"]
+        for segment, other in zip(result, expected, strict=True):
+            assert (segment.probability == other.probability).all()
+    assert len(model.group([path.read_bytes() for path in paths])) == 2
+    with pytest.raises(CosegError, match=r"image 2.*not an image"):
+        model.pair(paths[0].read_bytes(), b"no image")

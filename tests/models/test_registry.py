@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from coseg.errors import CosegError
@@ -34,3 +36,10 @@ def test_no_other_class_is_imported() -> None:
         assert not known_network({"_target_": target})
         with pytest.raises(CosegError):
             described_network({"_target_": target})
+
+
+def test_a_renamed_setting_of_an_older_file() -> None:
+    encoder = {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125}
+    target = "coseg.models.embedding_matching.EmbeddingMatchingNetwork"
+    network: Any = described_network({"_target_": target, "encoder": encoder, "decoder_channels": 12, "channels": 8})
+    assert network.decoder.norm.num_features == 12

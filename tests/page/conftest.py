@@ -29,6 +29,7 @@ class FakeSegmenter:
     threshold: float = 0.5
     device: str = "cpu"
     size: int | None = 32
+    size_note: str | None = None
     calibration: None = None
     asked: list[str] = field(default_factory=list)
 
@@ -94,4 +95,4 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClien
 
 
 class _Segmenter:
-    threshold, device, size, calibration = 0.5, "cpu", 32, None
+    threshold, device, size, size_note, calibration = 0.5, "cpu", 32, None, None

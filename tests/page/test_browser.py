@@ -215,6 +215,7 @@ def test_a_visit(served: Served, visitor: Visitor, half_red: Callable[..., Path]
     _the_threshold_moves_the_masks(visitor)
     _a_point_gets_a_response(visitor)
     _everything_can_be_downloaded(visitor)
+    _other_photographs_clear_the_results(visitor, b)
     _the_example_set_can_be_tried(visitor)
     assert visitor.hosts() == {"127.0.0.1"}
 
@@ -301,10 +302,33 @@ def _everything_can_be_downloaded(visitor: Visitor) -> None:
     assert scores["threshold"] == 0.98 and [each["file"] for each in scores["images"]] == ["first.png", "second.png"]
 
 
+def _other_photographs_clear_the_results(visitor: Visitor, photograph: Path) -> None:
+    visitor.clear()
+    visitor.until(lambda: not visitor.sources("#masks") and not visitor.sources("#cutouts"), "no results")
+    assert "changed" in visitor.text("#verdict")
+    assert not visitor.find("#download")[0].is_enabled()
+    visitor.upload(photograph)
+    visitor.until(lambda: len(visitor.uploaded()) == 1, "one file")
+
+
+def _captions_cover_nothing_and_fit_a_phone(visitor: Visitor) -> None:
+    size = visitor.driver.get_window_size()
+    visitor.driver.set_window_size(500, 900)  # Chromium's windows are no narrower
+    try:
+        for item in visitor.find(".results .thumbnail-item"):
+            picture, caption = (item.find_element("css selector", name) for name in ("img", ".caption-label"))
+            assert caption.rect["y"] >= picture.rect["y"] + picture.rect["height"] - 1
+            assert caption.rect["width"] <= 500 and caption.value_of_css_property("white-space") == "normal"
+        tops = [visitor.find(name)[0].rect["y"] for name in ("#cutouts", "#overlays", "#masks")]
+        assert tops == sorted(tops)
+    finally:
+        visitor.driver.set_window_size(size["width"], size["height"])
+
+
 def _the_example_set_can_be_tried(visitor: Visitor) -> None:
-    before = visitor.sources("#masks")
     visitor.click("#examples button")
-    visitor.changed("#masks", before)
+    visitor.until(lambda: len(visitor.sources("#masks")) == 2, "two masks")
+    _captions_cover_nothing_and_fit_a_phone(visitor)
     visitor.until(lambda: any("pair_1" in each for each in visitor.uploaded()), "the example's files")
-    assert [each.shape for each in visitor.pictures("#masks")] == [(256, 256), (256, 256)]
+    assert [each.shape for each in visitor.pictures("#masks")] == [(300, 400), (300, 400)]
     assert visitor.text("#notice").strip() == ""

@@ -24,6 +24,13 @@ def test_the_name_of_the_model_is_no_html(segmenter: Any) -> None:
     assert mentions(heading(segmenter, "<b>mine</b>"), "&lt;b&gt;mine&lt;/b&gt;", "32 pixels", "cpu")
 
 
+def test_a_size_that_is_not_the_models_is_noted(segmenter: Any) -> None:
+    from coseg.page.layout import heading
+
+    segmenter.size_note = "The model works at 64 pixels, but was made for <32>."
+    assert mentions(heading(segmenter, "mine"), "made for &lt;32&gt;")
+
+
 def test_every_function_of_the_page_is_private_and_the_network_runs_one_at_a_time(
     segmenter: Any, tmp_path: Path
 ) -> None:

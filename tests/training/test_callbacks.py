@@ -95,3 +95,10 @@ def test_sizes_that_are_none(sizes: list[Any], words: str) -> None:
 def test_what_it_needs(override: str, words: str, tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(CosegError, match=words):
         train(tiny(*SIZES, override, "trainer.max_steps=2"), tmp_path)
+
+
+@pytest.mark.parametrize("override", ["trainer.max_steps=2", "trainer.check_val_every_n_epoch=5"])
+def test_a_run_is_validated_after_its_last_step(override: str, tiny: Tiny, tmp_path: Path) -> None:
+    """The first ends within an epoch, the second between two validations."""
+    fit(tiny(override), tmp_path)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}

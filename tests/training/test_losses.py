@@ -131,18 +131,41 @@ def test_semantic_loss_of_nothing_but_void(semantic: SemanticLoss) -> None:
     assert semantic.of_images(features, torch.full((1, 16, 16), 255, dtype=torch.uint8)).item() == 0
 
 
-def test_semantic_loss_needs_an_encoder() -> None:
-    class Other(CosegNetwork):
-        def encode(self, images: Tensor) -> Tensor:
-            return images
+class Other(CosegNetwork):
+    """Without an encoder; two levels, of which the first has 5 channels and the last is a map or not."""
 
-        def cosegment(
-            self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size
-        ) -> tuple[Tensor, Tensor]:
-            return features_a, features_b
+    def __init__(self, last: int = 0) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 5, 8, stride=8)
+        self.last = last
 
-    with pytest.raises(CosegError, match=r"task\.semantic.*encoder.*Other"):
-        SemanticLoss(Other(), 3)
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.layer(self.resize(images))
+        return maps, (maps.mean((2, 3)) if self.last else maps[:, :4])
+
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+        return features_a[0], features_b[0]
+
+
+class First(Other):
+    def feature_map(self, features: Any) -> Tensor:
+        return features[0]
+
+
+def test_semantic_loss_of_any_network_with_a_feature_map() -> None:
+    labels = torch.zeros(2, 16, 24, dtype=torch.uint8)
+    for network, channels in ((Other(), 4), (First(1), 5)):
+        loss = SemanticLoss(network, 3)
+        assert loss.layer.in_channels == channels and network.training
+        value = loss.of_images(network.encode(torch.rand(2, 3, 16, 24)), labels)
+        value.backward()
+        assert network.layer.weight.grad is not None and network.layer.weight.grad.abs().sum() > 0
+        assert set(loss.state_dict()) == {"layer.weight", "layer.bias"}
+
+
+def test_semantic_loss_without_a_feature_map() -> None:
+    with pytest.raises(CosegError, match=r"task\.semantic.*Other.*\(1, 4\)|task\.semantic.*Other.*\(1, 5\)"):
+        SemanticLoss(Other(1), 3)
 
 
 Tiny = Callable[..., DictConfig]

@@ -162,27 +162,30 @@ def test_last_is_the_end_of_the_run_even_where_scores_fell(whole: Callable[..., 
     assert torch.load(whole("data.workers=2") / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
 
 
-def test_ctrl_c_on_the_command(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
-    """Real processes: SIGINT to all of them, as a terminal sends it, ends with exit code 130 and a sentence.
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_to_the_process_group(
+    number: signal.Signals, tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    """As a terminal or a supervisor sends it, to workers too: the code of the signal, a sentence and a checkpoint.
 
     ``resume=`` then ends well in the same directory.
     """
     command = [sys.executable, "-m", "coseg.cli.train"]
     training = [*command, *tiny_overrides["train"], "panels=0", "data.pairs_per_epoch=160", "trainer.max_epochs=1"]
     with subprocess.Popen(
-        [*training, "data.workers=1"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*training, "data.workers=2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and process.poll() is None:
             if any(path.read_text().count("\n") > 2 for path in tmp_path.glob("runs/*/*/metrics.csv")):
                 break
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=300)
     (folder,) = tmp_path.glob("runs/*/*")
-    assert process.returncode == 130, errors
-    assert f"resume={folder.resolve()}" in errors
-    assert "Traceback" not in errors
+    assert process.returncode == 128 + number, errors
+    assert f"resume={folder.resolve()}" in errors and "Traceback" not in errors
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
     steps = len(read_losses(folder))
     assert 1 < steps < 40
     again = subprocess.run([*command, f"resume={folder}"], cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import mentions
 from metrics_file import read_rows
 from omegaconf import OmegaConf
 from PIL import Image
+
+from coseg.errors import CosegError
+from coseg.training.run import newest_best_checkpoint
 
 
 def test_what_a_run_leaves(trained: Path) -> None:
@@ -74,3 +78,13 @@ def test_a_resumed_configuration_is_checked_as_any(
 def test_trust_is_true_or_false(value: str, command: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = command("train", f"trust={value}")
     assert code == 2 and "trust" in err and "true or false" in err
+
+
+def test_where_nothing_was_validated_the_last_checkpoint_is_named(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for words in (("coseg-train",), ("coseg-train", last)):
+        with pytest.raises(CosegError) as error:
+            newest_best_checkpoint(tmp_path)
+        assert mentions(str(error.value), *words)
+        last.parent.mkdir(parents=True, exist_ok=True)
+        last.touch()

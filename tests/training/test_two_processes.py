@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,14 +18,22 @@ def test_two_processes_train_and_test(
 ) -> None:
     """Real commands, two spawned processes each: 2 steps of training, and a test that counts each pair once."""
 
-    def command(name: str, *arguments: str) -> None:
-        words = [sys.executable, "-m", f"coseg.cli.{name}", "trainer=ddp_cpu", *tiny_overrides[name], *arguments]
-        ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-        assert ran.returncode == 0, ran.stderr
+    (tmp_path / "srun").write_text("#!/bin/sh\n")  # Lightning advises to use it
+    (tmp_path / "srun").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
 
-    command("train", "panels=0", "trainer.max_epochs=1", "data.val_negatives=2")
+    def command(name: str, *arguments: str) -> str:
+        words = [sys.executable, "-m", f"coseg.cli.{name}", "trainer=ddp_cpu", *tiny_overrides[name], *arguments]
+        ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        assert not ran.stderr  # no hints, warnings of deprecation, or words about processes
+        return ran.stdout
+
+    out = command("train", "panels=0", "trainer.max_epochs=1", "data.val_negatives=2", "schedule=one_cycle")
+    assert out.count("validation: ") == 1 and "Loading" not in out
     (run,) = tmp_path.glob("runs/shapes/*")
     assert [step for step, _ in read_losses(run)] == [0, 1]  # 16 pairs in batches of 4 in each of two processes
+    assert (run / "train.log").read_text().count("validation: ") == 1
     assert len(json.loads((run / "environment.json").read_text())) == 1
     checkpoint = run / "checkpoints" / "best.ckpt"
     settings = (f"ckpt={checkpoint}", "split=seen", "panels=1", "data.test_negatives=3")

@@ -16,11 +16,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.options import config_dir_first
 from coseg.cli.run_folder import forget_places, register_folders, remove_empty_folders
-from coseg.cli.sentences import report_error, sentence
+from coseg.cli.sentences import is_interrupted, report_error, sentence
 from coseg.configs import (
     config_path,
     given_config_dir,
@@ -62,8 +62,14 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
             from coseg.settings.check import check_settings
 
             check_settings(config, config_name)
+            if config.get("resume") is None:  # of a run that is resumed its own configuration counts
+                from coseg.training.known_classes import require_classes
+
+                require_classes(OmegaConf.to_container(config, resolve=True))
             return job(config)
         except Exception as error:
+            if is_interrupted(error):
+                raise KeyboardInterrupt from None
             code = report_error(error, f"job {chosen.job.num}: " if in_sweep else "")
             if code is not None and code > 128:  # a signal ends the sweep, not one job
                 if parallel:
@@ -121,6 +127,7 @@ class Multirun(Callback):
 
     def __init__(self) -> None:
         self._handlers = SignalHandlers()
+        self._code = 0  # of the signal that came to this process, whatever it has sent to the jobs
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Forget what an earlier sweep in the same folder left."""
@@ -139,19 +146,20 @@ class Multirun(Callback):
                 self.codes.append(failure.code)
             with suppress(OSError):  # one that did not begin, or left nothing: Hydra makes its folder before
                 job.rmdir()
-        Multirun.stopped = found_stop(folder)
+        Multirun.stopped = found_stop(folder) and (self._code or found_stop(folder))
         (folder / _STOP).unlink(missing_ok=True)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         """Have the jobs on this machine stop after their step, and wait; a second Ctrl-C ends everything at once."""
         if not stop_children():  # jobs on a cluster are not ours to stop
             raise SystemExit(128 + number)
+        self._code = self._code or 128 + number
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
 
     def __getstate__(self) -> dict[str, Any]:
         """A launcher sends it to the processes of the jobs, where there are no signals to give back."""
-        return {"_handlers": SignalHandlers()}
+        return {"_handlers": SignalHandlers(), "_code": 0}
 
 
 def _jobs(folder: Path) -> list[Path]:

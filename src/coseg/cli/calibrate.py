@@ -1,15 +1,15 @@
 """``python -m coseg.cli.calibrate``: teach a model to say whether images have a common object at all.
 
-It samples pairs that share a class and pairs that share none, fits a logistic regression on those of the training
-split, and measures it on those of the validation split; with ``--fit val``, fitted on one half of the validation images
-and measured on the other. Then it does the same with groups of 3 to 20 images. The result goes into the model's
-``config.json``.
+It learns from the label maps of the training split which features mean which class. Then it fits small regressions on
+pairs and groups of the validation split, which the network was not trained on, and measures each half of its images by
+what was fitted on the other half; with ``--fit train``, fitted on the training split, which the network knows, and
+measured on the validation split. The result goes into the model's ``config.json``, and the measures onto its card.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +20,12 @@ from coseg.progress import Progress
 if TYPE_CHECKING:
     from coseg.hub.calibration import Calibration, SizeMeasures
 
-SHOWN = 7
-"""Weights that are printed; those of the channels say nothing to people."""
-
 
 def _calibrate(options: argparse.Namespace) -> None:
     from coseg.cli.datasets import chosen_dataset
     from coseg.files.writing import require_writable
     from coseg.hub.settings import CONFIG, WEIGHTS, write_settings
-    from coseg.hub.share import save_pretrained, shareable
+    from coseg.hub.share import save_pretrained, shareable, update_card
     from coseg.inference.cooccurrence.calibrate import calibrate
     from coseg.inference.segmenter import CoSegmenter
 
@@ -45,38 +42,59 @@ def _calibrate(options: argparse.Namespace) -> None:
 
         torch.set_num_threads(options.threads)
     dataset = chosen_dataset(options.dataset, options.root, None, options.set, options.config_dir)
-    if options.fit == "train":
-        fitted, held_out = dataset.reader.read(dataset.train), dataset.reader.read(dataset.val)
-    else:
-        fitted, held_out = dataset.reader.read(dataset.val), None
+    taught, unseen = dataset.reader.read(dataset.train), dataset.reader.read(dataset.val)
+    fitted, held_out = (taught, unseen) if options.fit == "train" else (unseen, None)
     network_config, network, settings = shareable(options.checkpoint, options.trust)
     model = CoSegmenter(network, settings, options.device, options.size)
     with _Bars() as bars:
         calibration = calibrate(
-            model, fitted, held_out, options.pairs, options.seed, options.order, options.groups, bars.show
+            model,
+            fitted,
+            held_out,
+            taught,
+            options.pairs,
+            options.seed,
+            options.groups,
+            options.images,
+            bars.show,
         )
-    settings = {**settings, "cooccurrence": calibration.to_dict()}
+    before, settings = settings, {**settings, "cooccurrence": calibration.to_dict()}
     if options.size is not None:
         settings["size"] = options.size
     if options.out is None:
         write_settings(source / CONFIG, settings)
+        update_card(source, before, settings)
     else:
         save_pretrained(options.out, network_config, network, settings)
-    for name, weight in list(zip(calibration.names, calibration.weights, strict=True))[:SHOWN]:
-        print(f"{name:<24} {weight:+.3f}")
-    print(_measured(f"{calibration.pairs} pairs of {calibration.data}", calibration))
-    if calibration.group is not None:
-        print(_measured(f"{calibration.group.pairs} groups of {calibration.group.data}", calibration.group))
-        for size in calibration.group.sizes:
-            print(_measured(f"  {size.groups} of {size.size} images", size))
-    elif options.groups:
-        print("The data set has no groups that share a class and such that share none: groups are not calibrated.")
+    for line in _lines(calibration, options.groups > 0):
+        print(line)
     print(f"written to {(options.out or source) / CONFIG}")
 
 
+def _lines(calibration: Calibration, groups: bool) -> Iterator[str]:
+    for name, weight in zip(calibration.names, calibration.weights, strict=True):
+        yield f"{name:<24} {weight:+.3f}"
+    yield _measured(f"{calibration.pairs} pairs of {calibration.data}", calibration.sizes[0])
+    if calibration.group is not None:
+        yield _measured(f"{calibration.group.pairs} groups", calibration.group)
+        for size in calibration.group.sizes:
+            yield _measured(f"  {size.groups} of {size.size} images", size)
+    elif groups:
+        yield "The data set has no groups that share a class and such that share none: groups are not calibrated."
+    for held in calibration.held_out:
+        of_five = "" if not held.groups else f"; groups of 5: {held.group_brier:.3f}, lowest {held.group_lowest:.2f}"
+        yield f"{held.name} held out: accuracy {held.accuracy:.3f}, Brier score {held.brier:.3f}{of_five}"
+
+
 def _measured(what: str, measures: Calibration | SizeMeasures) -> str:
+    from coseg.hub.measures import SizeMeasures
+
     low, high = measures.interval
-    return f"on {what}: area {measures.auc:.3f}, accuracy {measures.accuracy:.3f} ({low:.3f} to {high:.3f})"
+    line = f"on {what}: area {measures.auc:.3f}, accuracy {measures.accuracy:.3f} ({low:.3f} to {high:.3f})"
+    if isinstance(measures, SizeMeasures):
+        counts = {"yes": measures.yes, "no": measures.no, "intruder": measures.intruder, "outside": measures.outside}
+        line += "".join(f", {name} {count.right}/{count.total}" for name, count in counts.items() if count.total)
+    return line
 
 
 class _Bars:
@@ -120,20 +138,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fit",
         choices=("train", "val"),
-        default="train",
-        help="on pairs of the training split (train), or of one half of the validation split, measured on the other",
+        default="val",
+        help="on the validation split, each half measured by a fit on the other (val); or on the training split",
     )
     parser.add_argument(
         "--pairs",
         type=whole(1),
-        default=1000,
+        default=2000,
         metavar="N",
-        help="of each kind, for the fit and for the measures (1000)",
+        help="with and without a common class each, for the fit and for the measures (2000)",
     )
     parser.add_argument(
-        "--groups", type=whole(0), default=60, metavar="N", help="of each kind and size, likewise (60); 0: none"
+        "--groups", type=whole(0), default=100, metavar="N", help="of each size, likewise (100); 0: none"
     )
-    parser.add_argument("--order", default="uniform", help="of pairs that share a class (uniform), or class_balanced")
+    parser.add_argument(
+        "--images", type=whole(4), default=800, metavar="N", help="of each split, at most; rare classes first (800)"
+    )
     parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="of the sampling (0)")
     parser.add_argument("--size", type=whole(1, MOST_PIXELS), metavar="N", help="input size, if not the model's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

@@ -91,10 +91,9 @@ def chosen_dataset(
         CosegError: there is no such data set, or it has no such setting.
         HydraException: a word does not fit.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf, open_dict
 
+    from coseg.instantiate import make
     from coseg.settings.check import check_settings
 
     overrides = [f"dataset={known_dataset(name, config_dir)}", *(f"dataset.{word}" for word in words)]
@@ -106,12 +105,12 @@ def chosen_dataset(
             if key not in dataset:
                 raise CosegError(f"{name} has no {key}: leave --{key} out.")
             OmegaConf.update(dataset, key, value)
-    try:
-        reader: Reader = instantiate(dataset.reader, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, CosegError):
-            raise error.__cause__ from None
-        raise
+    reader = make(dataset.reader)
+    if lacking := [name for name in ("splits", "read", "problems") if not hasattr(reader, name)]:
+        raise CosegError(
+            f"dataset.reader is a {type(reader).__name__}, which lacks {', '.join(lacking)}: derive it from "
+            "coseg.data.catalog.Reader."
+        )
     return ChosenDataset(reader, str(dataset.splits.train), str(dataset.splits.val))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coseg.cli.options import MOST_PIXELS, MOST_THREADS, add_trust, whole
+from coseg.cli.options import MOST_PIXELS, MOST_THREADS, add_trust, positive, whole
 
 FORMATS = ("onnx", "torch", "safetensors")
 
@@ -34,7 +34,17 @@ def _parser() -> argparse.ArgumentParser:
         help="side, or longest side, of images (the model's own)",
     )
     add_trust(parser)
-    parser.add_argument("--mirrored", action="store_true", help="the mean over images and their mirror images")
+    parser.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        help="the mean over images and their mirror images, at twice the cost (as the model is)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=positive(1, "a probability"),
+        metavar="P",
+        help="probability above which a pixel is foreground (the model's)",
+    )
     parser.add_argument("--half", action="store_true", help="safetensors in half precision: half of the bytes")
     int8 = parser.add_argument_group("int8, for CPUs")
     int8.add_argument("--int8", action="store_true", help="also write ONNX graphs with 8-bit convolutions")
@@ -62,7 +72,7 @@ def _export(options: argparse.Namespace) -> None:
     from coseg.export.quantise import folder_images, resized
     from coseg.files.writing import require_writable
     from coseg.hub.load import load_pretrained
-    from coseg.hub.share import mirrored
+    from coseg.hub.share import mirrored, unmirrored
 
     if options.int8 != (options.calibrate is not None):
         raise CosegError("int8 is calibrated with photographs: give both --int8 and --calibrate, or neither.")
@@ -73,8 +83,10 @@ def _export(options: argparse.Namespace) -> None:
     check_folder(options.out, options.overwrite, "safetensors" in options.format)
     require_writable(options.out, "choose another --out, or make room")
     model = load_pretrained(options.source, options.trust)
-    if options.mirrored:
-        model = mirrored(model)
+    if options.mirrored is not None:
+        model = mirrored(model) if options.mirrored else unmirrored(model)
+    if options.threshold is not None:
+        model = model._replace(settings={**model.settings, "threshold": options.threshold})
     print(f"model: {model.source}")
     images = None
     if options.calibrate:

@@ -29,7 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the bundled model)")
     add_trust(parser)
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
-    add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--size", type=size, metavar="PIXELS", help="at which the network works (the model's; others are often worse)")
+    add("--keep-islands", action="store_true", help="keep small islands and strips along the border in the masks")
     add("--host", default=_LOOPBACK[0], help="address to listen at (%(default)s: this machine alone)")
     add("--port", type=port, default=7860, help="to listen at; 0: any that is free (%(default)s)")
     add(
@@ -58,12 +59,14 @@ def _demo(options: argparse.Namespace) -> None:
 
     print("Loading the model …", flush=True)
     network, settings, source = load_pretrained(options.checkpoint, options.trust)
-    segmenter = CoSegmenter(network, settings, options.device, options.size)
+    segmenter = CoSegmenter(network, settings, options.device, options.size, keep_islands=options.keep_islands)
     stopped = threading.Event()
     with (
         handled(lambda *_: stopped.set()),
         serving(segmenter, source, options.host, options.port, options.allowed_host) as address,
     ):
+        if segmenter.size_note is not None:
+            print(segmenter.size_note, flush=True)
         print(f"The page is at {address}, with {source} on {segmenter.device}. Ctrl-C stops it.", flush=True)
         if options.host not in _LOOPBACK:
             print("Everyone who reaches this machine can use it.", flush=True)

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -94,10 +93,12 @@ def _parser() -> _Parser:
         metavar="P",
         help="of the foreground's pixels, at least (the model's, mostly 0.5)",
     )
-    add("--size", type=size, metavar="PIXELS", help="at which the network works: smaller is faster (the model's)")
+    add("--size", type=size, metavar="PIXELS", help="at which the network works (the model's; others are often worse)")
+    add("--keep-islands", action="store_true", help="keep small islands and strips along the border in the masks")
     add("--checkpoint", metavar="MODEL", help="file, folder, run directory or hub id (the bundled model)")
     add_trust(parser)
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, mps (the fastest there is)")
+    add("--how-sure", action="store_true", help="also how often such answers were right, and on which images")
     add("--quiet", action="store_true", help="only tell what went wrong")
     return parser
 
@@ -157,13 +158,17 @@ def _segment(
     output.say("Loading the model …")
     from coseg.hub.load import load_pretrained
     from coseg.inference.album import Album
-    from coseg.inference.cosegmentation import common_sentence, trust_sentence
+    from coseg.inference.cosegmentation import common_sentence, reliability
     from coseg.inference.segmenter import CoSegmenter
 
     network, settings, source = load_pretrained(options.checkpoint, options.trust)
-    segmenter = CoSegmenter(network, settings, options.device, options.size, options.threshold, source)
+    segmenter = CoSegmenter(
+        network, settings, options.device, options.size, options.threshold, source, options.keep_islands
+    )
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     output.say(f"Segmenting with {source}{size} on {segmenter.device}.")
+    if segmenter.size_note is not None:
+        output.say(segmenter.size_note)
     album = Album(segmenter, inputs.paths, targets, output.problem, output.progress, source)
     results: list[dict[str, Any]] = []
     try:
@@ -174,10 +179,15 @@ def _segment(
             else:
                 output.images(cosegmentation, [image["number"] for image in result["images"]], album.numbered)
                 output.say(common_sentence(cosegmentation, segmenter.calibration))
+                if options.how_sure:
+                    count = len(cosegmentation)
+                    output.say(reliability(segmenter.calibration, count, segmenter.size) or "How sure: not measured.")
     finally:
         output.done()
     if options.pairs:
-        output.pairs(trust_sentence(segmenter.calibration))
+        output.pairs()
+        if options.how_sure:
+            output.say(reliability(segmenter.calibration, 2, segmenter.size) or "How sure: not measured.")
         output.numbered(inputs.paths, album.numbered)
     count = 2 if options.pairs else len(results[0]["images"])
     scores = {
@@ -218,9 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from coseg.cli.sentences import guard
 
     output = PredictOutput(options.quiet, to_stderr=options.json == "-")
-
-    # Pillow warns of damaged metadata, which doesn't keep a photograph from being read.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     guard(lambda: _predict(options, output, scores_file))
     raise SystemExit(2 if output.problems else 0)
 

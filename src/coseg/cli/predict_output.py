@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coseg.inference.cosegmentation import percent
 from coseg.inference.inputs import printable
 from coseg.progress import Progress
 
@@ -39,7 +42,9 @@ class PredictOutput:
         self._quiet = quiet
         self._to_stderr = to_stderr
         self._progress: Progress | None = None
-        self._pairs = self._sharing = 0
+        self._pairs = 0
+        self._answers: Counter[bool | None] = Counter()
+        self._calibrated = False
 
     def say(self, text: str) -> None:
         """Print a result."""
@@ -89,8 +94,10 @@ class PredictOutput:
                 left_out += 1
                 continue
             label = f"{number:>{len(str(max(numbers)))}}  " if on_sheet else ""
+            belongs = "" if math.isnan(segment.belongs) else f", {percent(segment.belongs)} likely to belong"
             self.say(
                 f"  {label}{name:<{width}}  {segment.foreground:6.1%} foreground, confidence {segment.confidence:.2f}"
+                f"{belongs}"
             )
         if left_out:
             self.say(f"  and {left_out} more: the contact sheet and --json have them all")
@@ -100,23 +107,24 @@ class PredictOutput:
     def pair(self, result: Cosegmentation) -> None:
         """One line for one of many pairs."""
         self._pairs += 1
-        self._sharing += bool(result.shares)
+        self._answers[result.shares] += 1
+        self._calibrated |= not math.isnan(result.common)
         if self._pairs <= _LISTED:
             shares = ", ".join(f"{printable(segment.name)} {segment.foreground:.1%}" for segment in result)
-            verdict = {True: "an object in common", False: "nothing in common", None: ""}[result.shares]
-            likely = f"; {verdict} ({result.common:.0%} likely to share)" if verdict else ""
+            answer = {True: "an object in common", False: "nothing in common", None: "can't tell"}[result.shares]
+            likely = "" if math.isnan(result.common) else f"; {answer} ({percent(result.common)} likely to share)"
             self.say(f"  {shares} foreground{likely}")
         elif self._pairs == _LISTED + 1:
             self.say("  and more: the contact sheet and --json have them all")
 
-    def pairs(self, trust: str) -> None:
-        """Sum up the pairs; `trust` is how far to believe it, empty where the model can't tell."""
-        if not trust:
+    def pairs(self) -> None:
+        """Sum up the pairs."""
+        if not self._calibrated:
             self.say(f"{self._pairs} pairs.")
             return
-        self.say(
-            f"{self._sharing} of {self._pairs} pairs seem to have an object in common, the others nothing. {trust}"
-        )
+        yes, no, unclear = (self._answers[answer] for answer in (True, False, None))
+        tail = f"; for {unclear} it can't tell" if unclear else ""
+        self.say(f"{yes} of {self._pairs} pairs seem to have an object in common, {no} nothing{tail}.")
 
     def numbered(self, paths: Sequence[Path], on_sheet: Collection[int]) -> None:
         """List the images of all pairs that stand on the contact sheet under their number."""

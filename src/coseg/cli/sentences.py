@@ -1,21 +1,23 @@
 """What a user reads of an error, and the exit code.
 
 There are sentences for mistakes, for signals, and for what the machine refuses: memory and files are recognised by the
-words of the libraries. Without torch and Hydra.
+words of the libraries. Without torch and Hydra. With ``HYDRA_FULL_ERROR=1`` the traceback stands before the sentence.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from coseg.configs import quoted, shell_word
-from coseg.errors import CosegError
+from coseg.errors import CosegError, causes, user_error
 from coseg.files.writing import short_path
 from coseg.signals import Stopped
 
@@ -68,7 +70,13 @@ def sentence(error: BaseException) -> str | None:
         return memory or str(error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for settings that don't go together
         return " ".join(str(error).split())
-    return peer_sentence(error) or file_sentence(error)
+    return peer_sentence(error) or user_sentence(error) or file_sentence(error)
+
+
+def user_sentence(error: BaseException) -> str | None:
+    """The sentence for an error in code of the user's: type, message, file and line; None for another error."""
+    place = user_error(error)
+    return None if place is None else str(place)
 
 
 def stopped_sentence(stop: Stopped) -> str:
@@ -86,6 +94,8 @@ def report_error(error: BaseException, prefix: str = "") -> int | None:
     text = stopped_sentence(stop) if stop is not None else sentence(error)
     if text is None:
         return None
+    if stop is None and os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
     print(f"{prefix}{text}", file=sys.stderr)
     return stop.code if stop is not None else BAD_INPUT
 
@@ -124,7 +134,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def memory_sentence(error: BaseException) -> str | None:
     """The sentence for an error that comes of too little memory; None for another one."""
-    for cause in _causes(error):
+    for cause in causes(error):
         text = str(cause)
         match = _MEMORY.search(text)
         lacking = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
@@ -156,7 +166,7 @@ def memory_sentence(error: BaseException) -> str | None:
 
 def peer_sentence(error: BaseException) -> str | None:
     """The sentence where another process of the same job has ended; None for another error."""
-    for cause in _causes(error):
+    for cause in causes(error):
         text = str(cause)
         match = _PEER.search(text)
         if (match is not None and isinstance(cause, RuntimeError)) or _is_process_exit(cause):
@@ -174,7 +184,7 @@ def _is_process_exit(error: BaseException) -> bool:
 
 def file_sentence(error: BaseException) -> str | None:
     """The sentence for a file that the system refuses; None for another error."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in _FILES:
             full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             advice = "make room there" if full else "see to its name and rights"
@@ -183,14 +193,9 @@ def file_sentence(error: BaseException) -> str | None:
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, or while handling."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+def is_interrupted(error: BaseException) -> bool:
+    """Whether an error came of leaving at a second Ctrl-C, in the middle of something."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in causes(error))
 
 
 def _line(text: str, place: int) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from coseg.cli.app import run
+from coseg.configs import import_from
 from coseg.training.launched import require_launched
 
 
@@ -13,6 +16,8 @@ def job(config: DictConfig) -> None:
     from coseg.evaluation.score import score
     from coseg.training.fit import prepare_process
 
+    if config.trust:
+        import_from(Path.cwd())  # where `coseg-train` found the classes that are the user's own
     require_launched(config.trainer)
     prepare_process(config.threads)
     score(config)

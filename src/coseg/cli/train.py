@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.app import run
 from coseg.errors import CosegError
 from coseg.training.launched import require_launched, this_job
+
+LIMITS = ("trainer.max_epochs", "trainer.max_steps")
+"""What may be given beside ``resume=``: where the run ends."""
 
 
 def job(config: DictConfig) -> float | None:
@@ -18,20 +21,29 @@ def job(config: DictConfig) -> float | None:
     from coseg.settings.check import check_settings
     from coseg.training.check import check
     from coseg.training.fit import fit, prepare_process
+    from coseg.training.known_classes import require_classes
     from coseg.training.run import resumed_config
 
     if config.resume is not None:
-        overrides = [word for word in HydraConfig.get().overrides.task if not word.startswith(("resume=", "trust="))]
-        if overrides:
+        keys = [word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task]
+        refused = [
+            word
+            for key, word in zip(keys, HydraConfig.get().overrides.task, strict=True)
+            if key not in ("resume", "trust", *LIMITS)
+        ]
+        if refused:
             raise CosegError(
-                f"A resumed run keeps its configuration, so {' '.join(overrides)} can't be given beside resume=…: "
-                "leave it out, or start a new run."
+                f"A resumed run keeps its configuration, so {' '.join(refused)} can't be given beside resume=…: "
+                f"leave it out, or start a new run. Only {' and '.join(LIMITS)} can be: they extend the run."
             )
+        limits = {key.removeprefix("trainer."): OmegaConf.select(config, key) for key in LIMITS if key in keys}
         folder = Path(config.resume).resolve()
         resumed = check_settings(resumed_config(folder, bool(config.trust)))
+        if config.trust:
+            require_classes(OmegaConf.to_container(resumed))
         require_launched(resumed.trainer)
         prepare_process(resumed.get("threads"))  # another number of threads sums in another order
-        return fit(resumed, folder, resume=True)
+        return fit(resumed, folder, resume=True, limits=limits)
     require_launched(config.trainer)
     prepare_process(config.threads)
     if config.check:

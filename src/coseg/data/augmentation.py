@@ -28,18 +28,20 @@ class Augmentation:
     `tries` times in all; the last sample is kept, with its empty mask.
 
     Args:
-        transforms: albumentations transforms, in order.
-        size: side in pixels of the square that they must end at, so that images make a batch.
+        transforms: albumentations transforms, in order; or a pipeline of them, ``albumentations.Compose([...])``.
+        size: side in pixels of the square that they must end at, so that images make a batch; None is not checked.
         tries: how often an image is sampled at most, 1 or more.
 
     Raises:
         CosegError: `tries` is below 1, or the transforms end at another size.
     """
 
-    def __init__(self, transforms: list[Any], size: int, tries: int = 10) -> None:
+    def __init__(self, transforms: Any, size: int | None = None, tries: int = 10) -> None:
         if tries < 1:
             raise CosegError(f"augmentation.tries is {tries}, but must be 1 or more.")
-        self.pipeline: _Pipeline = A.Compose(transforms)
+        if not isinstance(transforms, A.Compose):
+            transforms = A.Compose(list(transforms) if isinstance(transforms, list | tuple) else [transforms])
+        self.pipeline: _Pipeline = transforms
         self.size = size
         self.tries = tries
 
@@ -63,9 +65,30 @@ class Augmentation:
             sample = self.pipeline(image=image, mask=labels)
             if not present or table[sample["mask"]].any():
                 break
-        if sample["mask"].shape != (self.size, self.size):
+        if getattr(sample["image"], "dtype", None) != np.uint8:
+            raise CosegError(
+                f"augmentation.transforms give an image of {getattr(sample['image'], 'dtype', type(sample['image']))}, "
+                "but must give an array of uint8: leave out Normalize, ToFloat and ToTensorV2, encoders normalise."
+            )
+        if self.size is not None and sample["mask"].shape != (self.size, self.size):
             raise CosegError(
                 f"augmentation.transforms end at {sample['mask'].shape}, but augmentation.size is {self.size}: "
                 "let the last of them crop or resize to that size."
             )
         return sample["image"], sample["mask"]
+
+
+def as_transform(augmentation: Any) -> Any:
+    """`augmentation` as a data set takes it: transforms and pipelines of albumentations become an `Augmentation`.
+
+    Raises:
+        CosegError: it is nothing that can be called.
+    """
+    if isinstance(augmentation, list | tuple) or hasattr(augmentation, "set_random_seed"):
+        return Augmentation(augmentation)
+    if augmentation is not None and not callable(augmentation):
+        raise CosegError(
+            f"augmentation is a {type(augmentation).__name__}, but must be an albumentations pipeline, a list of its "
+            "transforms, or a function (image, labels, wanted, seed) -> (image, labels)."
+        )
+    return augmentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import lightning as L
@@ -27,7 +27,9 @@ from coseg.data.pair_orders import AllPairs, PairOrder, ShuffledPairs, WithNegat
 from coseg.data.samplers import CliqueSampler, PairSampler, checked_clique, pairs_of
 from coseg.errors import CosegError, unknown_choice
 from coseg.lightning_internals import training_progress
-from coseg.signals import ignore_interrupt
+from coseg.signals import ignore_stop_signals, workers_started
+
+T_co = TypeVar("T_co", covariant=True)
 
 ON_DAMAGED = ("error", "skip")
 """How images that can't be decoded are treated."""
@@ -42,7 +44,11 @@ class PairDataModule(L.LightningDataModule):
     Args:
         reader: makes the catalogs.
         splits: which of the reader's splits serve: ``{"train": name, "val": name, "test": [names]}``.
-        augmentation: applied to each training image on its own.
+        augmentation: applied to each training image on its own: an albumentations pipeline,
+            ``albumentations.Compose([...])``, or a list of its transforms, seeded for each image, see
+            `coseg.data.augmentation.Augmentation`; or a function ``(image, labels, wanted, seed) -> (image, labels)``
+            of arrays (H, W, 3) and (H, W), a pure one: equal seeds give equal images. None: images as they are, which
+            must then have one size, or `batch_size` be 1.
         batch_size: pairs in a training batch of one process.
         order: how training pairs are sampled: ``uniform``, ``image_balanced`` or ``class_balanced``.
         pairs_per_epoch: training pairs in an epoch; None means all of them.
@@ -71,7 +77,7 @@ class PairDataModule(L.LightningDataModule):
         self,
         reader: Reader,
         splits: Mapping[str, str | Sequence[str]],
-        augmentation: Transform | None = None,
+        augmentation: Any = None,
         batch_size: int = 5,
         order: str = "uniform",
         pairs_per_epoch: int | None = None,
@@ -96,7 +102,11 @@ class PairDataModule(L.LightningDataModule):
             raise CosegError(f"data.workers is {workers}, but must be 0 or more.")
         self.reader = reader
         self.splits = dict(splits)
-        self.augmentation = augmentation
+        self.augmentation: Transform | None = None
+        if augmentation is not None:
+            from coseg.data.augmentation import as_transform  # which imports albumentations
+
+            self.augmentation = as_transform(augmentation)
         self.batch_size = batch_size
         self.order_name = order
         self.pairs_per_epoch = pairs_per_epoch
@@ -233,7 +243,7 @@ class PairDataModule(L.LightningDataModule):
 
         `workers` None: as many as the data module has.
         """
-        return DataLoader(
+        return Loader(
             ImageDataset(self.catalog(role)),
             batch_size=None,
             sampler=indices,
@@ -253,7 +263,7 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(PairDataset(self.catalog(role)), sampler, 1, collate)
 
     def _loader(self, dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int, joined: Any) -> DataLoader[Any]:
-        return DataLoader(
+        return Loader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
@@ -275,6 +285,17 @@ class PairDataModule(L.LightningDataModule):
         return training_progress(self.trainer)
 
 
+class Loader(DataLoader[T_co]):
+    """A `DataLoader` whose workers outlive stop signals to their process group; see `worker_settings`."""
+
+    def __iter__(self) -> Any:
+        """Start the workers."""
+        if not self.num_workers:
+            return super().__iter__()
+        with workers_started():
+            return super().__iter__()
+
+
 def worker_settings(workers: int) -> dict[str, Any]:
     """Arguments of a `DataLoader` for so many workers."""
     settings: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
@@ -286,6 +307,6 @@ def worker_settings(workers: int) -> dict[str, Any]:
 
 
 def start_worker(worker: int) -> None:
-    """Ctrl-C reaches workers too, but it is for the main process, which needs their batches to end its step."""
-    ignore_interrupt()
+    """Ignore stop signals, and use one thread."""
+    ignore_stop_signals()
     cv2.setNumThreads(0)  # or each worker keeps as many threads as there are cores

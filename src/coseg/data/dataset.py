@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -89,7 +89,25 @@ class PairDataset(Dataset[PairBatch]):
 
     def _side(self, i: int, common: NDArray[np.bool_], seed: int) -> Images:
         image, labels = self.catalog.image(i), self.catalog.labels(i)
-        return (image, labels) if self.transform is None else self.transform(image, labels, labels_of(common), seed)
+        return (
+            (image, labels)
+            if self.transform is None
+            else _applied(self.transform, image, labels, labels_of(common), seed)
+        )
+
+
+def _applied(
+    transform: Transform, image: NDArray[np.uint8], labels: NDArray[np.uint8], wanted: NDArray[np.intp], seed: int
+) -> Images:
+    """What a transform makes of an image and its labels, which must be arrays of one size."""
+    result: Any = transform(image, labels, wanted, seed)
+    shapes = [getattr(part, "shape", ()) for part in result] if isinstance(result, tuple | list) else []
+    if len(shapes) == 2 and len(shapes[1]) == 2 and shapes[0] == (*shapes[1], 3):
+        return result[0], result[1]
+    shown = f"arrays {shapes}" if shapes else f"a {type(result).__name__}"
+    raise CosegError(
+        f"The augmentation gives {shown}, but must give an image, uint8 (H, W, 3), and its labels, uint8 (H, W)."
+    )
 
 
 class ImageItem(NamedTuple):
@@ -119,9 +137,25 @@ class ImageDataset(Dataset[ImageItem]):
 
 
 def collate(items: list[PairBatch]) -> PairBatch:
-    """Stack items into a batch. All images of a side must have one size."""
+    """Stack items into a batch.
+
+    Raises:
+        CosegError: images of a side have several sizes.
+    """
+    for side in ("a", "b"):
+        _require_one_size([item[f"image_{side}"] for item in items])  # type: ignore[literal-required]
     batch: PairBatch = default_collate(items)
     return batch
+
+
+def _require_one_size(images: Sequence[Tensor]) -> None:
+    sizes = list(dict.fromkeys(f"{height} x {width}" for height, width in (image.shape[-2:] for image in images)))
+    if len(sizes) > 1:
+        raise CosegError(
+            f"The images of a training batch have several sizes ({', '.join(sizes[:4])}): give an augmentation that "
+            "crops or resizes them to one, augmentation=[albumentations.Resize(128, 128)] of PairDataModule say, or "
+            "take batches of one pair."
+        )
 
 
 class CliqueSample(NamedTuple):
@@ -174,10 +208,11 @@ class CliqueDataset(Dataset[Clique]):
         images, labels = [], []
         for t, i in enumerate(sample.images):
             seed = mix(sample.seed, 2, t)
-            image, label = self.transform(self.catalog.image(i), self.catalog.labels(i), wanted, seed)
-            images.append(image.transpose(2, 0, 1))
-            labels.append(label)
-        return Clique(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), sample)
+            image, label = _applied(self.transform, self.catalog.image(i), self.catalog.labels(i), wanted, seed)
+            images.append(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
+            labels.append(torch.from_numpy(np.ascontiguousarray(label)))
+        _require_one_size(images)
+        return Clique(torch.stack(images), torch.stack(labels), sample)
 
 
 class CliqueCollate:
@@ -199,6 +234,7 @@ class CliqueCollate:
         self.negatives = negatives
 
     def __call__(self, cliques: Sequence[Clique]) -> CliqueBatch:
+        _require_one_size([clique.images for clique in cliques])
         pairs: list[tuple[int, int]] = []
         starts = np.cumsum([0, *(len(clique.images) for clique in cliques)]).tolist()
         for start, end in pairwise(starts):

@@ -119,7 +119,7 @@ class NetworkTest(L.LightningModule, ABC):
         self.baselines = BaselineScores(self.void, sync_on_compute=False).to(self.device)
         self.metrics = {name: copy.deepcopy(metric).to(self.device) for name, metric in self.metrics.items()}
         self.written = time.monotonic()
-        self.request.listen()  # Lightning restores the handlers when the test ends
+        self.request.listen(quiet=not self.trainer.is_global_zero)  # Lightning restores the handlers when the test ends
         # No process may write before all have read the parts of an earlier run: all skip the same keys.
         self.trainer.strategy.barrier()
 

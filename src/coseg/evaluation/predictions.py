@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 from coseg.data.catalog import Catalog
 from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import ImageDataset, ImageItem, PairDataset, PairSample, collate
-from coseg.errors import CosegError
+from coseg.errors import CosegError, checked_threshold
 from coseg.evaluation.iteration import GroupIteration
 from coseg.hub.load import network_in_file
+from coseg.hub.settings import THRESHOLD
 from coseg.labels import target_table
 from coseg.models.base import CosegNetwork, PairClassifier, checked_input_size
 from coseg.models.mirrored import MirroredNetwork
+from coseg.models.thresholded import ThresholdedNetwork
 from coseg.reports.panels import PanelRow, panel_row, panel_side
 from coseg.reports.records import GroupRecord, PairRecord, Record
 from coseg.run_dir import CHECKPOINTS, CONFIG
@@ -111,25 +113,34 @@ def tested(folder: Path, trust: bool = False) -> tuple[CosegNetwork, PairDataMod
         CosegError: the configuration or the checkpoint is missing.
     """
     config = tested_config(folder, trust)
-    network = as_tested(network_in_file(Path(config.ckpt), trust), config).eval()
+    network = as_tested(*network_in_file(Path(config.ckpt), trust), config).eval()
     return network, make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
 
 
-def as_tested(network: CosegNetwork, config: DictConfig) -> CosegNetwork:
-    """A trained network as a test's `input_size` and `mirrored` want it.
+def as_tested(network: CosegNetwork, threshold: float, config: DictConfig) -> CosegNetwork:
+    """A trained network as a test's `input_size`, `mirrored` and `threshold` want it.
+
+    Args:
+        network: see `coseg.hub.load.network_in_file`.
+        threshold: likewise; that of the test has precedence.
+        config: of the test.
 
     Raises:
-        CosegError: `input_size` is not a number of pixels, or `mirrored` is set for a network with an image-level
-            classifier.
+        CosegError: `input_size` is not a number of pixels, or `mirrored` or a threshold is set for a network with an
+            image-level classifier.
     """
     size = checked_input_size(config.input_size, "input_size")
     if size is not None:
         network.input_size = size
-    if not config.get("mirrored", False):
-        return network
-    if isinstance(network, PairClassifier):
-        raise CosegError(f"mirrored=true loses the decision of {network.name}: leave it out.")
-    return MirroredNetwork(network)
+    chosen = config.get("threshold")  # tests of earlier versions have none
+    threshold = threshold if chosen is None else checked_threshold(chosen, "threshold")
+    mirrored = config.get("mirrored", False)
+    if isinstance(network, PairClassifier) and (mirrored or threshold != THRESHOLD):
+        setting = "mirrored=true" if mirrored else f"threshold={threshold:g}"
+        raise CosegError(f"{setting} loses the decision of {network.name}: leave it out.")
+    if mirrored:
+        network = MirroredNetwork(network)
+    return network if threshold == THRESHOLD else ThresholdedNetwork(network, threshold)
 
 
 def tested_config(folder: Path, trust: bool = False) -> DictConfig:

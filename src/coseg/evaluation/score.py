@@ -66,7 +66,7 @@ def score(config: DictConfig) -> list[Path]:
         raise unknown_choice("protocol.unit", config.protocol.unit, _TESTS)
     require_devices(plain(config.trainer))
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network = as_tested(network_in_file(checkpoint, bool(config.get("trust", False))), config)
+    network = as_tested(*network_in_file(checkpoint, bool(config.get("trust", False))), config)
     return [_score_split(config, network, checkpoint, split) for split in _splits(config)]
 
 
@@ -179,6 +179,8 @@ def _name(config: DictConfig, catalog: Catalog, scope: _Scope) -> str:
         name += f"-size_{config.input_size}"
     if config.mirrored:
         name += "-mirrored"
+    if config.threshold is not None:
+        name += f"-threshold_{config.threshold:g}"
     if scope.counted < scope.whole:  # a quick look must not replace a complete test
         name += f"-sample_{scope.counted}"
     return name

@@ -24,6 +24,7 @@ def config_of(
         "kernels": list(graphs.kernels),
         "resize": "square" if square else "longest",
         "any_size": graphs.size is None,
+        "single": graphs.single,
         "stride": graphs.stride,
         "group": graphs.group,
         "mirrored": mirrored,
@@ -74,8 +75,9 @@ def _files(forms: list[str]) -> str:
 def _takes(config: Mapping[str, Any]) -> str:
     about, size, stride = config["graphs"], config["size"], config["graphs"]["stride"]
     lines = [
-        "`encode` takes `images`, RGB, uint8 (B, 3, height, width), 0..255. Normalising and padding to multiples of "
-        f"{stride} are in the graph, resizing is not:",
+        "`encode` takes `images`, RGB, uint8 (B, 3, height, width), 0..255. "
+        + (f"Normalising and padding to multiples of {stride} are" if stride > 1 else "Normalising is")
+        + " in the graph, resizing is not:",
         "",
     ]
     if about["resize"] == "square":
@@ -91,12 +93,12 @@ def _takes(config: Mapping[str, Any]) -> str:
             "pair may have different sizes."
         )
     else:
-        lines.append("- The graph takes any batch, and this size only.")
+        batch = "one image at a time" if about["single"] else "any batch"
+        lines.append(f"- The graph takes {batch}, and this size only.")
     if about["mirrored"]:
         lines.append(
-            "- The network also used the mirror image of each image. These graphs are the inner network. For the full "
-            "masks, run both graphs on the photographs and on their mirror images, mirror the logits of the latter "
-            "back, and take the mean of both."
+            "- The graphs also use the mirror image of each image, as the network does: nothing is left to do. "
+            "`coseg-export --no-mirrored` leaves that out, for half the cost and other masks."
         )
     return "\n".join(lines)
 
@@ -113,21 +115,28 @@ def _gives(config: Mapping[str, Any]) -> str:
     else:
         first = (
             f"`encode` gives {features} and {kernels} of each image: keep both, an image is encoded once. `cosegment` "
-            f"takes {features} of an image and {kernels} of its partner. Call it once for each side of a pair, or, "
-            "where both images have one size, once with both sides in the batch."
+            f"takes {features} of an image and {kernels} of its partner. Call it once for each side of a pair"
         )
+        first += "." if about["single"] else ", or, where both images have one size, once with both sides in the batch."
     lines = [first, ""]
-    if about["group"] and about["kernels"]:
+    if about["group"] == "join" and about["kernels"]:
+        lines += [
+            f"A group of n images of one size takes n calls: give each image the {kernels} of all others, joined on "
+            f"axis 1. For large groups average {kernels} over cells of a grid first, see `docs/export.md` of coseg.",
+            "",
+        ]
+    elif about["group"] and about["kernels"]:
         lines += [
             f"A group of n images takes n calls: give each image the mean of the {kernels} of all others.",
             "",
         ]
     elif about["kernels"]:
         lines += ["For a group, take the mean of the logits of an image with each of the others.", ""]
+    rounded = f", rounded up to multiples of {about['stride']}: cut them to the image, `[:, :, :height, :width]`"
+    rounded = rounded if about["stride"] > 1 else ""
     lines.append(
-        f"`logits` are float32 (B, 2, H, W), H and W the image's, rounded up to multiples of {about['stride']}: cut "
-        "them to the image, `[:, :, :height, :width]`. The softmax over axis 1 gives, in channel 1, the probability "
-        f"that a pixel is of the common object. Resize that to the photograph: the foreground is "
+        f"`logits` are float32 (B, 2, H, W), H and W the image's{rounded}. The softmax over axis 1 gives, in channel "
+        "1, the probability that a pixel is of the common object. Resize that to the photograph: the foreground is "
         f"where it is above {config['threshold']}."
     )
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,11 +19,12 @@ from torch import Tensor
 from coseg.data.dataset import ImageItem
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.iteration import PairIteration
+from coseg.export.any_network import graphs_of_any, own_group, traced_any, tracing
 from coseg.export.describe import config_of, readme
 from coseg.export.formats import SUFFIXES, export_folder, require_packages, traced, write_onnx, write_torch
-from coseg.export.graphs import Graphs, graphs_of, unwrapped
+from coseg.export.graphs import Graphs, graphs_of, has_graphs
 from coseg.export.quantise import quantise
-from coseg.export.runtime import GraphNetwork, compare, load_graphs, require_close, sizes_of
+from coseg.export.runtime import compare, load_graphs, require_close, sizes_of
 from coseg.files.writing import json_text
 from coseg.hub.load import Pretrained, load_pretrained
 from coseg.hub.settings import CARD, CHECKSUM, CONFIG
@@ -30,7 +32,10 @@ from coseg.hub.share import save_pretrained
 from coseg.labels import pair_targets
 from coseg.metrics.mask_counts import mask_score, predicted_mask
 from coseg.models.base import CosegNetwork
+from coseg.models.encoders.base import Encoder
+from coseg.models.mirrored import MirroredNetwork
 from coseg.models.registry import known_network
+from coseg.models.thresholded import ThresholdedNetwork
 
 if TYPE_CHECKING:
     from coseg.data.datamodule import PairDataModule  # which imports Lightning
@@ -78,12 +83,22 @@ def export_model(
     if "onnx" in formats:
         require_packages("onnx", "onnxscript", "onnxruntime")
     sized = _sized(model, size)
-    network, mirrored = unwrapped(sized.network)
+    network = sized.network
+    mirrored = isinstance(network, MirroredNetwork)
     wanted = [form for form in SUFFIXES if form in formats]
-    graphs = graphs_of(network) if wanted else None
+    if wanted and network.input_size is None and not _of_any_size(network):
+        network.input_size = size
+    graphs = None
+    if wanted and has_graphs(network):
+        graphs = graphs_of(network)
+    elif wanted:
+        graphs = graphs_of_any(network)
+        report(f"a {type(network).__name__} is traced as it is: for images of {graphs.size} x {graphs.size} pixels")
+        if own_group(network):
+            report("its cosegment_group is not in the graphs: for a group, take the mean of the pairs' logits")
     if mirrored and wanted:
         report(
-            "the network also uses mirror images: the inner network is exported, see README.md for the mirror images"
+            "the graphs also use mirror images, as the network does: --no-mirrored leaves them out, for half the cost"
         )
     with export_folder(out, overwrite, "safetensors" in formats) as folder:
         config: dict[str, Any] = {key: value for key, value in sized.settings.items() if key != CHECKSUM}
@@ -92,10 +107,10 @@ def export_model(
             _share(sized, folder, half, report)
             config, texts = _read(folder / CONFIG), [(folder / CARD).read_text(encoding="utf-8")]
         if graphs is not None:
-            differences = _write(network, graphs, wanted, folder, report)
+            graphs, differences = _write(network, graphs, wanted, folder, report)
             config = config_of(config, graphs, network.input_size is not None, mirrored, differences)
             if images is not None:
-                exported = load_graphs(folder, "onnx", len(graphs.features), network.input_size)
+                exported = load_graphs(folder, "onnx", len(graphs.features), network.input_size, single=graphs.single)
                 quantise(folder, exported, images)
                 config["graphs"]["int8"] = {"calibration_images": len(images)}
                 report(f"int8: calibrated with {len(images)} images; --measure shows what it costs")
@@ -103,6 +118,12 @@ def export_model(
         (folder / CONFIG).write_text(json_text(config), encoding="utf-8")
         (folder / CARD).write_text("\n".join(texts), encoding="utf-8")
     return graphs
+
+
+def _of_any_size(network: CosegNetwork) -> bool:
+    """Whether the graphs of a network take images of any size."""
+    encoders = [module for module in network.modules() if isinstance(module, Encoder)]
+    return has_graphs(network) and all(encoder.graph_of_any_size for encoder in encoders)
 
 
 def _sized(model: Pretrained, size: int | None) -> Pretrained:
@@ -125,25 +146,28 @@ def _share(model: Pretrained, folder: Path, half: bool, report: Report) -> None:
     report(f"safetensors: {'half precision, ' if half else ''}differs by at most {most:.1e}")
 
 
-def _write(network: CosegNetwork, graphs: Graphs, formats: list[str], folder: Path, report: Report) -> dict[str, float]:
-    programs = traced(graphs)
+def _write(
+    network: CosegNetwork, graphs: Graphs, formats: list[str], folder: Path, report: Report
+) -> tuple[Graphs, dict[str, float]]:
+    graphs, programs = (graphs, traced(graphs)) if has_graphs(network) else traced_any(network, graphs)
     worst = {}
     for form in formats:
-        if form == "torch":
-            write_torch(programs, folder)
-        else:
-            write_onnx(programs, graphs, folder)
+        with nullcontext() if has_graphs(network) else tracing(network, form):
+            if form == "torch":
+                write_torch(programs, folder)
+            else:
+                write_onnx(programs, graphs, folder)
     free = copy.deepcopy(network)
     if graphs.size is None:
         free.input_size = None  # images of several sizes are compared
     for form in formats:
-        exported = load_graphs(folder, form, len(graphs.features), free.input_size)
-        differences = compare(free, exported, sizes_of(graphs.stride, graphs.size))
+        exported = load_graphs(folder, form, len(graphs.features), free.input_size, single=graphs.single)
+        differences = compare(free, exported, sizes_of(graphs.stride, graphs.size), 1 if graphs.single else 3)
         for words, difference in differences:
             report(f"{form}: {words}: {difference:.1e}")
         worst[form] = require_close(differences, form)
         report(f"{form}: differs by at most {worst[form]:.1e}")
-    return worst
+    return graphs, worst
 
 
 def scored(folder: Path, datamodule: PairDataModule, void: str, threads: int = 1) -> str:
@@ -161,7 +185,8 @@ def scored(folder: Path, datamodule: PairDataModule, void: str, threads: int = 1
     measured = {}
     for name, form in (("float32", "onnx"), ("int8", "int8")):
         if form == "onnx" or form in about:
-            measured[name] = measure(load_graphs(folder, form, len(about["features"]), size, threads), datamodule, void)
+            exported = load_graphs(folder, form, len(about["features"]), size, threads, about["single"])
+            measured[name] = measure(ThresholdedNetwork(exported, config["threshold"]), datamodule, void)
     return table(measured)
 
 
@@ -197,7 +222,7 @@ class Measured(NamedTuple):
         return 2 * self.encode + self.cosegment
 
 
-def measure(network: GraphNetwork, datamodule: PairDataModule, void: str = "background") -> Measured:
+def measure(network: CosegNetwork, datamodule: PairDataModule, void: str = "background") -> Measured:
     """Score graphs on the test pairs of a data module, one pair at a time, each image encoded once.
 
     The masks are those of `network` at the images' original sizes, by `coseg.metrics.pair_scores`.

@@ -8,13 +8,14 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from coseg.errors import CosegError
@@ -27,6 +28,9 @@ OPSET = 18
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 """Format to the suffix of its files."""
+
+_LEAST = {"positions": 4}
+"""The smallest length of a free axis of kernels, by its name, where it is above 1."""
 
 GRAPHS = tuple(f"{name}{suffix}" for name in ("encode", "cosegment") for suffix in (".onnx", ".int8.onnx", ".pt2"))
 """All files of graphs that an export may write."""
@@ -47,26 +51,40 @@ def traced(graphs: Graphs) -> dict[str, ExportedProgram]:
     """Both graphs as programs of torch.export: ``encode`` and ``cosegment``."""
     side = graphs.size or 3 * graphs.stride + 5
     shape = (side, side) if graphs.size else (side, side + 2 * graphs.stride)
-    images = torch.randint(256, (2, 3, *shape), dtype=torch.uint8)
+    images = torch.randint(256, (1 if graphs.single else 2, 3, *shape), dtype=torch.uint8)
     with torch.no_grad():
-        inputs = graphs.encode(images)
-    batch = Dim("batch", min=1)
+        inputs = _of_several(graphs, graphs.encode(images))
+    batch: dict[int, Any] = {} if graphs.single else {0: Dim("batch", min=1)}
     least = graphs.stride + 1
     any_size: dict[int, Any] = {} if graphs.size else {2: Dim("height", min=least), 3: Dim("width", min=least)}
     shapes = []
     rows, columns = Dim("rows", min=2), Dim("columns", min=2)
     for stride in graphs.features.values():
+        if not stride:
+            shapes.append(dict(batch))
+            continue
         factor = graphs.stride // stride  # maps at a smaller stride than the last have more positions
         free: dict[int, Any] = {} if graphs.size else {2: factor * rows, 3: factor * columns}
-        shapes.append({0: batch, **free})
-    shapes += [{0: batch} for _ in graphs.kernels]
+        shapes.append({**batch, **free})
+    for axes in graphs.kernels.values():
+        shapes.append({**batch, **{axis: Dim(name, min=_LEAST.get(name, 1)) for axis, name in axes.items()}})
     # Tracing guesses the memory layout of maps, which layer norm needs: a guess must not become a rule about sizes.
     export = partial(torch.export.export, prefer_deferred_runtime_asserts_over_guards=True)
     with quiet():
         return {
-            "encode": export(graphs.encode, (images,), dynamic_shapes=({0: batch, **any_size},)),
+            "encode": export(graphs.encode, (images,), dynamic_shapes=({**batch, **any_size},)),
             "cosegment": export(graphs.cosegment, inputs, dynamic_shapes=(tuple(shapes),)),
         }
+
+
+def _of_several(graphs: Graphs, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """`inputs` with the kernels of two partners where several can be joined: tracing takes a length of 1 as fixed."""
+    count = len(graphs.features)
+    kernels = (
+        torch.cat((kernel, kernel.flip(0)), 1) if 1 in axes else kernel
+        for kernel, axes in zip(inputs[count:], graphs.kernels.values(), strict=True)
+    )
+    return *inputs[:count], *kernels
 
 
 def write_torch(programs: dict[str, ExportedProgram], folder: Path) -> None:
@@ -89,18 +107,24 @@ def write_onnx(programs: dict[str, ExportedProgram], graphs: Graphs, folder: Pat
             )
         assert made is not None
         model = made.model_proto
-        _name_axes(model, dict(zip((0, 2, 3), axes[name], strict=True)))
+        _name_axes(model, dict(zip((0, 2, 3), axes[name], strict=True)), graphs.kernels)
         onnx.save(model, folder / f"{name}.onnx")
 
 
-def _name_axes(model: Any, names: Mapping[int, str]) -> None:
-    """Name the free axes of the inputs (`names`: axis to name), and rename them in all other values accordingly."""
+def _name_axes(model: Any, names: Mapping[int, str], kernels: Mapping[str, Mapping[int, str]]) -> None:
+    """Name the free axes of the inputs, and rename them in all other values accordingly.
+
+    Args:
+        model: is changed.
+        names: of the axes, by their place.
+        kernels: likewise, of inputs whose axes have other names.
+    """
     graph = model.graph
     new_names: dict[str, str] = {}
     for value in graph.input:
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_param.isidentifier():
-                new_names[dim.dim_param] = names[axis]
+                new_names[dim.dim_param] = {**names, **kernels.get(value.name, {})}[axis]
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param:

@@ -6,6 +6,9 @@ that one graph is right for every size. Each function names the operation that i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +56,63 @@ def replace_reflections(network: nn.Module) -> None:
         for name, child in module.named_children():
             if isinstance(child, ReflectConv2d):
                 setattr(module, name, ReflectedConv2d(child))
+
+
+class SamePaddedConv2d(nn.Module):
+    """As a convolution of timm that pads by TensorFlow's rule ``SAME``, where sides are multiples of its stride.
+
+    The padding is a number then. By timm's own rule it is computed from sizes, and tracing it takes very long.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
+        self.pads: list[int] = []
+        for side, step, apart in list(zip(conv.kernel_size, conv.stride, conv.dilation, strict=True))[::-1]:
+            total = max((side - 1) * apart + 1 - step, 0)
+            self.pads += [total // 2, total - total // 2]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        maps = F.pad(maps, self.pads)
+        return F.conv2d(maps, self.weight, self.bias, self.stride, dilation=self.dilation, groups=self.groups)
+
+
+def replace_same_padding(network: nn.Module) -> None:
+    """Put a `SamePaddedConv2d` in the place of each convolution of timm's that pads by the rule ``SAME``.
+
+    The images of an encoder are padded to multiples of its stride, so every map is a multiple of what follows.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d) and type(child).__name__ == "Conv2dSame":
+                setattr(module, name, SamePaddedConv2d(child))
+
+
+def largest_means(values: Tensor, shares: Sequence[float]) -> Tensor:
+    """The largest value on the last axis, and the means of the largest ``round(share * count)``, at least one.
+
+    The numbers of values are data here: ranks are compared with them, in float64 as in Python.
+
+    Args:
+        values: (..., count), at least four.
+        shares: of the values, each at most 1.
+
+    Returns:
+        (..., 1 + the number of shares).
+    """
+    count, most = values.shape[-1], max(shares)
+    # One more than is needed, as many as there are at most, and never one, which tracing takes for a special case.
+    kept = count if most > 1 / 3 else count * math.ceil(1000 * most) // 1000 + 2
+    best = values.topk(kept, -1).values
+    total = torch.ones((), dtype=torch.float64, device=values.device) * count
+    rank = torch.arange(kept, device=values.device)
+    means = [best[..., 0]]
+    for share in shares:  # as a tensor: a number would enter an ONNX graph as float32
+        number = (total * torch.tensor(share, dtype=torch.float64, device=values.device)).round().clamp(min=1)
+        means.append((best * ((rank < number) / number).to(best.dtype)).sum(-1))
+    return torch.stack(means, -1)
 
 
 def pooled(features: Tensor, size: int, pooling: str) -> Tensor:

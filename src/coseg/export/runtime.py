@@ -30,10 +30,14 @@ class GraphNetwork(CosegNetwork):
         cosegment: the graph from features and kernels to logits.
         maps: the number of features among the outputs of `encode`; the rest are kernels.
         input_size: see `CosegNetwork`.
+        single: the graphs take one image at a time.
     """
 
-    def __init__(self, encode: Graph, cosegment: Graph, maps: int, input_size: int | None) -> None:
+    def __init__(
+        self, encode: Graph, cosegment: Graph, maps: int, input_size: int | None, single: bool = False
+    ) -> None:
         super().__init__(input_size)
+        self.single = single
         self.graph_of_images = encode
         self.graph_of_maps = cosegment
         self.maps = maps
@@ -41,6 +45,12 @@ class GraphNetwork(CosegNetwork):
     def encode(self, images: Tensor) -> Tensors:
         """Features and kernels."""
         return self.graph_of_images(self.to_uint8(images))
+
+    def encode_pairs(self, images_a: Tensor, images_b: Tensor) -> tuple[Tensors, Tensors]:
+        """See the base class; apart, where the graphs take one image."""
+        return (
+            (self.encode(images_a), self.encode(images_b)) if self.single else super().encode_pairs(images_a, images_b)
+        )
 
     def to_uint8(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) as uint8 for the graph, resized to the input size if the network has one."""
@@ -54,7 +64,9 @@ class GraphNetwork(CosegNetwork):
         return self.restore(logits, size)
 
 
-def load_graphs(folder: Path, form: str, maps: int, input_size: int | None, threads: int = 0) -> GraphNetwork:
+def load_graphs(
+    folder: Path, form: str, maps: int, input_size: int | None, threads: int = 0, single: bool = False
+) -> GraphNetwork:
     """Load the graphs that `write_onnx`, `write_torch` or `quantise` wrote.
 
     Args:
@@ -63,11 +75,12 @@ def load_graphs(folder: Path, form: str, maps: int, input_size: int | None, thre
         maps: see `GraphNetwork`.
         input_size: see `CosegNetwork`.
         threads: of onnxruntime; 0: one for each core.
+        single: see `GraphNetwork`.
     """
     suffix = ".int8.onnx" if form == "int8" else SUFFIXES[form]
     load = _torch_graph if form == "torch" else _onnx_graph
     encode, cosegment = (load(folder / f"{name}{suffix}", threads) for name in ("encode", "cosegment"))
-    return GraphNetwork(encode, cosegment, maps, input_size)
+    return GraphNetwork(encode, cosegment, maps, input_size, single)
 
 
 def _onnx_graph(path: Path, threads: int) -> Graph:
@@ -108,13 +121,16 @@ def sizes_of(stride: int, size: int | None) -> list[Size]:
     return [(4 * stride, 4 * stride), (stride + 1, 6 * stride + 3), (7 * stride - 1, 3 * stride)]
 
 
-def compare(network: CosegNetwork, exported: CosegNetwork, sizes: Sequence[Size]) -> list[tuple[str, float]]:
-    """The largest difference of a logit for each two sizes, with 1, 2 or 3 pairs in a batch in turn.
+def compare(
+    network: CosegNetwork, exported: CosegNetwork, sizes: Sequence[Size], most: int = 3
+) -> list[tuple[str, float]]:
+    """The largest difference of a logit for each two sizes, with 1 to `most` pairs in a batch in turn.
 
     Args:
         network: in evaluation mode, float32, on the CPU, without an input size where `exported` has none.
         exported: the graphs.
         sizes: of the images.
+        most: pairs in a batch.
 
     Returns:
         For each comparison its description and the difference.
@@ -123,7 +139,7 @@ def compare(network: CosegNetwork, exported: CosegNetwork, sizes: Sequence[Size]
     choices = list(product(sizes, repeat=2))
     for number in range(max(3, len(choices))):
         size_a, size_b = choices[number % len(choices)]
-        batch = 1 + number % 3
+        batch = 1 + number % most
         images = [_images(number, batch, size_a), _images(100 + number, batch, size_b)]
         with torch.no_grad():
             logits = network(*images), exported(*images)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -17,46 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.hub.class_directions import ClassDirections
+from coseg.hub.measures import ClassMeasures, SizeMeasures, ends, number_or_nan
 
 LARGEST = 20
 """Images; a group of more counts as one of so many, since larger ones were not measured."""
 
 GROUP_STATISTICS = ("pair_logit", "pair_logit_by_size")
 """The `group_statistics`, in this order."""
-
-
-@dataclass(frozen=True)
-class SizeMeasures:
-    """The measures on groups of one size.
-
-    Attributes:
-        size: images of each group.
-        groups: their number.
-        accuracy: share of them that are classified correctly at a probability of 0.5.
-        interval: the 95 % interval of the accuracy (`coseg.inference.cooccurrence.calibrate.groups_interval`).
-        auc: area under the curve of hits against false alarms.
-    """
-
-    size: int
-    groups: int
-    accuracy: float
-    interval: tuple[float, float] = (math.nan, math.nan)
-    auc: float = math.nan
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SizeMeasures:
-        """From the values of JSON, where null is nan.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: `values` are not of this form.
-        """
-        return cls(
-            int(values["size"]),
-            int(values["groups"]),
-            _number_or_nan(values["accuracy"]),
-            _ends(values.get("interval")),
-            _number_or_nan(values.get("auc")),
-        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +44,13 @@ class Calibration:
         data: where they are from.
         group: the calibration of groups of three images or more, whose statistics are `GROUP_STATISTICS` and whose
             `pairs` are groups; or None.
-        sizes: of such a calibration, the measures on groups of one size each, in ascending order.
+        sizes: of such a calibration, the measures on groups of one size each, in ascending order. Of a calibration of
+            pairs, those on pairs, of size 2, if they were counted by answer.
+        belonging: the calibration of how likely an image of a group shares the object of the others, whose statistics
+            are those of `coseg.inference.cooccurrence.belonging.belonging_values`; or None.
+        classes: that the statistics need; or None.
+        held_out: the measures on each class that was held out.
+        input_size: of the network when it was measured; None: not recorded, or images of any size.
 
     >>> calibration = Calibration(("decision",), (1.0,), (2.0,), (4.0,), 0.0)
     >>> calibration.probability(torch.tensor([1.0])), round(calibration.probability(torch.tensor([2.0])), 4)
@@ -95,6 +69,10 @@ class Calibration:
     data: str = ""
     group: Calibration | None = None
     sizes: tuple[SizeMeasures, ...] = ()
+    belonging: Calibration | None = None
+    classes: ClassDirections | None = None
+    held_out: tuple[ClassMeasures, ...] = ()
+    input_size: int | None = None
 
     def logits(self, statistics: Tensor) -> Tensor:
         """For pair statistics (..., n) the logit of the probability, float64 (...).
@@ -131,22 +109,32 @@ class Calibration:
             return float(logits.sigmoid().mean())
         return self.group.probability(group_statistics(logits, n))
 
-    def measured(self, n: int) -> tuple[SizeMeasures, str] | None:
+    def measured(self, n: int, input_size: int | None = None) -> tuple[SizeMeasures, str] | None:
         """The measures on n images, and the data of the measurement; None where that was not measured.
 
-        Two images are a pair; for a group it is the largest measured size up to n.
+        Two images are a pair. A group has the measures of groups of its size; between two measured sizes, those of
+        the smaller one.
+
+        Args:
+            n: images.
+            input_size: at which the network is used. Where the calibration was measured at another, nothing is known.
         """
-        if n == 2:
-            measures = SizeMeasures(2, self.pairs, self.accuracy, self.interval, self.auc)
-            return None if not self.pairs or math.isnan(self.accuracy) else (measures, self.data)
-        if self.group is None or not self.group.sizes:
+        if input_size is not None and self.input_size is not None and input_size != self.input_size:
             return None
-        sizes = self.group.sizes
-        return next((measures for measures in reversed(sizes) if measures.size <= n), sizes[0]), self.group.data
+        if n == 2:
+            measures = (
+                self.sizes[0] if self.sizes else SizeMeasures(2, self.pairs, self.accuracy, self.interval, self.auc)
+            )
+            return None if not self.pairs or math.isnan(self.accuracy) else (measures, self.data)
+        sizes = () if self.group is None else self.group.sizes
+        if self.group is None or not sizes or not sizes[0].size <= n <= sizes[-1].size:
+            return None
+        return next(measures for measures in reversed(sizes) if measures.size <= n), self.group.data
 
     def to_dict(self) -> dict[str, Any]:
         """As primitives, for JSON: nan is null, and an empty ``group`` or ``sizes`` is left out."""
-        values: dict[str, Any] = _for_json(asdict(self))
+        plain = {**asdict(replace(self, classes=None)), "classes": self.classes and self.classes.to_dict()}
+        values: dict[str, Any] = _for_json(plain)
         return values
 
     @classmethod
@@ -163,13 +151,17 @@ class Calibration:
                 scale=_numbers(values["scale"]),
                 weights=_numbers(values["weights"]),
                 bias=float(values["bias"]),
-                auc=_number_or_nan(values.get("auc")),
-                accuracy=_number_or_nan(values.get("accuracy")),
-                interval=_ends(values.get("interval")),
+                auc=number_or_nan(values.get("auc")),
+                accuracy=number_or_nan(values.get("accuracy")),
+                interval=ends(values.get("interval")),
                 pairs=int(values.get("pairs", 0)),
                 data=str(values.get("data", "")),
                 group=None if values.get("group") is None else cls.from_dict(values["group"]),
                 sizes=tuple(SizeMeasures.from_dict(size) for size in values.get("sizes", ())),
+                belonging=None if values.get("belonging") is None else cls.from_dict(values["belonging"]),
+                classes=None if values.get("classes") is None else ClassDirections.from_dict(values["classes"]),
+                held_out=tuple(ClassMeasures.from_dict(entry) for entry in values.get("held_out", ())),
+                input_size=None if values.get("input_size") is None else int(values["input_size"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CosegError(
@@ -237,29 +229,17 @@ def group_statistics(logits: Tensor, n: int) -> Tensor:
     return torch.stack((mean, mean * math.log(min(n, LARGEST) / 2)))
 
 
-def _ends(values: Any) -> tuple[float, float]:
-    """The two ends of an interval; null is one of nan.
-
-    Raises:
-        TypeError, ValueError: `values` are not two numbers.
-    """
-    low, high = (None, None) if values is None else values
-    return _number_or_nan(low), _number_or_nan(high)
-
-
-def _number_or_nan(value: Any) -> float:
-    """A number; null is nan.
-
-    Raises:
-        TypeError, ValueError: `value` is not a number.
-    """
-    return math.nan if value is None else float(value)
+_OPTIONAL = (
+    "group", "sizes", "belonging", "classes", "held_out", "input_size", "yes", "no", "intruder", "outside"
+)  # fmt: skip
 
 
 def _for_json(value: Any) -> Any:
     if isinstance(value, dict):
+        if set(value) == {"right", "total"}:
+            return [value["right"], value["total"]]
         entries = {key: _for_json(entry) for key, entry in value.items()}
-        return {key: entry for key, entry in entries.items() if key not in ("group", "sizes") or entry}
+        return {key: entry for key, entry in entries.items() if key not in _OPTIONAL or entry not in (None, [], [0, 0])}
     if isinstance(value, tuple):
         return [_for_json(element) for element in value]
     return None if isinstance(value, float) and math.isnan(value) else value

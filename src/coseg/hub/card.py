@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from coseg.errors import CosegError
 from coseg.files.plain_data import read_yaml
+from coseg.hub.measures import LOWEST, SURE
 from coseg.hub.settings import CARD_SCORES
 from coseg.models.base import CosegNetwork
 from coseg.reports.results import read_results, tested_words
@@ -50,7 +51,7 @@ def model_card(settings: Mapping[str, Any], network: CosegNetwork) -> str:
     blocks += [_USE.rstrip(), f"## Training\n{_trained(training)}"]
     if training.get("scores"):
         blocks.append(f"## Scores\n{_scored(training['scores'])}")
-    blocks.append(f"## Is there a common object?\n{_calibrated(settings.get('cooccurrence'))}")
+    blocks.append(f"## Is there a common object?\n{calibration_text(settings.get('cooccurrence'))}")
     if training.get("notes"):
         blocks.append(str(training["notes"]).strip())
     return "\n\n".join(blocks) + "\n"
@@ -133,7 +134,8 @@ def _scored(scores: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _calibrated(calibration: Mapping[str, Any] | None) -> str:
+def calibration_text(calibration: Mapping[str, Any] | None) -> str:
+    """What the card says of a calibration, see `coseg.hub.calibration.Calibration.to_dict`."""
     if calibration is None:
         return (
             "Not calibrated: the model predicts foreground even in images that share nothing, and does not report it."
@@ -141,14 +143,19 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     if calibration.get("accuracy") is None:
         return "Calibrated, but not measured: how often it is right is not known."
     about = f" of {calibration['data']}" if calibration.get("data") else ""
-    low, high = calibration.get("interval") or (None, None)
-    interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
     pairs = (
         f"On {calibration['pairs']} pairs{about} that took no part in the calibration, half of them without a common "
-        f"object, it is right in {calibration['accuracy']:.1%}{interval} of the cases; the area under the curve of "
-        f"hits against false alarms is {calibration['auc']:.3f}."
+        f"object, it is right in {calibration['accuracy']:.1%}{_interval(calibration)} of the cases, cut at 50 %; the "
+        f"area under the curve of hits against false alarms is {calibration['auc']:.3f}."
     )
-    return f"{pairs}\n\n{_calibrated_groups(calibration.get('group') or {})}"
+    sizes = calibration.get("sizes") or []
+    if sizes and (sizes[0].get("yes") or sizes[0].get("no")):
+        pairs += (
+            f" It answers only from {SURE:.0%} on, in both directions: of its answers that there is a common object "
+            f"{_counted(sizes[0].get('yes'))} were right, of those that there is none {_counted(sizes[0].get('no'))}."
+        )
+    blocks = [pairs, _calibrated_groups(calibration.get("group") or {}), _held_out(calibration.get("held_out") or [])]
+    return "\n\n".join(filter(None, blocks))
 
 
 def _calibrated_groups(group: Mapping[str, Any]) -> str:
@@ -157,11 +164,46 @@ def _calibrated_groups(group: Mapping[str, Any]) -> str:
     about = f" of {group['data']}" if group.get("data") else ""
     lines = [
         f"On groups of images{about}: half of them share a class, in the other half no class is in more than a fifth "
-        "of the images (rounded up).\n",
-        "| images | groups | right | area |\n|---|---|---|---|",
+        "of the images (rounded up). Intruder: in groups that share a class but for one image, how often that one is "
+        "the least likely to belong. Outside: of the images that were answered not to belong, in groups with no "
+        "intruder, one, and half of the images, how many do not.\n",
+        "| images | groups | right | area | answers: common | answers: nothing | intruder | outside |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for size in group["sizes"]:
-        low, high = size.get("interval") or (None, None)
-        interval = "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
-        lines.append(f"| {size['size']} | {size['groups']} | {size['accuracy']:.1%}{interval} | {size['auc']:.3f} |")
+        counts = " | ".join(_counted(size.get(name)) for name in ("yes", "no", "intruder", "outside"))
+        right = f"{size['accuracy']:.1%}{_interval(size)}"
+        lines.append(f"| {size['size']} | {size['groups']} | {right} | {size['auc']:.3f} | {counts} |")
     return "\n".join(lines)
+
+
+def _held_out(classes: Iterable[Mapping[str, Any]]) -> str:
+    """The measures by class, each held out of the calibration."""
+    records = list(classes)
+    if not records:
+        return ""
+    lines = [
+        "By class, each held out of the calibration in turn (the network itself may have been trained on it); Brier "
+        "score: 0 is best, 0.25 is that of always 50 %. A kind that was not calibrated on can look like nothing in "
+        f"common, so no answer is below {LOWEST:.0%}; the last column is without that bound.\n",
+        "| class | images | pairs: right | pairs: Brier | groups of 5: Brier | lowest probability of a group |",
+        "|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        groups = "- | -"
+        if record.get("groups"):
+            groups = f"{record['group_brier']:.3f} | {record['group_lowest']:.2f}"
+        lines.append(
+            f"| {record['name']} | {record['images']} | {record['accuracy']:.1%} | {record['brier']:.3f} | {groups} |"
+        )
+    return "\n".join(lines)
+
+
+def _interval(measures: Mapping[str, Any]) -> str:
+    low, high = measures.get("interval") or (None, None)
+    return "" if low is None or high is None else f" ({low:.1%} to {high:.1%})"
+
+
+def _counted(count: Sequence[int] | None) -> str:
+    """``right of all``, from the two numbers."""
+    return "-" if not count else f"{count[0]} of {count[1]}"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from coseg.errors import CosegError
 from coseg.hub.card import training_of_checkpoint
 from coseg.hub.checkpoint import read_network
-from coseg.hub.settings import BUNDLED, BUNDLED_TITLE, CARD, CONFIG, WEIGHTS, bundled_folder, settings_of
+from coseg.hub.settings import BUNDLED, BUNDLED_TITLE, CARD, CONFIG, THRESHOLD, WEIGHTS, bundled_folder, settings_of
 from coseg.hub.shared_weights import read_shared
 from coseg.models.base import CosegNetwork
 from coseg.run_dir import BEST, CHECKPOINTS
@@ -108,8 +108,8 @@ def network_file(path: str | Path) -> Path:
     return folder / WEIGHTS
 
 
-def network_in_file(path: Path, trust: bool = False) -> CosegNetwork:
-    """The network in a file of `network_file`, at the size at which the model is used.
+def network_in_file(path: Path, trust: bool = False) -> tuple[CosegNetwork, float]:
+    """The network in a file of `network_file`, at the size at which the model is used, and its threshold.
 
     Args:
         path: of a checkpoint, whatever its name ends with, or of ``.safetensors`` weights.
@@ -119,8 +119,9 @@ def network_in_file(path: Path, trust: bool = False) -> CosegNetwork:
         CosegError: it is neither, or it can't be used.
     """
     if path.suffix != ".safetensors":
-        return read_network(path, trust).network
-    return _at_size(*read_shared(path, path.with_name(CONFIG), trust))
+        return read_network(path, trust).network, THRESHOLD
+    network, settings = read_shared(path, path.with_name(CONFIG), trust)
+    return _at_size(network, settings), settings["threshold"]
 
 
 def _at_size(network: CosegNetwork, settings: dict[str, Any]) -> CosegNetwork:

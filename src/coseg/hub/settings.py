@@ -32,6 +32,9 @@ FORMAT = 1
 CHECKSUM = "weights_sha256"
 """In ``config.json``: of the file of weights. Models of the first versions have none."""
 
+THRESHOLD = 0.5
+"""Of a model whose settings have none, and of a checkpoint."""
+
 BUNDLED = "bundled"
 """The name of the model that comes with coseg, where a path or a hub name is expected."""
 
@@ -76,7 +79,7 @@ def settings_of(
         "coseg": coseg_version(),
         "network": without_weights(network_config),
         "size": given.get("size", network.input_size),
-        "threshold": given.get("threshold", 0.5),
+        "threshold": given.get("threshold", THRESHOLD),
         "cooccurrence": given.get("cooccurrence"),
         "training": given.get("training"),
     }
@@ -138,7 +141,7 @@ def checked_settings(settings: dict[str, Any], where: str) -> dict[str, Any]:
     if settings["size"] is not None and settings["size"] > MAX_SIZE:
         raise CosegError(f"{where}: size is {settings['size']}, but at most {MAX_SIZE} pixels are possible.")
     _rename_keys(settings)
-    settings.setdefault("threshold", 0.5)
+    settings.setdefault("threshold", THRESHOLD)
     settings.setdefault("cooccurrence", None)
     settings.setdefault("training", None)
     checked_threshold(settings["threshold"], f"{where}: threshold")

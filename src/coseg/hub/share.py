@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from coseg.errors import CosegError
 from coseg.files.seals import file_digest
 from coseg.files.writing import json_text, write_text_atomically
-from coseg.hub.card import model_card
+from coseg.hub.card import calibration_text, model_card
 from coseg.hub.load import Pretrained, hub_errors, load_pretrained
 from coseg.hub.settings import CARD, CHECKSUM, CONFIG, WEIGHTS, settings_of
 from coseg.hub.shared_weights import load_weights, stored_weights, write_weights
@@ -60,6 +60,28 @@ def save_pretrained(
         raise CosegError(f"The model can't be written to {folder} ({error}): choose another folder.") from error
 
 
+def update_card(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Replace what a model's card says of the calibration of `before`; a card without it stays as it is.
+
+    Args:
+        folder: of the model.
+        before: its settings as they were.
+        settings: its settings.
+
+    Raises:
+        CosegError: the card can't be written.
+    """
+    path = folder / CARD
+    try:
+        written = path.read_text(encoding="utf-8") if path.is_file() else ""
+        former, current = (calibration_text(values.get("cooccurrence")) for values in (before, settings))
+        changed = written.replace(former, current)
+        if changed != written:
+            write_text_atomically(path, changed)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CosegError(f"{path} can't be replaced ({error}): its figures are those of before.") from error
+
+
 def shareable(source: str | Path | None, trust: bool = False) -> tuple[dict[str, Any], CosegNetwork, dict[str, Any]]:
     """What `save_pretrained` takes after its folder, for what `load_pretrained` reads from `source`.
 
@@ -82,6 +104,14 @@ def mirrored(model: Pretrained) -> Pretrained:
     return model._replace(
         network=MirroredNetwork(model.network), settings={**model.settings, "network": config, "cooccurrence": None}
     )
+
+
+def unmirrored(model: Pretrained) -> Pretrained:
+    """The model without mirror images, at half the cost; the inverse of `mirrored`. A model without them as it is."""
+    if not isinstance(model.network, MirroredNetwork):
+        return model
+    settings = {**model.settings, "network": model.settings["network"]["network"], "cooccurrence": None}
+    return model._replace(network=model.network.network, settings=settings)
 
 
 class SharedModel(ModelHubMixin):

@@ -62,15 +62,16 @@ def eight_bits(where: str | Path, image: Image.Image) -> NDArray[np.uint8]:
     return _shifted(values, image.info.get(_DECLARED))
 
 
-def deepened(file: Image.Image, reopen: Callable[[str], Image.Image]) -> Image.Image:
+def deepened(file: Image.Image, reopen: Callable[[str], Image.Image], nameless: bool = False) -> Image.Image:
     """`file`, or where it holds colours of 16 bits that use fewer, of which PIL keeps the high byte, all of them.
 
     Args:
         file: an image from `reopen`, decoded or not, as it is stored (EXIF's orientation not applied by the caller).
         reopen: opens a file by its name.
+        nameless: `reopen` needs no name; otherwise an image without one is not changed.
     """
     name = str(getattr(file, "filename", ""))
-    if not file.info.get(_DEEP) or not name:
+    if not file.info.get(_DEEP) or not (name or nameless):
         return file
     high = np.array(file)
     if high[..., :3].max(initial=0) >= _DARK:

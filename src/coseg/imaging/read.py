@@ -3,12 +3,17 @@
 A photograph may be grey, palette, RGB, CMYK, of 10 to 16 bits or with alpha, and turned by its EXIF orientation. Files
 that would take much memory before a pixel is decoded are refused by their sizes first: Pillow reads the text, profiles
 and EXIF of a PNG as a whole, all of a WebP or an AVIF, and each tag of a TIFF. Masks are in `coseg.imaging.masks`.
+
+HEIC is read by pillow-heif, which the extra ``heic`` installs. UserWarnings of Pillow are ignored from the import of
+this module on: they are about damaged metadata, which doesn't keep a photograph from being read.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +31,17 @@ An MPO is opened as a JPEG. Left out are EPS (Pillow runs Ghostscript for it), W
 PCX), containers of icons and textures (ICO, ICNS, DDS, FTEX), layers (PSD) and what has gone out of use (SGI, FPX,
 XPM): each is one more decoder that a damaged or hostile file can reach.
 """
+
+HEIC = "HEIF"
+"""The name of the format by pillow-heif; files of phones."""
+
+HEIC_SUFFIXES = frozenset((".heic", ".heics", ".heif", ".hif"))
+"""Suffixes of `HEIC` in lower case."""
+
+INSTALL_HEIC = "pip install 'coseg[heic]'"
+
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+"""What follows ``ftyp`` in files that Pillow alone doesn't read; an AVIF may begin with mif1, too."""
 
 SUFFIXES = frozenset(
     (
@@ -53,6 +69,8 @@ MAX_CHUNK = 32 * 2**20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IDAT", b"fdAT")
 
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
 ALMOST_BLACK, ALMOST_WHITE = 24, 245
 """Nothing can be seen in a picture whose brightest hundredth of pixels is below, or its darkest above."""
 
@@ -60,10 +78,31 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_SIZE = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
 
 
+class HeicNotInstalled(OSError):
+    """A HEIC file, and pillow-heif is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"HEIC needs a package that is not installed: {INSTALL_HEIC}, or save it as JPEG or PNG")
+
+
+def reads_heic() -> bool:
+    """Whether pillow-heif is installed; it is not imported."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def is_photograph(path: Path) -> bool:
+    """Whether a file of a folder is read as an image, by its suffix."""
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or (suffix in HEIC_SUFFIXES and reads_heic())
+
+
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """An image file of one of `FORMATS` with its header read; no other decoder of Pillow ever sees the file.
 
+    HEIC is one more where pillow-heif is installed. An open file must be seekable; it is read from its start.
+
     Raises:
+        HeicNotInstalled: it is a HEIC file, and pillow-heif is not installed.
         OSError: it can't be read, is no regular file (a pipe would be waited for), is of no such format or claims
             absurd sizes; a damaged file raises what is in `UNREADABLE`.
     """
@@ -71,15 +110,30 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         raise OSError(f"{file} is not a regular file")
     if isinstance(file, str | os.PathLike):
         with open(file, "rb") as claimed:
-            check_limits(claimed)
-    elif file.seekable():
-        check_limits(file)
+            heic = check_limits(claimed)
+    else:
+        heic = check_limits(file)
+    formats = (*FORMATS, HEIC) if heic and _heic_opener() else FORMATS
     try:
-        image = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=formats)
+    except Image.UnidentifiedImageError:
+        if heic and not reads_heic():
+            raise HeicNotInstalled from None
+        raise
     except MemoryError:
         raise OSError("what comes before its pixels does not fit in memory") from None
     note_depth(image)
     return image
+
+
+def _heic_opener() -> bool:
+    """Whether pillow-heif opens HEIC; its own limits of sizes stay on."""
+    if not reads_heic():
+        return False
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return True
 
 
 def exposure_note(image: NDArray[np.uint8]) -> str | None:
@@ -155,6 +209,8 @@ def damaged(path: Path, error: Exception) -> DamagedFile:
             f"{path} is a broken link (to {os.readlink(path)}): put back what it leads to, or take the image out of "
             "the data set."
         )
+    if isinstance(error, HeicNotInstalled):
+        return DamagedFile(f"{path} cannot be decoded: {error}.")
     if isinstance(error, FileNotFoundError):
         return DamagedFile(f"{path} is missing: unpack the archive again, or take the image out of the data set.")
     return DamagedFile(
@@ -168,8 +224,8 @@ def has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
-def check_limits(file: BinaryIO) -> None:
-    """Look at an open file, which is left where it was.
+def check_limits(file: BinaryIO) -> bool:
+    """Look at an open file, which is left where it was: whether it may be HEIC.
 
     Raises:
         OSError: it is too large, or holds a chunk that is.
@@ -186,6 +242,7 @@ def check_limits(file: BinaryIO) -> None:
         if head[:8] == _PNG:
             file.seek(len(_PNG))
             _check_chunks(file)
+        return head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS
     finally:
         file.seek(place)
 

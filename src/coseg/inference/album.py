@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,14 +135,19 @@ class Album:
         return scores
 
     def _figure(self, segment: Segment, result: Cosegmentation) -> str:
-        likely = f"  ·  {percent(result.common)} likely" if self.targets.pairs and result.shares is not None else ""
+        likely = ""
+        if self.targets.pairs and not math.isnan(result.common):
+            likely = f"  ·  {percent(result.common)} likely"
+        elif not math.isnan(segment.belongs):
+            outside = any(segment is result[k] for k in result.outside)
+            likely = "  ·  does not seem to belong" if outside else f"  ·  {percent(segment.belongs)} likely to belong"
         share = percent(segment.foreground) if segment.foreground else "no"
         return f"{share} foreground{likely}"
 
     def _title(self, result: Cosegmentation) -> str:
         if self.targets.pairs:
             return "  ·  ".join(filter(None, (f"all pairs of {len(self.paths)} images", self.model)))
-        common = "" if result.shares is None else f"{percent(result.common)} likely to have an object in common"
+        common = "" if math.isnan(result.common) else f"{percent(result.common)} likely to have an object in common"
         return "  ·  ".join(filter(None, (f"{len(result)} images", common, self.model)))
 
     def _one_group(self) -> Iterator[Result]:

@@ -12,9 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coseg.errors import checked_threshold
+from coseg.hub.measures import Count, level
+from coseg.imaging.islands import without_islands
 
 if TYPE_CHECKING:  # results are read and written without torch
     from coseg.hub.calibration import Calibration
+
+_NAMED = 5
+"""Images that a sentence names, at most."""
+
+_LEAST_ANSWERS = 20
+"""Answers of one sort that must have been measured before the share of right ones is quoted."""
 
 _STRIP = 16  # rows of a large mask that are made at once: few enough for the processor's cache
 
@@ -29,6 +37,9 @@ class Segment:
         probability: float16 (h, w), 0..1, at working size: of each pixel to be part of the common object.
         threshold: of `mask`, by default.
         note: a defect of the photograph, to follow "<name> is", such as "almost black"; None: no defect.
+        keep_islands: false: small islands and strips are no part of the mask, see `coseg.imaging.islands`.
+        belongs: how likely the image shares the object of most of the others, 0..1; nan for two images, and for a model
+            that is not calibrated for it.
 
     >>> segment = Segment("a.jpg", (4, 4), np.array([[0.9, 0.1], [0.1, 0.1]], np.float16), 0.5)
     >>> segment.mask().astype(int)
@@ -45,19 +56,21 @@ class Segment:
     probability: NDArray[np.float16]
     threshold: float = 0.5
     note: str | None = None
+    keep_islands: bool = True
+    belongs: float = math.nan
 
     def mask(self, threshold: float | None = None) -> NDArray[np.bool_]:
         """The pixels above `threshold` at the original size, bool (H, W); computed at each call.
 
-        The probability is enlarged (bilinear), then thresholded, in strips: the mask of a large photograph takes little
-        more memory than itself.
+        Islands are removed at working size. The probability is enlarged (bilinear), then thresholded, in strips: the
+        mask of a large photograph takes little more memory than itself.
 
         Raises:
             CosegError: `threshold` is not in 0..1.
         """
         limit = checked_threshold(self.threshold if threshold is None else threshold)
         height, width = self.size
-        wide = _enlarged(self.probability.astype(np.float32).T, 0, width, width).T
+        wide = _enlarged(self._tidied(limit).T, 0, width, width).T
         mask = np.empty((height, width), bool)
         for start in range(0, height, _STRIP):
             stop = min(start + _STRIP, height)
@@ -66,8 +79,12 @@ class Segment:
 
     @property
     def foreground(self) -> float:
-        """The share of the pixels above `threshold`, 0..1, measured at working size."""
-        return float((self.probability.astype(np.float32) > self.threshold).mean())
+        """The share of the pixels of the mask, 0..1, measured at working size."""
+        return float((self._tidied(self.threshold) > self.threshold).mean())
+
+    def _tidied(self, limit: float) -> NDArray[np.float32]:
+        """The probability as float32, without islands of the mask above `limit` unless they are kept."""
+        return self.probability.astype(np.float32) if self.keep_islands else without_islands(self.probability, limit)
 
     @property
     def confidence(self) -> float:
@@ -91,16 +108,37 @@ class Cosegmentation:
             over pairs of them, which is not calibrated.
         repeated: indices (i, j), i < j, of images that show the same picture: all of it is common, so neither their
             masks nor `common` mean much.
+        input_size: at which the network worked; None: at the size of the images.
     """
 
     segments: tuple[Segment, ...]
     common: float = math.nan
     repeated: tuple[tuple[int, int], ...] = ()
+    input_size: int | None = None
 
     @property
     def shares(self) -> bool | None:
-        """Whether the images have an object in common: `common` >= 0.5; None where the model is not calibrated."""
-        return None if math.isnan(self.common) else self.common >= 0.5
+        """Whether the images have an object in common: True from `SURE` on, False from 1 - `SURE` down.
+
+        None: the model can't tell, because `common` lies between, or because it is not calibrated.
+        """
+        return level(self.common)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Indices of the segments, the one most likely to belong first; empty where that is not calibrated."""
+        if any(math.isnan(segment.belongs) for segment in self.segments):
+            return ()
+        return tuple(sorted(range(len(self)), key=lambda k: -self.segments[k].belongs))
+
+    @property
+    def outside(self) -> tuple[int, ...]:
+        """Indices of the images that do not seem to belong, in their order.
+
+        Empty where all images seem to share nothing, or fewer than two are left: then no image is the odd one.
+        """
+        outside = tuple(k for k, segment in enumerate(self.segments) if level(segment.belongs) is False)
+        return () if self.shares is False or len(self) - len(outside) < 2 else outside
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -112,15 +150,22 @@ class Cosegmentation:
         return self.segments[k]
 
 
-def calibration_scores(calibration: Calibration | None, count: int = 2) -> dict[str, Any] | None:
-    """How often `common` is right for `count` images, as measured; None: it was not."""
-    measured = None if calibration is None else calibration.measured(count)
+def calibration_scores(
+    calibration: Calibration | None, count: int = 2, input_size: int | None = None
+) -> dict[str, Any] | None:
+    """How often `common` is right for `count` images at `input_size`, as measured; None: it was not."""
+    measured = None if calibration is None else calibration.measured(count, input_size)
     if measured is None:
         return None
     measures, data = measured
     tested = {"pairs": measures.groups} if count == 2 else {"groups": measures.groups, "size": measures.size}
     interval = [None if math.isnan(end) else end for end in measures.interval]
-    return {"accuracy": measures.accuracy, "interval": interval, **tested, "data": data}
+    answers = {
+        name: {"right": answer.right, "answers": answer.total}
+        for name, answer in {"shares": measures.yes, "shares_nothing": measures.no, "outside": measures.outside}.items()
+        if answer.total
+    }
+    return {"accuracy": measures.accuracy, "interval": interval, **tested, **answers, "data": data}
 
 
 def for_json(value: Any) -> Any:
@@ -141,42 +186,84 @@ def image_scores(path: Path, segment: Segment) -> dict[str, Any]:
         "height": height,
         "foreground": round(segment.foreground, 4),
         "confidence": round(segment.confidence, 4),
+        **({} if math.isnan(segment.belongs) else {"belongs": round(segment.belongs, 4)}),
     }
 
 
 def common_scores(result: Cosegmentation) -> dict[str, Any]:
-    """Of all images together: the co-occurrence probability; null for a model without a calibration."""
-    return {"common": None if math.isnan(result.common) else round(result.common, 4), "shares": result.shares}
+    """Of all images together: the co-occurrence probability, null for a model without a calibration; the answer; and
+    which images do not seem to belong, where that is calibrated, by their places from 1 on."""
+    common = None if math.isnan(result.common) else round(result.common, 4)
+    belonging = {"outside": [k + 1 for k in result.outside]} if result.order else {}
+    return {"common": common, "shares": result.shares, **belonging}
 
 
 def common_sentence(result: Cosegmentation, calibration: Calibration | None) -> str:
-    """Whether the images have an object in common, and how reliable that is."""
-    if result.shares is None:
+    """Whether the images have an object in common, how often such an answer is right, and which do not belong."""
+    if math.isnan(result.common):
         return "This model is not calibrated, so it can't tell whether the images have an object in common at all."
     if result.shares:
-        verdict = f"The images seem to have an object in common: {percent(result.common)} likely."
-    else:
-        verdict = (
-            f"The images seem to share nothing: {percent(result.common)} likely to have an object in common, so the "
-            "predicted foreground may mean nothing."
+        answer = f"The images seem to have an object in common: {percent(result.common)} likely."
+    elif result.shares is False:
+        answer = (
+            f"The images seem to share nothing: {percent(1 - result.common)} likely, so the predicted foreground may "
+            "mean nothing."
         )
-    return " ".join(filter(None, (verdict, trust_sentence(calibration, len(result)))))
+    else:
+        answer = f"It can't tell whether the images have an object in common: {percent(result.common)} likely."
+    sentences = answer, trust_sentence(calibration, result), outside_sentence(result)
+    return " ".join(filter(None, sentences))
 
 
-def trust_sentence(calibration: Calibration | None, count: int = 2) -> str:
-    """How often the verdict on `count` images is right; empty for a model that was never measured."""
-    if calibration is None:
+def outside_sentence(result: Cosegmentation) -> str:
+    """Which images do not seem to belong to the others, the least likely first; empty for none."""
+    outside = [k for k in reversed(result.order) if k in result.outside]
+    if not outside:
         return ""
-    measured = calibration.measured(count)
-    if measured is None:
-        unmeasured = "That is a mean over pairs of them; how often it is right for groups was not measured."
-        return "" if calibration.measured(2) is None else unmeasured
+    names = [f"{result[k].name} ({percent(result[k].belongs)} likely)" for k in outside[:_NAMED]]
+    if len(outside) > _NAMED:
+        names.append(f"{len(outside) - _NAMED} more")
+    listed = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+    return f"{listed} {'does' if len(outside) == 1 else 'do'} not seem to belong."
+
+
+def trust_sentence(calibration: Calibration | None, result: Cosegmentation) -> str:
+    """How often answers like that of `result` are right; empty where that was not measured, and for no answer."""
+    measured = None if calibration is None else calibration.measured(len(result), result.input_size)
+    if measured is None or result.shares is None:
+        return ""
+    answers = measured[0].yes if result.shares else measured[0].no
+    if answers.total < _LEAST_ANSWERS:
+        return ""
+    what = "pairs" if len(result) == 2 else f"groups of {measured[0].size}"
+    return f"Of such answers for {what} {percent(answers.share)} were right."
+
+
+def reliability(calibration: Calibration | None, count: int, input_size: int | None = None) -> str:
+    """How sure the answers for `count` images are: the measures and where they are from; empty: not measured."""
+    measured = None if calibration is None else calibration.measured(count, input_size)
+    if calibration is None or measured is None:
+        return ""
     measures, data = measured
     what = f"{measures.groups:,} pairs" if count == 2 else f"{measures.groups:,} groups of {measures.size} images"
     low, high = measures.interval
     interval = "" if math.isnan(low) or math.isnan(high) else f" (95 % interval: {percent(low)} to {percent(high)})"
-    source = f" of {data}" if data else ""
-    return f"Such a verdict was right for {percent(measures.accuracy)} of {what}{source}{interval}."
+    sentences = [f"Measured on {what}{f' of {data}' if data else ''}."]
+    sentences.append(f"Cut at 50 %, {percent(measures.accuracy)} are right{interval}.")
+    for text, answers in (
+        ("have an object in common", measures.yes),
+        ("share nothing", measures.no),
+        ("do not belong", measures.outside),
+    ):
+        if answers.total:
+            sentences.append(f"Answers that images {text}: {_of(answers)}.")
+    if calibration.held_out:
+        sentences.append("For kinds of objects that were not calibrated on, it is less reliable: see the model card.")
+    return " ".join(sentences)
+
+
+def _of(answers: Count) -> str:
+    return f"{answers.right} of {answers.total} right"
 
 
 def percent(share: float) -> str:

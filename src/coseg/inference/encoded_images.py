@@ -87,7 +87,8 @@ def several(images: Iterable[Any]) -> list[Any]:
     Raises:
         CosegError: they are a single image, such as a path, or not iterable.
     """
-    one = isinstance(images, str | bytes | os.PathLike) or getattr(images, "ndim", 4) < 4  # an array, or a tensor
+    one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(images, "read")
+    one = one or getattr(images, "ndim", 4) < 4  # an array, or a tensor
     if one or not isinstance(images, Iterable):
         raise CosegError(
             f"The images are a {type(images).__name__}, but must be a list of two or more. The images of a folder "
@@ -117,7 +118,8 @@ class HeldFeatures(Sequence[Any]):
         self.bytes += size_in_bytes(features)
         if not self.half and self.bytes > self.full_bytes:
             self.half = True
-            self._held = [to_half_on_cpu(held) for held in self._held]
+            for k, held in enumerate(self._held):  # one by one, so that both are never in memory
+                self._held[k] = to_half_on_cpu(held)
         self._held.append(to_half_on_cpu(features) if self.half else features)
 
     def __len__(self) -> int:

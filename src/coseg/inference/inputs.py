@@ -11,7 +11,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from coseg.imaging.read import SUFFIXES
+from coseg.imaging.read import HEIC_SUFFIXES, INSTALL_HEIC, SUFFIXES, is_photograph
 from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
 
 _OTHER_FORMATS = (
@@ -130,9 +130,8 @@ class _Search:
         else:
             paths = listing(folder, self._problem).paths
         paths = sorted((path for path in paths if not os.path.isdir(path)), key=natural_order)
-        pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        files = self._usable(pictures)
-        rest = [path for path in paths if path.suffix.lower() not in SUFFIXES]
+        files = self._usable(path for path in paths if is_photograph(path))
+        rest = [path for path in paths if not is_photograph(path)]
         self._left_out(folder, rest, _is_other_format, "of an unsupported format")
         self._left_out(folder, rest, _is_nameless, "without an image suffix")
         if self.recursive:  # a broken link may have been a folder of photographs
@@ -149,7 +148,11 @@ class _Search:
             return
         names = ", ".join(chosen[:_NAMED]) + (f" and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else "")
         count = "a picture" if len(chosen) == 1 else f"{len(chosen)} pictures"
-        self._problem(f"{folder} holds {count} {what}: {names}. Left out; save them as JPEG or PNG to include them.")
+        heic = any(path.suffix.lower() in HEIC_SUFFIXES for path in paths if belongs(path))
+        install = f"{INSTALL_HEIC} to read HEIC, or " if heic else ""
+        self._problem(
+            f"{folder} holds {count} {what}: {names}. Left out; {install}save them as JPEG or PNG to include them."
+        )
 
 
 def _is_other_format(path: Path) -> bool:

@@ -1,13 +1,16 @@
-"""Load photographs upright and in RGB, at a working size, from files, PIL images, arrays or tensors."""
+"""Load photographs upright and in RGB, at a working size, from files, bytes, PIL images, arrays or tensors."""
 
 from __future__ import annotations
 
+import inspect
+import io
 import os
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,7 @@ from PIL import ExifTags, Image
 
 from coseg.errors import CosegError
 from coseg.imaging.depth import deepened
-from coseg.imaging.read import UNREADABLE, as_rgb, open_image
+from coseg.imaging.read import MAX_WHOLE, UNREADABLE, HeicNotInstalled, as_rgb, open_image
 from coseg.inference.folders import home_expanded, trouble
 
 MAX_PIXELS = 200_000_000
@@ -43,6 +46,8 @@ _DRAFT = 2
 
 _MAX_PROFILE = 4_000_000  # bytes; a JPEG carries 16 MB at most
 
+_PIECE = 2**20  # bytes that are read at a time of a file that has no known size
+
 _opening = threading.Lock()
 
 
@@ -62,7 +67,7 @@ class Photograph(NamedTuple):
     profile: bytes | None = None
 
 
-Source = str | Path | Image.Image | NDArray[Any] | Photograph | Any
+Source = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any] | Photograph | Any
 """What a photograph can be loaded from; a tensor is `Any`, so that torch is not imported here."""
 
 
@@ -70,16 +75,18 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
     """A photograph from a file or from memory.
 
     Args:
-        source: a path; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); a tensor (1, H, W), (3, H, W)
-            or (4, H, W). Arrays and tensors are uint8 in 0..255 or floating point in 0..1. A `Photograph` is only
-            reduced.
+        source: a path; the bytes of an image file, or a binary file object (anything with `read`), which is read from
+            its start, left open, and put back to its place if it can be; a PIL image; an array (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4); a tensor (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors are uint8 in 0..255
+            or floating point in 0..1. A `Photograph` is only reduced.
         longest: the limit of the longer side of `pixels`; smaller pictures are not changed. JPEG files are decoded near
             this size, which saves time and memory. None: the original size.
         name: of a source that has no file name, also in messages.
 
     Raises:
-        CosegError: the file is missing, not an image, damaged or animated; the picture has fewer than `MIN_SIDE` pixels
-            a side or more than `MAX_PIXELS` (by its header, before decoding); the array is not a picture.
+        CosegError: the file is missing, not an image, damaged, animated or opened as text; the picture has fewer than
+            `MIN_SIDE` pixels a side or more than `MAX_PIXELS` (by its header, before decoding); the array is not a
+            picture.
     """
     if longest is not None and longest < 1:
         raise CosegError(f"The size is {longest}, but must be a positive number of pixels.")
@@ -88,6 +95,10 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
         return source._replace(pixels=np.asarray(image))
     if isinstance(source, str | os.PathLike):
         return _from_file(home_expanded(os.fspath(source)), longest)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_stream(io.BytesIO(source), name, longest)
+    if callable(getattr(source, "read", None)) and not isinstance(source, Image.Image):
+        return _from_file_object(source, name, longest)
     if isinstance(source, Image.Image):
         name = Path(str(getattr(source, "filename", "") or name)).name
         return _decoded(source, name, name, longest)
@@ -97,57 +108,109 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
 
 
 def _from_file(path: Path, longest: int | None) -> Photograph:
-    with closing(_opened(path)) as file:
-        draft = None if longest is None else _DRAFT * longest
-        return _decoded(file, str(path), path.name, longest, draft)
-
-
-def _opened(path: Path) -> Image.Image:
-    """The opened file, of which only the header is read.
-
-    PIL warns of large images and refuses larger ones; its limit is replaced by ours, which is checked afterwards.
-    """
     if os.path.isdir(path):
         raise CosegError(f"{path} is a folder: give an image.")
     wrong = trouble(path)
     if wrong is not None:
         raise CosegError(f"{path} {wrong}")
+    with closing(_opened(path, str(path))) as file:
+        draft = None if longest is None else _DRAFT * longest
+        return _decoded(file, str(path), path.name, longest, draft)
+
+
+def _from_file_object(file: Any, name: str, longest: int | None) -> Photograph:
+    """From anything with `read`; what can't seek is read into memory first, up to `MAX_WHOLE` bytes."""
+    called = getattr(file, "name", None)
+    name = Path(called).name or name if isinstance(called, str) else name
+    try:
+        start = file.read(0)
+        if inspect.isawaitable(start):
+            with suppress(AttributeError):
+                start.close()  # type: ignore[attr-defined]
+            raise CosegError(f"{name} is read asynchronously: give the bytes, await file.read().")
+        if not isinstance(start, bytes | bytearray):
+            raise CosegError(f"{name} is not open as bytes: open it with open(path, 'rb').")
+        seekable = getattr(file, "seekable", None)
+        if callable(seekable) and seekable() and callable(getattr(file, "tell", None)):
+            place = file.tell()
+            try:
+                return _from_stream(file, name, longest)
+            finally:
+                file.seek(place)
+        return _from_stream(_in_memory(file, name), name, longest)
+    except CosegError:
+        raise
+    except (OSError, ValueError, TypeError) as error:  # closed, not open for reading, or a connection that broke off
+        raise CosegError(f"{name} cannot be read ({error}): give a file that is open for reading, or bytes.") from error
+
+
+def _in_memory(file: Any, name: str) -> io.BytesIO:
+    """What is left of a file that can't seek."""
+    copy = io.BytesIO()
+    while piece := file.read(_PIECE):
+        copy.write(piece)
+        if copy.tell() > MAX_WHOLE:
+            raise CosegError(
+                f"{name} has more than {MAX_WHOLE // 2**20} MB and can't be read in parts: save it as a file first."
+            )
+    return copy
+
+
+def _from_stream(stream: Any, name: str, longest: int | None) -> Photograph:
+    draft = None if longest is None else _DRAFT * longest
+    return _decoded(_opened(stream, name), name, name, longest, draft, lambda _: _opened(stream, name))
+
+
+def _opened(file: Path | BinaryIO, name: str) -> Image.Image:
+    """The opened file, of which only the header is read; `name` is for messages.
+
+    PIL warns of large images and refuses larger ones; its limit is replaced by ours, which is checked afterwards.
+    """
     try:
         with _opening:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return open_image(path)
+                return open_image(file)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except FileNotFoundError:
-        raise CosegError(f"{path} is missing: check its name.") from None
+        raise CosegError(f"{name} is missing: check its name.") from None
     except PermissionError as error:
-        raise CosegError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
+        raise CosegError(f"{name} cannot be read ({error.strerror}): check its permissions.") from None
     except UNREADABLE as error:
-        raise CosegError(f"{path} is not an image that can be read{_advice(path, error)}") from error
+        raise CosegError(f"{name} is not an image that can be read{_advice(error)}") from error
 
 
-def _advice(path: Path, error: Exception) -> str:
-    if path.suffix.lower() in (".heic", ".heif"):
-        return ": HEIC is not supported. Save it as JPEG or PNG."
+def _advice(error: Exception) -> str:
+    if isinstance(error, HeicNotInstalled):
+        return f": {error}."
     if not isinstance(error, Image.UnidentifiedImageError):
         return f" ({error}): save it again as JPEG or PNG, or leave it out."
     return ": save it as JPEG or PNG, or leave it out."
 
 
-def _decoded(image: Image.Image, where: str, name: str, longest: int | None, draft: int | None = None) -> Photograph:
-    """The photograph in an open file or a PIL image, which is not changed; a file may be decoded near `draft`."""
+def _decoded(
+    image: Image.Image,
+    where: str,
+    name: str,
+    longest: int | None,
+    draft: int | None = None,
+    reopen: Callable[[str], Image.Image] | None = None,
+) -> Photograph:
+    """The photograph in an open file or a PIL image, which is not changed.
+
+    A file may be decoded near `draft`. `reopen` opens a file that has no name again.
+    """
     _check(image, where)
     width, height = image.size
     try:
         if draft is not None:  # only JPEG can be decoded at smaller sizes; for other formats nothing happens
             image.draft(None, (draft, draft))
         image.load()
-        image = deepened(image, lambda name: _opened(Path(name)))
         if image.format == "TIFF":  # PIL has rotated it and removed the orientation
             width, height = image.size
         orientation = _orientation(image)
-        image = deepened(image, open_image)
+        image = deepened(image, reopen or (lambda path: _opened(Path(path), where)), nameless=reopen is not None)
         plain = image.mode == "RGB" and "transparency" not in image.info
         shrunk = _shrunk(image if plain else as_rgb(where, image), longest)
     except MemoryError:
@@ -233,7 +296,9 @@ def _values(source: Any, name: str) -> NDArray[Any]:
         if values.ndim != 2 and (values.ndim != 3 or values.shape[-1] not in (1, 3, 4)):
             raise CosegError(f"{name} is an array of shape {values.shape}, but must be (height, width, 3), one image.")
     else:
-        raise CosegError(f"{name} is a {type(source).__name__}, but must be a path, a PIL image, an array or a tensor.")
+        raise CosegError(
+            f"{name} is a {type(source).__name__}, but must be a path, bytes, a file, a PIL image, an array or tensor."
+        )
     return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch import Tensor
 from coseg.errors import CosegError, checked_threshold
 from coseg.hub.load import load_pretrained
 from coseg.hub.share import SharedModel
-from coseg.inference.cooccurrence.statistics import calibration_of, neighbour_statistics
+from coseg.inference.cooccurrence.belonging import Answer
+from coseg.inference.cooccurrence.statistics import answer_for, calibration_of
 from coseg.inference.cosegmentation import Cosegmentation, Segment, calibration_scores
 from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, require_encoded, require_two, several
 from coseg.inference.photographs import Source, load_photograph
@@ -36,8 +38,9 @@ LONGEST = 1024
 class CoSegmenter(SharedModel):
     """A trained network that segments what photographs have in common.
 
-    Images are paths, PIL images, arrays (H, W, 3) or tensors (3, H, W), uint8 or floating point in 0..1, of any size;
-    see `coseg.inference.photographs.load_photograph`. Results are deterministic.
+    Images are paths, the bytes of image files, binary file objects, PIL images, arrays (H, W, 3) or tensors (3, H, W),
+    uint8 or floating point in 0..1, of any size; see `coseg.inference.photographs.load_photograph`. Results are
+    deterministic.
 
     Args:
         network: put into evaluation mode and onto `device`.
@@ -47,6 +50,11 @@ class CoSegmenter(SharedModel):
             longest side. None: as in the settings.
         threshold: pixels with a larger probability are foreground, 0..1. None: as in the settings.
         source: the model's name in messages.
+        keep_islands: do not remove small islands and strips along the border from the masks, see
+            `coseg.imaging.islands`.
+
+    Attributes:
+        size_note: a sentence where `size` is not the model's own, at which its masks were measured; None: it is.
 
     Raises:
         CosegError: a value is not valid, or the device is not available.
@@ -65,6 +73,7 @@ class CoSegmenter(SharedModel):
         size: int | None = None,
         threshold: float | None = None,
         source: str = "this model",
+        keep_islands: bool = False,
     ) -> None:
         if not isinstance(network, CosegNetwork):
             raise CosegError(
@@ -76,11 +85,14 @@ class CoSegmenter(SharedModel):
         self.settings = settings
         self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
         self.threshold = checked_threshold(settings.get("threshold", 0.5) if threshold is None else threshold)
+        models_own = network.input_size if settings.get("size") is None else settings["size"]
         self.network = network.to(self.device).eval()
         if network.input_size is not None:
             self.size = network.input_size if self.size is None else self.size
             network.input_size = self.size
         self.calibration = calibration_of(network, settings)
+        self.keep_islands = keep_islands
+        self.size_note = _size_note(self.size, models_own)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -91,17 +103,21 @@ class CoSegmenter(SharedModel):
         size: int | None = None,
         threshold: float | None = None,
         trust: bool = False,
+        keep_islands: bool = False,
     ) -> CoSegmenter:
         """The model in `source`: a folder, a file, a checkpoint, a run directory or ``owner/name`` on the hub.
 
         None is the bundled model. See `coseg.hub.load.load_pretrained`, also for `trust`; the other arguments are those
-        of the class.
+        of the class. A `size` that is not the model's own is reported by a warning.
 
         Raises:
             CosegError: `source` holds no usable model, or a value is not valid.
         """
         network, settings, name = load_pretrained(source, trust)
-        return cls(network, settings, device, size, threshold, name)
+        segmenter = cls(network, settings, device, size, threshold, name, keep_islands)
+        if segmenter.size_note is not None:
+            warnings.warn(segmenter.size_note, stacklevel=2)
+        return segmenter
 
     def pair(self, a: Source, b: Source) -> Cosegmentation:
         """Segment what two images have in common, by the network's `cosegment`.
@@ -207,17 +223,6 @@ class CoSegmenter(SharedModel):
         response: NDArray[np.float32] = F.cosine_similarity(map_b, vector[:, None, None], dim=0).cpu().numpy()
         return response
 
-    @torch.inference_mode()
-    def pair_statistics(self, *encoded: Encoded) -> Tensor:
-        """The statistics for the co-occurrence probability of two or more images, float32 (pairs, numbers).
-
-        See `coseg.inference.cooccurrence.statistics.neighbour_statistics`.
-        """
-        features = [image.features for image in encoded]
-        pair = len(encoded) == 2
-        probabilities = self._pair_probabilities(*encoded) if pair else [*self._iterate_group(encoded, features)]
-        return neighbour_statistics(self.network, features, probabilities, self.device)
-
     def model_scores(self, source: str, count: int = 2) -> dict[str, Any]:
         """The model and how it is used, for a scores file: with how often `common` is right for `count` images."""
         return {
@@ -225,8 +230,9 @@ class CoSegmenter(SharedModel):
             "model": source,
             "size": self.size,
             "threshold": self.threshold,
+            "islands": "kept" if self.keep_islands else "removed",
             "device": str(self.device),
-            "calibration": calibration_scores(self.calibration, count),
+            "calibration": calibration_scores(self.calibration, count, self.size),
         }
 
     def _pair_probabilities(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
@@ -253,20 +259,21 @@ class CoSegmenter(SharedModel):
     def _result(
         self, encoded: Sequence[Encoded], features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]]
     ) -> Cosegmentation:
-        segments = tuple(
-            Segment(image.name, image.size, probability, self.threshold, image.note)
-            for image, probability in zip(encoded, probabilities, strict=True)
-        )
-        common = math.nan
+        verdict = Answer(math.nan)
         if self.calibration is not None:
-            statistics = neighbour_statistics(self.network, features, probabilities, self.device)
-            common = self.calibration.common(statistics, len(features))
-            if not math.isfinite(common):
+            sizes = [image.working for image in encoded]
+            verdict = answer_for(self.network, self.calibration, features, sizes, probabilities, self.device)
+            if not all(map(math.isfinite, (verdict.common, *verdict.belongs))):
                 raise CosegError(
                     f"The calibration of {self.source} gives a probability that is not finite: fit it again "
                     "(coseg-calibrate), or set 'cooccurrence' in its config.json to null."
                 )
-        return Cosegmentation(segments, common, repeated(encoded))
+        belongs = verdict.belongs or (math.nan,) * len(encoded)
+        segments = tuple(
+            Segment(image.name, image.size, probability, self.threshold, image.note, self.keep_islands, likely)
+            for image, probability, likely in zip(encoded, probabilities, belongs, strict=True)
+        )
+        return Cosegmentation(segments, verdict.common, repeated(encoded), self.size)
 
     def _probability(self, logits: Tensor) -> NDArray[np.float16]:
         """The probability of the common object, float16 (h, w), from logits (1, 2, h, w)."""
@@ -277,6 +284,13 @@ class CoSegmenter(SharedModel):
             )
         probability: NDArray[np.float16] = logits[0].float().softmax(0)[1].half().cpu().numpy()
         return probability
+
+
+def _size_note(size: int | None, models_own: int | None) -> str | None:
+    """A sentence on a size that is not the model's own."""
+    if size is None or models_own is None or size == models_own:
+        return None
+    return f"The model works at {size} pixels, but was made for {models_own}: masks are often worse at other sizes."
 
 
 def _device(name: str) -> torch.device:

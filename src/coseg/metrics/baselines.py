@@ -101,7 +101,7 @@ def mask_baselines(target: Tensor, void: str) -> Tensor:
     """What each mask adds to the states of `BaselineScores`: it depends on the truth alone.
 
     Args:
-        target: uint8 (B, H, W), target maps.
+        target: uint8 (B, H, W): 0 background, 1 common, 2 other object, 255 void.
         void: ``background`` or ``ignored``.
 
     Returns:
@@ -130,7 +130,7 @@ def ellipse_ious(target: Tensor, void: str) -> Tensor:
     E·H look-ups rather than E·H·W products, and the counts are exact.
 
     Args:
-        target: uint8 (B, H, W), target maps.
+        target: uint8 (B, H, W): 0 background, 1 common, 2 other object, 255 void.
         void: ``background`` or ``ignored``.
 
     Returns:

@@ -145,6 +145,27 @@ def checked_input_size(size: object, what: str) -> int | None:
     return size
 
 
+class WrappedNetwork(CosegNetwork):
+    """A network that asks another one, and has its input size; a base of such networks.
+
+    Args:
+        network: the one that is asked; kept as `network`.
+    """
+
+    def __init__(self, network: CosegNetwork) -> None:
+        nn.Module.__init__(self)  # not the base class's, which would set an input size
+        self.network = network
+
+    @property
+    def input_size(self) -> int | None:  # type: ignore[override]
+        """That of the network within."""
+        return self.network.input_size
+
+    @input_size.setter
+    def input_size(self, size: int | None) -> None:
+        self.network.input_size = size
+
+
 class PairClassifier(CosegNetwork):
     """A network with an image-level classifier: does a pair have a common object?
 
@@ -182,7 +203,7 @@ class EncoderDecoderNetwork(CosegNetwork):
 
     @property
     def feature_channels(self) -> int:
-        """C of the features."""
+        """C of `feature_map`."""
         return self.encoder.out_channels
 
     def encode(self, images: Tensor) -> Any:
@@ -191,8 +212,8 @@ class EncoderDecoderNetwork(CosegNetwork):
 
     def decode(self, inputs: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together."""
-        if len({tensor.shape for tensor in inputs}) == 1:  # one batch, so that batch norm sees both sides
-            decoded = self.decoder(torch.cat(tuple(inputs))).chunk(len(inputs))
+        if all(tensor.shape == inputs[0].shape for tensor in inputs):  # one batch, so that batch norm sees both sides
+            decoded = self.decoder(torch.cat(tuple(inputs))).split([tensor.shape[0] for tensor in inputs])
         else:
             decoded = [self.decoder(tensor) for tensor in inputs]
         return [self.restore(logits, size) for logits, size in zip(decoded, sizes, strict=True)]

@@ -161,7 +161,8 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, PairClassifier):
 
     def _project(self, features_a: Tensor, features_b: Tensor) -> tuple[Tensor, Tensor]:
         """z of both sides, in one pass so that batch norm sees both."""
-        map_a, map_b = self.projection(torch.cat((features_a, features_b))).chunk(2)
+        counts = [features_a.shape[0], features_b.shape[0]]  # for a batch of any size, where this is traced
+        map_a, map_b = self.projection(torch.cat((features_a, features_b))).split(counts)
         return map_a, map_b
 
     def _pool(self, maps: Tensor) -> Tensor:

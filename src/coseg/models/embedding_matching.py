@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.base import EncoderDecoderNetwork, Size, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_encoder, require_group
 from coseg.models.decoder import ConvBlock
 from coseg.models.encoders.base import Encoder
 
-Features = tuple[Tensor, Tensor]
+Features = tuple[Tensor, Tensor, Tensor]
+"""What `_SkipDecoder.prepared` makes of the first level and of the embedding, which comes last, as it is."""
 
 GROUP_POSITIONS = 2048
 """Positions of all partners together that an image of a group is compared with: so its cost is linear."""
@@ -24,9 +26,9 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
 
     Our own. The paper correlates an encoder's last features, which training for pairs alone teaches slowly to tell
     classes apart. Here a pretrained encoder may stay frozen, and what is matched is an embedding e, (B, C, h, w) at the
-    stride of the encoder's second level: the sum of a 1 x 1 convolution of each level from the second on, enlarged
-    bilinearly, then a 3 x 3 and a 1 x 1 convolution. It is what `feature_map` gives, so that ``task.semantic`` teaches
-    it classes. With u the embeddings at unit length, p a position of image A and q one of B:
+    stride of the encoder's second level, made of all levels from there on by a pyramid (`_Pyramid`), which sees far
+    around a position. It is what `feature_map` gives, so that ``task.semantic`` teaches it classes. With u the
+    embeddings at unit length, p a position of image A and q one of B:
 
     - similarity c(p, q) = <u_A(p), u_B(q)>
     - attended m(p) = Σ_q softmax_q(t c(p, q)) e_B(q), (B, C, h, w); t is learned.
@@ -36,6 +38,9 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
       enlarged to the first level, which joins by a 1 x 1 convolution; a block, 3 x 3 convolution to two logits there,
       enlarged to the input's size.
 
+    Features of an image are what the decoder's convolutions make of it alone, and e: a test encodes an image once, and
+    decodes it in every pair.
+
     Group of n images: the mean of m and a over all partners, decoded once an image. Above a number of images the
     partners' embeddings are averaged over cells of a grid, so that the cost is linear in n.
 
@@ -44,6 +49,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
     Args:
         encoder: shared by both images; all of its levels are used.
         channels: C.
+        pyramid_channels: of the pyramid's levels.
         skip_channels: of the first level where it joins.
         decoder_width: of the decoder at the stride of e; half of them after the skip.
         top: share of the partner's positions, see above.
@@ -62,10 +68,13 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         [(2, 2, 33, 47), (2, 2, 20, 20)]
     """
 
+    decoder: _SkipDecoder
+
     def __init__(
         self,
         encoder: Encoder,
         channels: int = 128,
+        pyramid_channels: int = 192,
         skip_channels: int = 24,
         decoder_width: int = 96,
         top: float = 0.02,
@@ -75,6 +84,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
     ) -> None:
         for name, value in (
             ("channels", channels),
+            ("pyramid_channels", pyramid_channels),
             ("skip_channels", skip_channels),
             ("decoder_width", decoder_width),
         ):
@@ -89,9 +99,9 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         decoder = _SkipDecoder(channels, skip_channels if several else 0, decoder_width, strides[0], matching)
         super().__init__(encoder, decoder, input_size)
         self.skip = ConvBlock(widths[0], skip_channels, 1) if several else None
-        self.lateral = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths[int(several) :])
+        self.pyramid = _Pyramid(widths[int(several) :], pyramid_channels)
         self.embed = nn.Sequential(
-            nn.Dropout2d(dropout), ConvBlock(channels, channels), nn.Conv2d(channels, channels, 1)
+            nn.Dropout2d(dropout), ConvBlock(pyramid_channels, channels), nn.Conv2d(channels, channels, 1)
         )
         self.temperature = nn.Parameter(torch.tensor(3.0))  # the logarithm of t
         self.channels, self.top, self.matching = channels, top, matching
@@ -102,17 +112,11 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         return self.channels
 
     def encode(self, images: Tensor) -> Features:
-        """The first level as the decoder takes it, (B, skip_channels, ...), and the embedding e; see the base class."""
+        """What the decoder's first convolutions make of an image alone, and the embedding e; see the base class."""
         levels = self.encoder.levels(self.resize(images))
         coarse = levels if self.skip is None else levels[1:]
         skip = levels[0][:, :0] if self.skip is None else self.skip(levels[0])
-        total = None
-        for lateral, level in zip(self.lateral, coarse, strict=True):
-            part = lateral(level)
-            if part.shape[-2:] != coarse[0].shape[-2:]:
-                part = F.interpolate(part, coarse[0].shape[-2:], mode="bilinear", align_corners=False)
-            total = part if total is None else total + part
-        return skip, self.embed(total)
+        return self.decoder.prepared(skip, self.embed(self.pyramid(coarse)))
 
     def match(self, base: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
         """The attended m (B, C, h, w) and the alikeness a (B, 3, h, w) of `base` (B, C, h, w).
@@ -120,22 +124,27 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         `partner`, (B, C, P), holds the embedding's positions of the other image. A `base` of batch 1 is compared with
         each of B partners.
         """
-        size = base.shape[-2:]
-        query = F.normalize(base, dim=1).flatten(2).transpose(1, 2)
-        cosine = query @ F.normalize(partner, dim=1)  # (B, hw, P)
+        return self._matched(self.similarity(base, partner), partner, image_size(base))
+
+    @staticmethod
+    def similarity(base: Tensor, partner: Tensor) -> Tensor:
+        """c of the positions of `base` (B, C, h, w) with those of `partner` (B, C, P): (B, hw, P)."""
+        return F.normalize(base, dim=1).flatten(2).transpose(1, 2) @ F.normalize(partner, dim=1)
+
+    def _matched(self, cosine: Tensor, partner: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         attention = (cosine * self.temperature.exp()).softmax(-1)
         attended = (partner @ attention.transpose(1, 2)).unflatten(2, size)
         count = cosine.shape[-1]
         few, many = (max(1, round(share * count)) for share in (self.top, 5 * self.top))
-        best = cosine.topk(many, -1).values
-        alike = torch.stack((best[..., 0], best[..., :few].mean(-1), best.mean(-1)), 1).unflatten(2, size)
-        return attended, alike
+        best = _largest(cosine, many)
+        means = best.amax(-1), _largest(best, few).mean(-1), best.mean(-1)
+        return attended, torch.stack(means, 1).unflatten(2, size)
 
     def cosegment(
         self, features_a: Features, features_b: Features, size_a: Size, size_b: Size
     ) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
-        joined_a, joined_b = self._join(features_a, features_b), self._join(features_b, features_a)
+        joined_a, joined_b = self._joined(features_a, features_b)
         if all(a.shape == b.shape for a, b in zip(joined_a, joined_b, strict=True)):  # batch norm sees both sides
             both = (torch.cat(sides) for sides in zip(joined_a, joined_b, strict=True))
             decoded_a, decoded_b = self.decoder(*both).chunk(2)
@@ -143,8 +152,16 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
             decoded_a, decoded_b = self.decoder(*joined_a), self.decoder(*joined_b)
         return self.restore(decoded_a, size_a), self.restore(decoded_b, size_b)
 
-    def _join(self, features: Features, partner: Features) -> tuple[Tensor, ...]:
-        return (*features, *self.match(features[1], partner[1].flatten(2))) if self.matching else features
+    def _joined(self, features_a: Features, features_b: Features) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The decoder's input for each side of a pair; the similarities are computed once for both."""
+        if not self.matching:
+            return features_a, features_b
+        (*_, a), (*_, b) = features_a, features_b
+        cosine = self.similarity(a, b.flatten(2))
+        # One by one: of a matrix alone torch has a fast transposition.
+        turned = torch.stack([matrix.t().contiguous() for matrix in cosine])
+        matched_a = self._matched(cosine, b.flatten(2), image_size(a))
+        return (*features_a, *matched_a), (*features_b, *self._matched(turned, a.flatten(2), image_size(b)))
 
     def cosegment_group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean of what matching makes of it and each of the others.
@@ -156,15 +173,15 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         return self._group(features, sizes)
 
     def _group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
-        positions = [_pooled(embedding, GROUP_POSITIONS // (len(features) - 1)) for _, embedding in features]
+        positions = [_pooled(embedding, GROUP_POSITIONS // (len(features) - 1)) for *_, embedding in features]
         for i, size in enumerate(sizes):
-            skip, embedding = features[i]
+            image = features[i]
             matched: tuple[Tensor, ...] = ()
             if self.matching:
                 partners = positions[:i] + positions[i + 1 :]
-                parts = [self.match(embedding, torch.cat(group)) for group in _of_one_shape(partners)]
+                parts = [self.match(image[-1], torch.cat(group)) for group in _of_one_shape(partners)]
                 matched = tuple(torch.cat(maps).mean(0, keepdim=True) for maps in zip(*parts, strict=True))
-            yield self.restore(self.decoder(skip, embedding, *matched), size)
+            yield self.restore(self.decoder(*image, *matched), size)
 
 
 def _pooled(embedding: Tensor, most: int) -> Tensor:
@@ -175,12 +192,58 @@ def _pooled(embedding: Tensor, most: int) -> Tensor:
     return F.adaptive_avg_pool2d(embedding, (side, side)).flatten(2)
 
 
+def _largest(values: Tensor, count: int) -> Tensor:
+    """The `count` largest of the last axis, in any order.
+
+    On a CPU by numpy, whose partial sort has vector instructions: `topk` takes four to nine times as long.
+    """
+    before = values.shape[-1] - count
+    if before == 0:
+        return values
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return values.topk(count, -1, sorted=False).values
+    numbers = values.detach().float().numpy()
+    if values.requires_grad:
+        return values.gather(-1, torch.from_numpy(np.argpartition(numbers, before)[..., before:]))
+    return torch.from_numpy(np.partition(numbers, before)[..., before:]).to(values.dtype)
+
+
 def _of_one_shape(positions: Sequence[Tensor]) -> list[list[Tensor]]:
     """`positions` in lists of one shape each."""
     lists: dict[int, list[Tensor]] = {}
     for tensor in positions:
         lists.setdefault(tensor.shape[-1], []).append(tensor)
     return list(lists.values())
+
+
+class _Pyramid(nn.Module):
+    """Several levels as one map at the first one's stride, from the deepest level up (Lin et al. 2017).
+
+    A level is the sum of its 1 x 1 convolution and of the level below, enlarged bilinearly. The deepest is given the
+    mean over the image by a 1 x 1 convolution. A residual block of two 3 x 3 convolutions follows on each level but the
+    first: what surrounds a position is seen where maps are small, so it costs little.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths)
+        self.surround = nn.Conv2d(channels, channels, 1)
+        refined = max(1, len(widths) - 1)  # a single level is refined, too
+        self.refine = nn.ModuleList(
+            nn.Sequential(ConvBlock(channels, channels), ConvBlock(channels, channels)) for _ in range(refined)
+        )
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """(B, width, h, w) of each level, the deepest last, to (B, channels, h, w) of the first."""
+        total = self.lateral[-1](levels[-1])
+        total = total + self.surround(total.mean((2, 3), keepdim=True)).relu()
+        for k in range(len(levels) - 1, 0, -1):
+            total = total + self.refine[k - 1](total)
+            enlarged = self.lateral[k - 1](levels[k - 1])
+            if total.shape[-2:] != enlarged.shape[-2:]:
+                total = F.interpolate(total, enlarged.shape[-2:], mode="bilinear", align_corners=False)
+            total = total + enlarged
+        return total if len(levels) > 1 else total + self.refine[0](total)
 
 
 class _SkipDecoder(nn.Module):
@@ -198,17 +261,36 @@ class _SkipDecoder(nn.Module):
         self.logits = nn.Conv2d(wide // 2, 2, 3, padding=1)
         self.stride = stride
 
+    def prepared(self, skip: Tensor, embedding: Tensor) -> Features:
+        """The parts of `third` and of `base` that depend on one image alone, so that a test computes them once."""
+        detail = F.conv2d(skip, self._halves()[1], padding=1) if skip.shape[1] else skip
+        return detail, self.base(embedding), embedding
+
+    def _halves(self) -> tuple[Tensor, Tensor]:
+        """The weights of `third` for the maps before it, and for the skip."""
+        weight, wide = self.third.get_parameter("0.weight"), self.norm.num_features
+        return weight[:, :wide], weight[:, wide:]
+
     def forward(
-        self, skip: Tensor, base: Tensor, attended: Tensor | None = None, alike: Tensor | None = None
+        self,
+        detail: Tensor,
+        base: Tensor,
+        embedding: Tensor,
+        attended: Tensor | None = None,
+        alike: Tensor | None = None,
     ) -> Tensor:
-        maps = self.base(base)
+        """Logits of what `prepared` gives, and of what matching gives where there is any."""
+        maps = base
         if attended is not None:
-            maps = maps + self.attended(torch.cat((attended, base * attended), 1)) + self.alike(alike)
+            maps = maps + self.attended(torch.cat((attended, embedding * attended), 1)) + self.alike(alike)
         maps = self.norm(maps).relu()
         maps = maps + self.second(maps)
-        if skip.shape[1]:
-            maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
-            maps = torch.cat((maps, skip), 1)
-        return F.interpolate(
-            self.logits(self.third(maps)), scale_factor=self.stride, mode="bilinear", align_corners=False
-        )
+        if detail.shape[1]:
+            if not torch.compiler.is_compiling():  # enlarging is several times as fast in this layout
+                maps = maps.contiguous(memory_format=torch.channels_last)
+            maps = F.interpolate(maps, detail.shape[-2:], mode="bilinear", align_corners=False)
+        maps = F.conv2d(maps, self._halves()[0], padding=1)
+        _, norm, rectifier = self.third
+        maps = rectifier(norm(maps + detail if detail.shape[1] else maps))
+        logits = self.logits(maps).contiguous()
+        return F.interpolate(logits, scale_factor=self.stride, mode="bilinear", align_corners=False)

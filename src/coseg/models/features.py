@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coseg.errors import CosegError
+
 
 def map_levels(function: Callable[..., Any], features: Any, *alike: Any) -> Any:
     """`function` of each tensor, in the same tuples.
@@ -27,10 +29,13 @@ def map_levels(function: Callable[..., Any], features: Any, *alike: Any) -> Any:
         function: of a tensor and, for each of `alike`, what stands at the same place there.
         features: tensors in nested tuples.
         alike: nested tuples of the same form.
+
+    Raises:
+        CosegError: the features are neither.
     """
     if isinstance(features, Tensor):
         return function(features, *alike)
-    return tuple(map_levels(function, *parts) for parts in zip(features, *alike, strict=True))
+    return tuple(map_levels(function, *parts) for parts in zip(_parts(features), *alike, strict=True))
 
 
 def tensors(features: Any) -> Iterator[Tensor]:
@@ -38,14 +43,23 @@ def tensors(features: Any) -> Iterator[Tensor]:
     if isinstance(features, Tensor):
         yield features
     else:
-        for part in features:
+        for part in _parts(features):
             yield from tensors(part)
+
+
+def _parts(features: Any) -> Sequence[Any]:
+    if isinstance(features, tuple | list) and features:
+        return features
+    raise CosegError(
+        f"The features of a network are a {type(features).__name__}, but `encode` must give a tensor, or tuples of "
+        "tensors, with the batch first."
+    )
 
 
 def deepest(features: Any) -> Tensor:
     """The last tensor, which is that of the deepest level."""
     while not isinstance(features, Tensor):
-        features = features[-1]
+        features = _parts(features)[-1]
     return features
 
 

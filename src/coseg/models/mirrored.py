@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from coseg.models.base import CosegNetwork, Size
+from coseg.models.base import Size, WrappedNetwork
 
 
-class MirroredNetwork(CosegNetwork):
+class MirroredNetwork(WrappedNetwork):
     """Averages the logits of a trained network over the images and their mirror images (test-time augmentation).
 
     It has no parameters of its own and costs twice as much. Features are pairs: of the image, and of its mirror image.
@@ -28,19 +28,6 @@ class MirroredNetwork(CosegNetwork):
         >>> torch.allclose(logits, mirrored.flip(-1), atol=1e-5)
         True
     """
-
-    def __init__(self, network: CosegNetwork) -> None:
-        nn.Module.__init__(self)  # not the base class's, which would set an input size
-        self.network = network
-
-    @property
-    def input_size(self) -> int | None:  # type: ignore[override]
-        """That of the network within."""
-        return self.network.input_size
-
-    @input_size.setter
-    def input_size(self, size: int | None) -> None:
-        self.network.input_size = size
 
     @property
     def name(self) -> str:

@@ -41,6 +41,11 @@ RENAMED = {
 }
 """From the names in older files to those of today."""
 
+_RENAMED_SETTINGS = {
+    "coseg.models.embedding_matching.EmbeddingMatchingNetwork": {"decoder_channels": "decoder_width"},
+}
+"""For a class the settings of older files that have another name today."""
+
 REMOVED = {
     "coseg.models.encoders.resnet.ResNetEncoder": "resnet50",
     "coseg.models.encoders.convnext.ConvNeXtEncoder": "convnext_tiny",
@@ -131,6 +136,7 @@ def _described(description: Mapping[str, Any], names: Collection[str], what: str
     for key, value in description.items():
         if key == "_target_":
             continue
+        key = _RENAMED_SETTINGS.get(target, {}).get(key, key)
         if key not in takes:
             raise CosegError(
                 f"{name} has no setting '{key}': leave out what sets it (a value, an experiment, an ablation), or "

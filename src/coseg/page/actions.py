@@ -1,7 +1,8 @@
-"""What the page does: find the common object, words for the outcome, heat maps of a point, drawn examples."""
+"""What the page does: find the common object, words for the outcome, heat maps of a point."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.errors import CosegError
-from coseg.inference.cosegmentation import common_sentence, percent
+from coseg.inference.cosegmentation import common_sentence, percent, reliability
 from coseg.inference.outputs import cut_out, overlaid
 from coseg.page.results import OnProgress, PageResult, cosegment_files
 
@@ -38,11 +38,13 @@ Captioned = tuple[Image.Image, str]
 
 
 def verdict(cosegmentation: Cosegmentation, calibration: Calibration | None) -> str:
-    """Whether the photographs share an object, and how often such a statement is right, as HTML."""
+    """Whether the photographs share an object and which do not belong, and how sure that is, as HTML."""
     style = {True: "yes", False: "no", None: "unknown"}[cosegmentation.shares]
     images = "A pair" if len(cosegmentation) == 2 else f"A group of {len(cosegmentation)}"
     sentence = escape(common_sentence(cosegmentation, calibration))
-    return f'<div class="verdict {style}"><span>{images}</span> {sentence}</div>'
+    sure = reliability(calibration, len(cosegmentation), cosegmentation.input_size)
+    details = f"<details><summary>How sure?</summary>{escape(sure)}</details>" if sure else ""
+    return f'<div class="verdict {style}"><span>{images}</span> {sentence}{details}</div>'
 
 
 def notice(sentences: Sequence[str]) -> str:
@@ -96,17 +98,19 @@ def with_point(photograph: Pixels, y: float, x: float) -> Pixels:
 class Galleries(NamedTuple):
     """The three results of each photograph, with captions, in the order of the photographs."""
 
-    masks: list[Captioned]
-    overlays: list[Captioned]
     cutouts: list[Captioned]
+    overlays: list[Captioned]
+    masks: list[Captioned]
 
 
 def galleries(result: PageResult, threshold: float) -> Galleries:
-    """Masks, overlays and cut-outs at the size of the previews, made without the network."""
+    """Cut-outs, overlays and masks at the size of the previews, made without the network."""
     made = Galleries([], [], [])
     for i, (name, preview) in enumerate(zip(result.names, result.previews, strict=True)):
         mask = result.mask(i, threshold)
-        caption = f"{percent(mask.mean())} {name}"
+        belongs = result.cosegmentation[i].belongs
+        likely = "" if math.isnan(belongs) else f" · {percent(belongs)} likely to belong"
+        caption = f"{percent(mask.mean())} {name}{likely}"
         made.masks.append((Image.fromarray(mask).convert("L"), caption))
         made.overlays.append((Image.fromarray(overlaid(preview, mask)), caption))
         made.cutouts.append((Image.fromarray(cut_out(preview, mask)), caption))
@@ -154,61 +158,3 @@ def match(segmenter: CoSegmenter, result: PageResult, a: int, b: int, point: tup
     heat = heat_map(result.previews[b], response)
     text = matched(result.names[a], result.names[b], heat.low, heat.high)
     return Matched(with_point(result.previews[a], *point), heat.pixels, text)
-
-
-SEED = 5
-SIZE = 256
-GROUP = 5
-PAIR, GROUP_NAME, NOTHING = "A pair", f"A group of {GROUP}", "A pair with nothing in common"
-
-
-def draw_examples(folder: Path, seed: int = SEED) -> dict[str, list[Path]]:
-    """Draw the example sets into `folder`: PNG files of 256 x 256 pixels.
-
-    The first pair and the first group of the seed that share one class, and a pair that shares none.
-
-    Returns:
-        Name of each set to its files.
-    """
-    catalog = ShapesReader(seed, SIZE, seen=60).read("seen")
-    sets = {
-        PAIR: _sharing(catalog, 2, skip=1),
-        GROUP_NAME: _sharing(catalog, GROUP, skip=0),
-        NOTHING: _pair_without_common_class(catalog),
-    }
-    files: dict[str, list[Path]] = {}
-    for name, images in sets.items():
-        stem = {PAIR: "pair", GROUP_NAME: "group"}.get(name, "nothing")
-        files[name] = [folder / f"{stem}_{number}.png" for number in range(1, len(images) + 1)]
-        for path, image in zip(files[name], images, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(catalog.image(image)).save(path)
-    return files
-
-
-def _sharing(catalog: ShapesCatalog, count: int, skip: int) -> list[int]:
-    """The first `count` images that share one class only; each also holds objects of other classes.
-
-    The classes are tried in their order; the first `skip` classes with such images are skipped.
-    """
-    contents = catalog.contents
-    for k in np.flatnonzero(contents.sum(0)).tolist():
-        chosen: list[int] = []
-        occupied: NDArray[np.bool_] = np.zeros(contents.shape[1], np.bool_)
-        occupied[k] = True
-        for i in np.flatnonzero(contents[:, k]).tolist():
-            without = contents[i].copy()
-            without[k] = False
-            if without.any() and not (without & occupied).any():
-                chosen.append(i)
-                occupied |= without
-        if len(chosen) >= count:
-            if skip == 0:
-                return chosen[:count]
-            skip -= 1
-    raise ValueError(f"no class is shared by {count} images of seed {catalog.seed}")
-
-
-def _pair_without_common_class(catalog: ShapesCatalog) -> list[int]:
-    """The first image, and the first after it that shares no class with it."""
-    return [0, int(np.flatnonzero(~(catalog.contents & catalog.contents[0]).any(1))[0])]

@@ -35,17 +35,19 @@ PROGRESS = gr.Progress()
 
 TITLE = "coseg"
 WELCOME = '<div class="verdict">The results will be here.</div>'
-NO_PHOTOGRAPHS = '<p class="quiet">No photographs at hand? Try drawn shapes:</p>'
+CHANGED = '<div class="verdict">The photographs have changed: press the button for new results.</div>'
+NO_PHOTOGRAPHS = '<p class="quiet">No photographs at hand? Try drawn pictures:</p>'
 
 
 def heading(segmenter: CoSegmenter, model: str) -> str:
     """The HTML at the top of the page; `model` is the source of the network."""
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
+    note = "" if segmenter.size_note is None else f" {escape(segmenter.size_note)}"
     return (
         "<h1>Cut out what photographs have in common</h1>"
         "<p>Drop two photographs or more, press the button, move the threshold, and take the result with you.</p>"
-        f'<p class="quiet">Model: {escape(model)}{size} on {segmenter.device}. Photographs stay on the machine that '
-        "serves this page, and are removed after half an hour.</p>"
+        f'<p class="quiet">Model: {escape(model)}{size} on {segmenter.device}.{note} Photographs stay on the '
+        "machine that serves this page, and are removed after half an hour.</p>"
     )
 
 
@@ -94,9 +96,9 @@ def build(
                 with gr.Row(equal_height=True):
                     gallery: dict[str, Any] = {"object_fit": "contain", "buttons": ["fullscreen"], "min_width": 200}
                     gallery |= {"columns": 1, "height": "auto", "elem_classes": "results"}
-                    masks = gr.Gallery(label="Masks", format="png", elem_id="masks", **gallery)
-                    overlays = gr.Gallery(label="Overlays", format="jpeg", elem_id="overlays", **gallery)
                     cutouts = gr.Gallery(label="Cut-outs", format="webp", elem_id="cutouts", **gallery)
+                    overlays = gr.Gallery(label="Overlays", format="jpeg", elem_id="overlays", **gallery)
+                    masks = gr.Gallery(label="Masks", format="png", elem_id="masks", **gallery)
                 with gr.Column(visible=False) as panel:
                     explanation = gr.HTML(ASK_FOR_A_POINT, elem_id="matched", padding=False)
                     with gr.Row():
@@ -107,7 +109,7 @@ def build(
                         a = gr.Image(label="A: click a point", elem_id="point-a", **picture)
                         b = gr.Image(label="B: its response", elem_id="response-b", **picture)
 
-        outputs = [point, notice, verdict, masks, overlays, cutouts, download, panel, name_a, name_b, a, b, explanation]
+        outputs = [point, notice, verdict, cutouts, overlays, masks, download, panel, name_a, name_b, a, b, explanation]
         matching = [name_a, name_b, point]
 
         def find_common(
@@ -130,6 +132,17 @@ def build(
             result = visitors.result(request.session_hash)
             return [gr.skip()] * 3 if result is None else list(actions.galleries(result, level))
 
+        def clear(request: gr.Request) -> list[Any]:
+            """The results are of photographs that are no longer the given ones."""
+            visitors.keep_result(str(request.session_hash), None)
+            return _values(actions.Shown(None, "", CHANGED, actions.Galleries([], [], [])))
+
+        def clear_if_changed(paths: list[str] | None, request: gr.Request) -> list[Any]:
+            result = visitors.result(request.session_hash)
+            if result is None or result.is_of(paths or []):
+                return [gr.skip()] * len(outputs)
+            return clear(request)
+
         def match(i: int | None, j: int | None, at: tuple[float, float] | None, request: gr.Request) -> list[Any]:
             result = visitors.result(request.session_hash)
             if result is None or i is None or j is None:
@@ -149,12 +162,14 @@ def build(
             except CosegError as error:
                 raise gr.Error(str(error), print_exception=False) from error
 
-        press.click(find_common, [files, threshold], outputs, show_progress_on=overlays, **on_network)
+        runs = [press.click(find_common, [files, threshold], outputs, show_progress_on=cutouts, **on_network)]
         for name, button in tries.items():
-            button.click(
-                find_common_in_example(name), [threshold], [files, *outputs], show_progress_on=overlays, **on_network
-            )
-        threshold.change(rethreshold, [threshold], [masks, overlays, cutouts], trigger_mode="always_last", **beside)
+            example = find_common_in_example(name)
+            runs.append(button.click(example, [threshold], [files, *outputs], show_progress_on=cutouts, **on_network))
+        for run in runs:  # the photographs may have changed while the network worked
+            run.then(clear_if_changed, [files], outputs, **beside)
+        gr.on([files.upload, files.clear, files.delete], clear, None, outputs, **beside)
+        threshold.change(rethreshold, [threshold], [cutouts, overlays, masks], trigger_mode="always_last", **beside)
         a.select(click, [name_a], [point], **beside).then(match, matching, [a, b, explanation], **on_network)
         name_a.input(lambda: None, None, [point], **beside).then(match, matching, [a, b, explanation], **on_network)
         name_b.input(match, matching, [a, b, explanation], **on_network)
@@ -216,6 +231,13 @@ CSS = """
   align-items: start; }
 .results .thumbnail-lg { aspect-ratio: auto; height: auto; }
 .results .thumbnail-lg img { max-height: 420px; }
+.results .grid-wrap { padding-top: 1.9rem; }
+.results .thumbnail-lg { display: flex; flex-direction: column; height: auto; }
+.results .caption-label { position: static; max-width: 100%; width: 100%; border: 0; background: none;
+  padding: 0.2rem 0.4rem 0.3rem; text-align: left; white-space: normal; overflow: visible; overflow-wrap: anywhere; }
+#point-a .image-container, #response-b .image-container { padding-top: 1.9rem; }
+#files .filename { display: block; font-size: 0; white-space: normal; overflow-wrap: anywhere; max-width: none; }
+#files .filename * { display: inline; font-size: var(--text-md); white-space: normal; overflow-wrap: anywhere; }
 .quiet { color: var(--body-text-color-subdued); font-size: 0.9rem; }
 .verdict { border-left: 4px solid var(--neutral-400); padding: 0.5rem 0.9rem; background: var(--neutral-50);
   border-radius: 4px; color: var(--neutral-800); }

@@ -48,6 +48,7 @@ class PageResult:
         previews: the pictures that are shown, RGB uint8 (h, w, 3), N.
         encoded: features of the photographs, N.
         cosegmentation: their masks, and whether they share an object.
+        given: all files, also those that were left out.
     """
 
     files: tuple[Path, ...]
@@ -55,6 +56,11 @@ class PageResult:
     previews: tuple[NDArray[np.uint8], ...]
     encoded: tuple[Encoded, ...]
     cosegmentation: Cosegmentation
+    given: tuple[Path, ...] = ()
+
+    def is_of(self, files: Sequence[str | Path]) -> bool:
+        """Whether this is the result of files with these names; gradio may have moved them."""
+        return sorted(path.name for path in self.given) == sorted(Path(file).name for file in files)
 
     def mask(self, i: int, threshold: float) -> NDArray[np.bool_]:
         """The mask of photograph `i` at the size of its preview, bool (h, w)."""
@@ -78,7 +84,7 @@ def cosegment_files(
     Raises:
         CosegError: fewer than two photographs remain; it includes the sentences about the files that were left out.
     """
-    paths = [Path(file) for file in files]
+    paths = given = [Path(file) for file in files]
     messages: list[str] = []
     if len(paths) > MOST_FILES:
         messages.append(
@@ -113,7 +119,7 @@ def cosegment_files(
         "mean little."
         for i, j in cosegmentation.repeated
     )
-    return PageResult(tuple(read), names, tuple(previews), tuple(encoded), cosegmentation), messages
+    return PageResult(tuple(read), names, tuple(previews), tuple(encoded), cosegmentation, tuple(given)), messages
 
 
 def write_archive(

@@ -180,8 +180,8 @@ def make_app(
     import gradio
     from fastapi import FastAPI
 
-    from coseg.page.actions import draw_examples
     from coseg.page.calls import Calls
+    from coseg.page.examples import draw_examples
     from coseg.page.layout import CSS, build, theme
 
     visitors = Visitors(cache, quota)

@@ -89,6 +89,16 @@ def _missing(config: DictConfig, command: str | None) -> Iterator[tuple[str, str
         groups = _node(config, place)
         if groups is not None and not isinstance(groups, DictConfig):
             yield place, f"is {_shown(groups)}, but must be a group of settings: leave out what sets it."
+        if isinstance(groups, DictConfig) and isinstance(target := _node(config, f"{place}._target_"), str):
+            name = target.rpartition(".")[0].rpartition(".")[2] or "mine"
+            yield (
+                place,
+                (
+                    f"has the class {_shown(target)} without a name: put a name above it in its file, indented below: "
+                    f"'{name}:', then '  _target_: {target}'."
+                ),
+            )
+            continue
         for entry in map(str, groups if isinstance(groups, DictConfig) else ()):
             value = _node(config, f"{place}.{entry}")
             if value is not None and not isinstance(value, DictConfig):

@@ -54,6 +54,7 @@ COMMON: Table = {
     "ckpt": path(),
     "input_size": PIXELS_OR_NULL,
     "mirrored": switch(),
+    "threshold": number(0, 1, above=True, null=True),
     "feature_gb": GIGABYTES,
     "pairs_at_once": whole(1, 10**6),
 }
@@ -90,12 +91,14 @@ DATASET: Table = {
     "name": word(),
     "root": path(),
     "split_val": switch(),
+    "unseen_classes": listed(word(), "names of classes", least=0),
     "counts": described(mapping(whole(0, null=True)), "a number of images, or null, for each group"),
 }
 
 READER: Table = {
     "root": path(),
     "split_val": switch(),
+    "unseen_classes": listed(word(), "names of classes", least=0),
     "seed": whole(0, 2**63 - 1),
     "size": whole(1, MOST_PIXELS),
     **dict.fromkeys(("train", "val", "seen", "unseen"), whole(1, 10**7)),
@@ -196,7 +199,7 @@ MODEL: Table = {
     "reduction": whole(1, MOST_CHANNELS),
     "metric_channels": CHANNELS,
     "decision_channels": CHANNELS,
-    **dict.fromkeys(("channels", "skip_channels", "decoder_width"), CHANNELS),
+    **dict.fromkeys(("channels", "pyramid_channels", "skip_channels", "decoder_width"), CHANNELS),
     "top": number(0, 0.2, above=True),
     "dropout": number(0, 1, below=True),
     "margin": number(0, 2, above=True),
@@ -314,7 +317,10 @@ REQUIRED = {
         "check",
         "resume",
     ),
-    "test": (*_BOTH, "protocol.unit", "ckpt", "split", "input_size", "mirrored", "feature_gb", "pairs_at_once"),
+    "test": (
+        *(*_BOTH, "protocol.unit", "ckpt", "split"),
+        *("input_size", "mirrored", "threshold", "feature_gb", "pairs_at_once"),
+    ),
     "sweep": (
         *(f"study.{key}" for key in ("name", "runs", "overrides", "trials", "failures", "seed", "sampler", "pruner")),
     ),

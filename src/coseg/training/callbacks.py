@@ -99,6 +99,26 @@ class ValidationPanels(Callback):
         log_panel(trainer, rows, picture)
 
 
+class FinalValidation(Callback):
+    """Validates after the last step, wherever in an epoch it is and whichever epochs are validated.
+
+    So each run that comes to its end has a best checkpoint. Lightning would leave it out where ``trainer.max_steps``
+    ends an epoch early, or ``trainer.check_val_every_n_epoch`` does not divide the number of epochs.
+    """
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for the validation after this batch, if it is the last."""
+        last_step = 0 <= trainer.max_steps <= trainer.global_step
+        epochs = trainer.max_epochs
+        last_epoch = trainer.is_last_batch and epochs is not None and 0 <= epochs <= trainer.current_epoch + 1
+        if last_step:
+            trainer.should_stop = True  # Lightning validates before it stops
+        if (last_step or last_epoch) and trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
+
+
 class Curves(Callback):
     """A plot of loss and Jaccard against the step, drawn from the CSV log after each validation."""
 

@@ -78,7 +78,13 @@ def value_of(name: str, metric: Metric) -> Tensor:
     Raises:
         CosegError: it is not a single number.
     """
-    value = torch.as_tensor(metric.compute())
+    computed = metric.compute()
+    if not isinstance(computed, Tensor | np.ndarray | np.generic | int | float):
+        raise CosegError(
+            f"metrics.{name}: compute gives a {type(computed).__name__}, but must give one number: make a metric of "
+            "each."
+        )
+    value = torch.as_tensor(computed)
     if value.numel() != 1:
         raise CosegError(f"metrics.{name}: compute gives {value.numel()} numbers, but must give one.")
     return value.detach().reshape(()).double()

@@ -6,8 +6,7 @@ import errno
 import logging
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,26 @@ from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
 from coseg.files.writing import in_use, remove_leftovers, write_text_atomically
 from coseg.hub.checkpoint import read_checkpoint
-from coseg.instantiate import make, plain, without_weights
-from coseg.lightning_internals import ddp_arguments, signals_forwarded, starts_command_again
+from coseg.instantiate import make, parameters_of_target, plain, without_weights
+from coseg.lightning_internals import (
+    SpawnedProcess,
+    ddp_arguments,
+    quiet_lightning,
+    signals_forwarded,
+    starts_command_again,
+)
 from coseg.models.base import PairClassifier
 from coseg.models.registry import known_network
 from coseg.run_dir import CHECKPOINTS, LAST, PANELS, SKIPPED
-from coseg.training.callbacks import Curves, PlainProgress, ValidationPanels
+from coseg.signals import handlers_kept
+from coseg.training.callbacks import Curves, FinalValidation, PlainProgress, ValidationPanels
 from coseg.training.devices import chosen_precision, meeting, require_devices, require_launcher
 from coseg.training.finite import FiniteTraining
 from coseg.training.losses import standard_losses
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
+from coseg.training.optimizer import ExtendedSchedule
 from coseg.training.resume import EarlierRun, check_fits, read_run, require_sizes
-from coseg.training.run import describe_run, finish_run
+from coseg.training.run import describe_run, extend_run, finish_run
 from coseg.training.run_checkpoints import RunCheckpoint, SealedCheckpointIO, StopOnSignal, run_checkpoints
 from coseg.training.task import CosegTask
 from coseg.training.tracking import in_sweep, make_loggers, tracked
@@ -67,7 +74,16 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
 
 
 def make_datamodule(config: DictConfig, **changes: Any) -> PairDataModule:
-    """The data module that `config.data` describes."""
+    """The data module that `config.data` describes.
+
+    An augmentation may also be a pipeline of albumentations, or a user's own function or class: of what experiments set
+    of coseg's it then gets what it takes.
+    """
+    settings = plain(config.data.get("augmentation"))
+    if isinstance(settings, dict) and not str(settings.get("_target_", "coseg.")).startswith("coseg."):
+        taken = parameters_of_target(settings["_target_"])
+        unused = [key for key in ("size", "tries") if taken is not None and key not in taken]
+        changes.setdefault("augmentation", make({key: settings[key] for key in settings if key not in unused}))
     datamodule: PairDataModule = make(config.data, **changes)
     return datamodule
 
@@ -89,7 +105,7 @@ def make_trainer(
     settings["precision"] = chosen_precision(settings.get("precision"), settings.get("accelerator"))
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
-    trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress], logger=loggers)
+    trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress, SpawnedProcess()], logger=loggers)
     with suppress(NotImplementedError):  # from strategies that write checkpoints in another way
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the default
             trainer.strategy.checkpoint_io = SealedCheckpointIO()
@@ -116,8 +132,16 @@ def make_callbacks(config: DictConfig) -> list[Callback]:
     return [make(plain(value)) for value in chosen]
 
 
-def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
+def fit(
+    config: DictConfig, folder: Path, resume: bool = False, limits: Mapping[str, int | None] | None = None
+) -> float:
     """Train in `folder`, from the start or from its ``last.ckpt``.
+
+    Args:
+        config: of the training.
+        folder: of the run.
+        resume: the run in `folder`, whose configuration `config` is.
+        limits: of a resumed run: ``max_epochs`` and ``max_steps`` that replace those of `config`, and of the run.
 
     Returns:
         The best Jaccard of a validation, nan without one.
@@ -127,6 +151,9 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         Stopped: a signal came; ``last.ckpt`` was written.
     """
     began = time.monotonic()
+    if limits:
+        config = config.copy()
+        config.trainer.update(limits)
     require_launcher(config.trainer)
     require_devices(plain(config.trainer))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -138,7 +165,7 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 f"{folder} holds the checkpoints of an earlier run, which a new one would overwrite: resume "
                 "it with resume= and this directory, or choose another."
             )
-        earlier = read_run(folder, config) if resume else None
+        earlier = read_run(folder, config, bool(limits)) if resume else None
         if earlier is not None and earlier.finished is not None:
             if first:
                 print(earlier.finished)
@@ -146,11 +173,16 @@ def fit(config: DictConfig, folder: Path, resume: bool = False) -> float:
         if first:
             for part in (folder, folder / CHECKPOINTS, folder / PANELS):
                 remove_leftovers(part)
-        return _train(config, folder, earlier, began, meet)
+        return _train(config, folder, earlier, began, meet, limits)
 
 
 def _train(
-    config: DictConfig, folder: Path, earlier: EarlierRun | None, began: float, meet: Callable[[], None]
+    config: DictConfig,
+    folder: Path,
+    earlier: EarlierRun | None,
+    began: float,
+    meet: Callable[[], None],
+    limits: Mapping[str, int | None] | None,
 ) -> float:
     resume = earlier is not None
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -171,7 +203,9 @@ def _train(
     callbacks = make_callbacks(config)
     stop = StopOnSignal(checkpoints, config.get("checkpoint_minutes") or 0)
     finite = FiniteTraining(last)
-    callbacks += [finite, best, newest, stop, MetricsWithCheckpoints(), Curves()]
+    callbacks += [finite, FinalValidation(), best, newest, stop, MetricsWithCheckpoints(), Curves()]
+    if limits and "auto" in (plain(config.get("schedule")) or {}).values():
+        callbacks.append(ExtendedSchedule())
     if config.panels:
         callbacks.append(ValidationPanels(folder / PANELS, config.panels))
 
@@ -180,6 +214,8 @@ def _train(
     meet()
     with tracked(trainer, config, folder, best):
         if trainer.is_global_zero:
+            if limits:
+                extend_run(folder, limits)
             describe_run(folder, config)
             _list_skipped(folder, datamodule.skipped)
             for logger in loggers:
@@ -192,7 +228,12 @@ def _train(
                 "the network decides whether a pair has a common object, but all training pairs have one: "
                 "set data.negatives=0.3, say"
             )
-        with signals_forwarded(trainer), _disk_errors(folder), _resume_errors(last if resume else None, finite):
+        with (
+            handlers_kept(),
+            signals_forwarded(trainer),
+            _disk_errors(folder),
+            _resume_errors(last if resume else None, finite),
+        ):
             # The checkpoint holds primitives and tensors alone, so nothing but data is unpickled.
             trainer.fit(task, datamodule=datamodule, ckpt_path=last if resume else None, weights_only=True)
     score = _best_score(best)
@@ -268,16 +309,4 @@ def prepare_process(threads: int | None) -> None:
     """Let torch use `threads` threads (None: its default), and keep Lightning's hints out of the log."""
     if threads is not None:
         torch.set_num_threads(threads)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # a frozen encoder is
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified")  # see `make_trainer`
-    # Training may be resumed in the middle of an epoch: the sampler starts where it stopped.
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+    quiet_lightning()

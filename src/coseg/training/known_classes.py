@@ -1,4 +1,4 @@
-"""The classes that the configuration of a run may name without ``trust``: those that coseg's configurations use.
+"""The classes that a configuration names: what that of a run may name without ``trust``, and whether all exist.
 
 A run folder may be the user's and name a network or a data set of theirs; but it may also come from somebody else. So
 classes outside of coseg, torch, lightning and albumentations are imported only with ``trust=true``, and of these
@@ -9,11 +9,16 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import traceback
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from coseg.errors import CosegError
+from coseg.configs import import_from
+from coseg.errors import CosegError, hidden_module
 from coseg.models.registry import REMOVED, current_name, known_network
 
 _OURS = ("coseg.data.", "coseg.training.", "coseg.models.")
@@ -96,6 +101,83 @@ def known_class(target: object, where: str, keys: tuple[str, ...] = ()) -> type:
     ):
         raise _refused(where, keys, repr(target)[:120])
     return named
+
+
+def require_classes(config: object, keys: tuple[str, ...] = ()) -> None:
+    """Import what each ``_target_`` of a configuration names, which the user composed or trusts, before data are read.
+
+    Modules in the directory where the command was started are found, after all that are installed: that directory joins
+    the import path when a configuration names one of them, and not for what a checkpoint or a shared model names.
+
+    Args:
+        config: plain data.
+        keys: the path to it.
+
+    Raises:
+        CosegError: there is no such class, or its module raises an exception.
+    """
+    if isinstance(config, list | tuple):
+        for k, value in enumerate(config):
+            require_classes(value, (*keys, str(k)))
+    if not isinstance(config, Mapping):
+        return
+    target = config.get("_target_")
+    if isinstance(target, str) and target not in REMOVED and not known_network(config):
+        _import_class(_RENAMED.get(target, current_name(target)), ".".join((*keys, "_target_")))
+    for key, value in config.items():
+        require_classes(value, (*keys, str(key)))
+
+
+def _import_class(target: str, key: str) -> None:
+    """Import the module of a dotted name, and look up the rest of it."""
+    parts = target.split(".")
+    wrong = f"{key} is {target}, but"
+    if not all(part.isidentifier() for part in parts):
+        raise CosegError(f"{wrong} must be the name of a class with its module: package.module.Class.")
+    if parts[0] not in sys.modules and find_spec(parts[0]) is None and _is_module(Path.cwd() / parts[0]):
+        import_from(Path.cwd())
+    value: Any = None
+    for k, part in enumerate(parts):
+        if value is not None and hasattr(value, part):
+            value = getattr(value, part)
+            continue
+        name = ".".join(parts[: k + 1])
+        try:
+            if value is not None and not hasattr(value, "__path__"):
+                raise ModuleNotFoundError(name=name)
+            value = importlib.import_module(name)
+        except Exception as error:
+            if (hidden := hidden_module(target)) is not None:
+                raise CosegError(f"{key}: {hidden}") from error
+            if isinstance(error, ModuleNotFoundError) and error.name == name:
+                raise CosegError(f"{wrong} {_missing(value, part, parts[:k])}") from None
+            raise CosegError(f"{wrong} {name} can't be imported: {_with_line(error)}") from error
+    if not callable(value):
+        raise CosegError(f"{wrong} that is a {type(value).__name__}: give the name of a class.")
+
+
+def _is_module(path: Path) -> bool:
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _missing(value: Any, part: str, before: list[str]) -> str:
+    """What is missing, with the names that are like it."""
+    if value is None:
+        return (
+            f"there is no module {part}: if it is your own, start the command in the directory where it lies, or give "
+            "that directory as --config-dir; see to its spelling otherwise."
+        )
+    place = ".".join(before)
+    if similar := get_close_matches(part, [name for name in dir(value) if not name.startswith("_")], n=1):
+        return f"{place} has no {part}. Did you mean {place}.{similar[0]}?"
+    return f"{place} has no {part}: see to its spelling."
+
+
+def _with_line(error: BaseException) -> str:
+    """An error with its type, and the file and line where it was raised."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{reason} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else reason
 
 
 def _refused(where: str, keys: tuple[str, ...], what: str) -> CosegError:

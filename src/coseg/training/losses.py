@@ -24,7 +24,7 @@ from coseg.instantiate import build, target_class
 from coseg.labels import BACKGROUND, COMMON, VOID, pair_targets
 from coseg.metrics.mask_counts import VOID_RULES
 from coseg.models.base import CosegNetwork, EncoderDecoderNetwork, Size, image_size
-from coseg.models.features import deepest, take
+from coseg.models.features import take
 
 _IGNORED = -100
 
@@ -116,7 +116,7 @@ def pair_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
 
     Args:
         logits: (B, 2, H, W), background and foreground.
-        target: uint8 (B, H, W), the values of `coseg.labels`; other objects are background.
+        target: uint8 (B, H, W): 0 background, 1 common object, 2 other object (background here), 255 void.
         void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
     """
     truth = (target == COMMON).long()
@@ -135,7 +135,7 @@ def jaccard_loss(logits: Tensor, target: Tensor, void: str) -> Tensor:
 
     Args:
         logits: (B, 2, H, W), background and foreground.
-        target: uint8 (B, H, W), the values of `coseg.labels`; other objects are background.
+        target: uint8 (B, H, W): 0 background, 1 common object, 2 other object (background here), 255 void.
         void: ``ignored`` leaves void pixels out, ``background`` counts them as background.
     """
     truth = (target == COMMON).float()
@@ -188,20 +188,17 @@ class SemanticLoss(Loss):
     features learn to point there (a fixed classifier, Hoffer, Hubara, Soudry 2018). It is no part of the network.
 
     Args:
-        network: its encoder gives the number of channels.
+        network: its `feature_map` gives the features.
         classes: K.
 
     Raises:
-        CosegError: `network` has no single feature map.
+        CosegError: `network.feature_map` gives no map (B, C, h, w).
     """
 
     def __init__(self, network: CosegNetwork, classes: int) -> None:
         super().__init__()
-        if not isinstance(network, EncoderDecoderNetwork):
-            raise CosegError(
-                f"task.semantic needs a network with one encoder, which {type(network).__name__} lacks: set it to 0."
-            )
-        self.layer = nn.Conv2d(network.feature_channels, classes + 1, 1).requires_grad_(False)
+        self.layer = nn.Conv2d(_map_channels(network), classes + 1, 1).requires_grad_(False)
+        self._network = (network,)  # in a tuple: its parameters are not the loss's
 
     def forward(self, batch: LossInput) -> Tensor:
         """The mean of `of_images` over the parts of the batch; see `Loss.forward`."""
@@ -217,10 +214,10 @@ class SemanticLoss(Loss):
         as if it covered that. Only every second pixel of each row and column is used.
 
         Args:
-            features: (B, C, h, w), or a tuple that ends with them.
+            features: what ``network.encode`` gives; `CosegNetwork.feature_map` makes (B, C, h, w) of them.
             labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
         """
-        features = deepest(features)
+        features = self._network[0].feature_map(features)
         truth = labels[:, ::2, ::2].long()
         logits = F.interpolate(self.layer(features).float(), truth.shape[-2:], mode="bilinear", align_corners=False)
         cost = F.cross_entropy(logits, truth.where(truth != VOID, _IGNORED), ignore_index=_IGNORED, reduction="none")
@@ -231,6 +228,35 @@ class SemanticLoss(Loss):
         background = _weighted_mean(cost, (truth == BACKGROUND).float())
         objects = _weighted_mean(cost, weight * ((truth != BACKGROUND) & (truth != VOID)))
         return (background + objects) / 2
+
+
+def _map_channels(network: CosegNetwork) -> int:
+    """C of `network.feature_map`: those of coseg state it, of others a small image is encoded.
+
+    Raises:
+        CosegError: it gives no map.
+    """
+    if isinstance(network, EncoderDecoderNetwork) and type(network).__module__.startswith("coseg."):
+        return network.feature_channels
+    modes = {module: module.training for module in network.modules()}
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    network.eval()
+    try:
+        with torch.no_grad():
+            maps = network.feature_map(network.encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=device)))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
+        shape = f"a {type(maps).__name__}"
+        if isinstance(maps, Tensor):
+            shape = f"a tensor {tuple(maps.shape)} of {str(maps.dtype).removeprefix('torch.')}"
+        raise CosegError(
+            f"task.semantic needs a map of features, float (B, C, h, w), of each image, but feature_map of "
+            f"{type(network).__name__} gives {shape}: let `encode` return such a map as the last of its features, "
+            "define feature_map(features), or set task.semantic=0."
+        )
+    return maps.shape[1]
 
 
 def _weighted_mean(cost: Tensor, weight: Tensor) -> Tensor:

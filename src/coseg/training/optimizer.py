@@ -142,6 +142,32 @@ def _require_known(settings: Mapping[str, Any], group: str, trust: bool) -> None
     require_known_classes(settings, group, trust)
 
 
+class ExtendedSchedule(Callback):
+    """Of a run that is extended: its schedule goes on as that of the longer training, from the step that is reached.
+
+    A checkpoint holds the length of the schedule, too, and some schedules raise an error beyond it. Those that have a
+    state of more than numbers and lists of them (a chain of others) keep all of it.
+    """
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Restore the position alone."""
+        checkpoint["lr_schedulers"] = [
+            state if "_schedulers" in state else {key: state[key] for key in _POSITION if key in state}
+            for state in checkpoint["lr_schedulers"]
+        ]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Set the rate of that position: some schedules compute each rate from the last."""
+        for config in trainer.lr_scheduler_configs:
+            if (closed := getattr(config.scheduler, "_get_closed_form_lr", None)) is not None:
+                for group, rate in zip(config.scheduler.optimizer.param_groups, closed(), strict=True):
+                    group["lr"] = rate
+
+
+_POSITION = ("last_epoch", "_step_count", "_last_lr", "base_lrs")
+"""Of the state of a schedule."""
+
+
 class LearningRates(Callback):
     """Logs the learning rate of each step: ``lr``, or with several groups ``lr/rest``, ``lr/encoder_00``, …"""
 

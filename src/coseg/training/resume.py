@@ -61,8 +61,14 @@ class EarlierRun(NamedTuple):
     jaccard: float
 
 
-def read_run(folder: Path, config: DictConfig) -> EarlierRun:
+def read_run(folder: Path, config: DictConfig, extended: bool = False) -> EarlierRun:
     """Read and check each part of the run in `folder`, whose configuration is `config`.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        extended: its end is another one than that of the run: it is finished if it has reached that, whatever its
+            files say.
 
     Raises:
         CosegError: a part is damaged, or something else than it should be.
@@ -92,7 +98,7 @@ def read_run(folder: Path, config: DictConfig) -> EarlierRun:
         with_pending_row(read_metrics(folder, step), checkpoint.get(PENDING)),
         {path: _shapes(values["state_dict"]) for path, values in contents.items()},
         {path: values["hyper_parameters"].get("network", {}) for path, values in contents.items()},
-        _finished_message(folder, config, checkpoint, jaccard) if finished is not None else None,
+        _finished_message(folder, config, checkpoint, jaccard) if finished is not None or extended else None,
         jaccard,
     )
 
@@ -222,10 +228,17 @@ def _shapes(state: Mapping[str, Any]) -> Shapes:
 
 
 def _finished_message(folder: Path, config: DictConfig, checkpoint: Mapping[str, Any], jaccard: float) -> str | None:
-    """The message for a run that has a `FINISHED`, if it has reached the end that its configuration sets."""
+    """The message for a run that has reached the end that its configuration sets."""
     epochs, step = complete_epochs(checkpoint), checkpoint["global_step"]
-    limits = [(config.trainer.get(key), done) for key, done in (("max_epochs", epochs), ("max_steps", step))]
-    if not any(isinstance(limit, int) and 0 <= limit <= done for limit, done in limits):
+    limits = {"max_epochs": epochs, "max_steps": step}
+    reached = [
+        key for key, done in limits.items() if isinstance(end := config.trainer.get(key), int) and 0 <= end <= done
+    ]
+    if not reached:
         return None
     score = "" if math.isnan(jaccard) else f", best val/jaccard {jaccard:.4f}"
-    return f"The run {folder} is finished: {epochs} epochs, {step} steps{score}. There is nothing left to train."
+    further = " ".join(f"trainer.{key}=N (N above {limits[key]})" for key in reached)
+    return (
+        f"The run {folder} is finished: {epochs} epochs, {step} steps{score}. There is nothing left to train; beside "
+        f"resume=, {further} extends it."
+    )

@@ -53,6 +53,15 @@ def describe_run(folder: Path, config: DictConfig) -> None:
     write_text_atomically(path, json.dumps([*earlier, environment()], indent=2) + "\n")
 
 
+def extend_run(folder: Path, limits: Mapping[str, int | None]) -> None:
+    """Give the run in `folder` other ``max_epochs`` and ``max_steps``: it is not finished until it has reached them."""
+    path = folder / CONFIG
+    values = read_yaml(path, "take it from a copy of the run, or start a new one")
+    values["trainer"] = {**values["trainer"], **limits}
+    write_text_atomically(path, OmegaConf.to_yaml(OmegaConf.create(values)))
+    (folder / FINISHED).unlink(missing_ok=True)
+
+
 def finish_run(folder: Path, jaccard: float, step: int, seconds: float) -> None:
     """Write `FINISHED`: the best validation Jaccard, the steps, and the seconds since it was started or resumed.
 
@@ -168,7 +177,10 @@ def newest_best_checkpoint(runs: Path) -> Path:
     """
     paths = [path for path in runs.glob(f"**/{CHECKPOINTS}/{BEST}") if path.relative_to(runs).parts[0] != "demo"]
     if not paths:
+        unfinished = max(runs.glob(f"**/{CHECKPOINTS}/{LAST}"), key=lambda path: path.stat().st_mtime, default=None)
+        advice = f"{unfinished}, say" if unfinished is not None else "PATH"
         raise CosegError(
-            f"There is no {BEST} under {runs.resolve()}: train first (coseg-train), or give a checkpoint as ckpt=PATH."
+            f"There is no {BEST} under {runs.resolve()}: train first (coseg-train), to the first validation at least, "
+            f"or give a checkpoint as ckpt={advice}."
         )
     return max(paths, key=lambda path: path.stat().st_mtime)

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from coseg.hub.checkpoint import read_sealed, write_checkpoint
-from coseg.lightning_internals import OverwritingCheckpoint
+from coseg.lightning_internals import OverwritingCheckpoint, leave_sigterm
 from coseg.run_dir import BEST, LAST
 from coseg.signals import Stopped, StopRequest
 
@@ -131,17 +131,21 @@ class StopOnSignal(Callback):
         self.request = StopRequest("stopping after this step; a checkpoint will be written")
         self._saved = False
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take over the signals, before workers start: then the first step is done."""
+        leave_sigterm(trainer)
+        self.request.listen(quiet=not trainer.is_global_zero)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals. Lightning's own handling would leave without a checkpoint of the running epoch."""
+        """Start the clock."""
         self._written = time.monotonic()
-        self.request.listen()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write ``last.ckpt`` where Lightning can resume exactly: the gradients are applied."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
-            return
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch or trainer.should_stop:
+            return  # in the last two cases the validation comes next, and the checkpoint of the epoch
         requested = self.request.number is not None
         due = 0 < self.seconds <= time.monotonic() - self._written
         decision = self._largest(trainer, 2 if requested else int(due))

@@ -165,27 +165,61 @@ class CosegTask(L.LightningModule):
         return logits
 
     def losses(self, batch: LossInput) -> dict[str, Tensor]:
-        """The terms of the loss by name, each times its weight."""
-        return {name: weight * getattr(self, f"{name}_loss")(batch) for name, weight in self.weights.items()}
+        """The terms of the loss by name, each times its weight.
+
+        Raises:
+            CosegError: one is not a number.
+        """
+        return {name: weight * self._number(name, batch) for name, weight in self.weights.items()}
+
+    def _number(self, name: str, batch: LossInput) -> Tensor:
+        """The value of a term, 0-dimensional."""
+        module = getattr(self, f"{name}_loss")
+        value = module(batch)
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return value.reshape(())
+        shape = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"
+        raise CosegError(
+            f"loss.{name}: forward of {type(module).__name__} gives {shape}, but must give one number, a "
+            "tensor without dimensions: its mean, say."
+        )
 
     def training_step(self, batch: PairBatch | CliqueBatch, batch_idx: int) -> Tensor:
         """One step; see Lightning."""
         pairs = encode_batch(self.network, batch)
-        logits_a, logits_b, network_losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
-        terms = self.losses(pairs.loss_input((logits_a, logits_b)))
+        *logits, network_losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
+        terms = self.losses(pairs.loss_input(self._checked(logits, pairs)))
         pair = terms.pop("pair", None)
         terms = network_losses | {f"{name}_loss": value for name, value in terms.items()}
         for name, value in terms.items():
             self.log(f"train/{name}", value)
         summed = list(terms.values()) if pair is None else [pair, *terms.values()]
         loss: Tensor = sum(summed[1:], summed[0])
+        if not loss.requires_grad and torch.is_grad_enabled():
+            raise CosegError(
+                f"The loss ({', '.join(self.weights)}) depends on no parameter that is trained: let it use the logits, "
+                "or the network have parameters that are not frozen."
+            )
         self.log("train/loss", loss if pair is None else pair, prog_bar=True)
         return loss
+
+    def _checked(self, logits: Sequence[Tensor], pairs: EncodedPairs) -> tuple[Tensor, Tensor]:
+        """The logits of both sides, which must have their shapes."""
+        needed = [(len(pairs.common), 2, *size) for size in pairs.sizes]
+        shapes = [tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__ for side in logits]
+        if shapes != needed:
+            raise CosegError(
+                f"cosegment of {type(self.network).__name__} gives {', '.join(map(str, shapes))}, but must give logits "
+                f"of both images, {' and '.join(map(str, needed))}: background and foreground, at the sizes that it "
+                "is given (CosegNetwork.restore cuts and resizes)."
+            )
+        logits_a, logits_b = logits
+        return logits_a, logits_b
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Score one pair at original size; see Lightning. A negative pair counts for the decision alone."""
         pairs = encode_batch(self.network, batch)
-        logits = self.network.cosegment(*pairs.features, *pairs.sizes)
+        logits = self._checked(self.network.cosegment(*pairs.features, *pairs.sizes), pairs)
         decision = self.network.classify(*pairs.features) if isinstance(self.network, PairClassifier) else None
         if not all_finite(*logits, decision):
             self.nonfinite.add(self, batch["pair"])
@@ -203,8 +237,7 @@ class CosegTask(L.LightningModule):
         """What is logged as ``val/loss``: the term of the pairs or, where there is none, the sum of all."""
         batch = pairs.loss_input(logits)
         if "pair" in self.weights:
-            pair: Tensor = self.weights["pair"] * self._modules["pair_loss"](batch)  # type: ignore[misc]
-            return pair
+            return self.weights["pair"] * self._number("pair", batch)
         terms = list(self.losses(batch).values())
         total: Tensor = sum(terms[1:], terms[0])
         return total

@@ -279,3 +279,43 @@ def test_a_black_photograph_is_noted(small):
     Image.new("RGB", SIZE[::-1]).save(small / "JPEGImages" / "a.jpg")
     (note,) = VocReader(small, split_val=False).problems("train")
     assert isinstance(note, Note) and mentions(note, "a.jpg", "black")
+
+
+def test_classes_that_training_leaves_out_are_in_a_split_of_their_own(published):
+    names = ("aeroplane", "cow")
+    reader, whole = VocReader(published, unseen_classes=names), VocReader(published)
+    chosen = np.isin(VOC_CLASSES, names)
+    assert reader.splits == ("train", "val", "test", "unseen")
+    for split in ("train", "val", "test"):
+        presence = whole.read(split).presence
+        catalog = reader.read(split)
+        assert len(catalog) == (~presence[:, chosen].any(1)).sum()
+        assert not catalog.presence[:, chosen].any()
+    unseen, test = reader.read("unseen"), whole.read("test")
+    n = test.presence[:, chosen].sum(0)
+    both = test.presence[:, chosen].all(1).sum()
+    assert len(PairIndex(unseen.presence)) == (n * (n - 1) // 2).sum() - both * (both - 1) // 2
+    assert not unseen.presence[:, ~chosen].any()
+    assert set(unseen.ids) <= set(test.ids)
+
+
+def test_the_labels_of_seen_classes_stay_in_the_unseen_split(small):
+    catalog = VocReader(small, split_val=False, unseen_classes=["bird"]).read("val")
+    assert catalog.ids == ("d",)  # c shows a bird
+    unseen = VocReader(small, split_val=False, unseen_classes=["bird"]).read("unseen")
+    assert unseen.ids == ("c",)
+    assert np.unique(unseen.labels(0)).tolist() == [0, 3, 20, 255]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["cwo"], ("unseen_classes", "cow")), (list(VOC_CLASSES), ("unseen_classes",)), ("20", ("unseen_classes",))],
+)
+def test_unseen_classes_must_be_some_of_the_classes(names, words, small):
+    with pytest.raises(CosegError, match=naming(*words)):
+        VocReader(small, unseen_classes=names)
+
+
+def test_a_split_with_no_image_left_is_an_error(small):
+    with pytest.raises(CosegError, match=naming("train", "unseen_classes")):
+        VocReader(small, split_val=False, unseen_classes=["tvmonitor", "train"]).read("train")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, sound_images
 from coseg.data.readers.files import files_by_id, first_three, missing_id_hint, read_list
-from coseg.errors import CosegError
+from coseg.errors import CosegError, unknown_choice
 from coseg.imaging.read import UNREADABLE, damaged, open_image, photograph_size, read_photograph
 from coseg.labels import VOID
 
@@ -27,6 +27,9 @@ TRAIN_IMAGES, VAL_IMAGES = 1464, 1449
 VALIDATION_LINES = 724
 """Lines of ``val.txt`` that are the validation split; the others are the test split."""
 
+
+UNSEEN = "unseen"
+"""The split of the classes that training leaves out."""
 
 FOLDERS = ("JPEGImages", "SegmentationClass")
 """Of the images and of the label maps."""
@@ -95,14 +98,30 @@ class VocReader(Reader):
         split_val: True for the published protocol, in which lines 1-724 of ``val.txt``, in the file's order, are the
             split ``val`` and lines 725-1449 the split ``test``. (The paper calls its split random; this one gives its
             46,973 and 37,700 pairs exactly.) False takes the whole ``val.txt`` as ``val``, for user-made lists.
+        unseen_classes: names of classes that training is to leave out: no other split has an image with one of them,
+            and a further split ``unseen`` has the images of the last split that show one; only they are classes there.
+
+    Raises:
+        CosegError: a name in `unseen_classes` is no class, or all classes are.
     """
 
     name = "voc"
 
-    def __init__(self, root: str | os.PathLike[str] | None, split_val: bool = True) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str] | None, split_val: bool = True, unseen_classes: Iterable[str] = ()
+    ) -> None:
         self.root = Path(root).expanduser() if root else None
         self.split_val = split_val
-        self.splits = ("train", "val", "test") if split_val else ("train", "val")
+        self.splits: tuple[str, ...] = ("train", "val", "test") if split_val else ("train", "val")
+        names = [unseen_classes] if isinstance(unseen_classes, str) else list(unseen_classes)
+        for name in names:
+            if name not in VOC_CLASSES:
+                raise unknown_choice("dataset.unseen_classes", name, VOC_CLASSES)
+        self.unseen = np.isin(VOC_CLASSES, names)
+        if self.unseen.all():
+            raise CosegError("dataset.unseen_classes names all classes, so none is left to train on.")
+        if names:
+            self.splits += (UNSEEN,)
 
     def read(self, split: str) -> VocCatalog:
         """The catalog of one split. Every mask is decoded once, some seconds for VOC.
@@ -127,6 +146,15 @@ class VocReader(Reader):
         if not sound:
             raise CosegError(f"None of the {len(ids)} images that {path} names can be read: unpack the archive again.")
         presence = np.stack([image.facts for image in sound if image.facts is not None])
+        if self.unseen.any():
+            shown = presence[:, self.unseen].any(1)
+            chosen: NDArray[np.bool_] = np.asarray(shown if split == UNSEEN else ~shown)
+            if not chosen.any():
+                raise CosegError(
+                    f"Of the images that {path} names none is left for the split {split}: see dataset.unseen_classes."
+                )
+            sound = [image for image, kept in zip(sound, chosen, strict=True) if kept]
+            presence = presence[chosen] & (self.unseen if split == UNSEEN else ~self.unseen)
         files = {image.item.id: (image.item.image, image.item.mask) for image in sound}
         return VocCatalog(files, split, list(files), presence, expected), errors
 
@@ -157,6 +185,7 @@ class VocReader(Reader):
     def _list(self, split: str) -> tuple[Path, list[str], Path, int]:
         """The folder, the ids of `split` and the list they are from, and how many VOC 2012 has."""
         self.check_split(split)
+        split = ("test" if self.split_val else "val") if split == UNSEEN else split
         folder = find_folder(self.root)
         path = folder / "ImageSets" / "Segmentation" / ("train.txt" if split == "train" else "val.txt")
         ids = read_list(path)

@@ -1,213 +1,211 @@
 """Calibrate the co-occurrence probability on images of a data set with known classes, and measure its accuracy.
 
-A logistic regression is fitted on the statistics of positive and negative pairs, as many of each, and measured on pairs
-of other images; then a second regression in the same way on groups (see `coseg.inference.cooccurrence.known_samples`).
+Three logistic regressions of few statistics: on pairs, on groups, and on each image of groups with intruders, whose
+statistics are the logits of pairs (see `coseg.inference.cooccurrence.belonging`). Every sample counts twice: as it is,
+and as if the class that it is about were not known, so that the answer for such a class is not surer than it should be.
+
+Measures are on images that took no part in the fit: those of another catalog, or each half of one catalog by what was
+fitted on the other half. And each class is held out in turn: neither the fit nor the directions of classes know it.
+(The network itself may have been trained on it.)
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.data.pair_index import mix
-from coseg.hub.calibration import GROUP_STATISTICS, Calibration, SizeMeasures, group_statistics
-from coseg.inference.cooccurrence.known_samples import (
-    Group,
-    Pairs,
-    positive_groups,
-    positive_pairs,
-    sample_groups,
-    sample_pairs,
-)
-from coseg.inference.cooccurrence.statistics import statistics_names
-from coseg.inference.encoded_images import EncodedImages
+from coseg.errors import CosegError
+from coseg.hub.calibration import Calibration
+from coseg.hub.measures import ClassMeasures
+from coseg.inference.cooccurrence.belonging import BELONGING, GROUP_CORE, belonging_values, group_values
+from coseg.inference.cooccurrence.known_images import KnownImages, Progress, known_images, learned_classes
+from coseg.inference.cooccurrence.known_samples import Group, Samples, positive_pairs, sample_groups, sample_pairs
+from coseg.inference.cooccurrence.measuring import Answers, measured, measured_class
 from coseg.inference.segmenter import CoSegmenter
-from coseg.metrics.bootstrap import interval
-from coseg.metrics.decision import DecisionScores
-from coseg.models.base import all_finite, not_finite
 
-RIDGE = 0.05
-"""Of the regression, for each pair: there are many channels of features, and few of them are informative."""
+RIDGE = 0.003
+"""Of the regression of pairs, for each pair."""
 
-Progress = Callable[[int, int], None]
-"""Called with the finished steps and their total."""
+IMAGES = 800
+"""Of a catalog, at most."""
+
+LEAST = 5
+"""Images of a class that is held out."""
 
 
 def calibrate(
     model: CoSegmenter,
     fitted: Catalog,
-    held_out: Catalog | None,
-    pairs: int = 1000,
+    held_out: Catalog | None = None,
+    taught: Catalog | None = None,
+    pairs: int = 2000,
     seed: int = 0,
-    order: str = "uniform",
-    groups: int = 60,
+    groups: int = 100,
+    images: int = IMAGES,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Fit a `Calibration` on pairs and groups of `fitted` and measure it on those of `held_out`.
+    """Fit a `Calibration` on pairs and groups of `fitted`, and measure it.
 
-    Each image is encoded once for the pairs and once for the groups; each pair and group is co-segmented once, as
-    `model` does it for a user.
-
-    A network performs better on the images that it was trained on. Fitted on those, the regression is somewhat
-    overconfident; but it needs many images. If there are enough images that were not used in training, give one
-    catalog and leave `held_out` out: a random half of it is used for the fit, the other half for the measures.
+    A network performs better on the images that it was trained on, so a calibration on those is overconfident. Fit it
+    on others, where there are enough.
 
     Args:
         model: whose network, size and device are used.
         fitted: for the fit.
-        held_out: for the measures; should share no image with `fitted`. None: see above.
+        held_out: for the measures; should share no image with `fitted`. None: the two halves of `fitted`, at random,
+            each by what is fitted on the other; what is returned is fitted on both.
+        taught: from whose label maps the directions of its classes are learned, those of `fitted`: the network's
+            training split, say. None: no statistic needs classes.
         pairs: positive and negative ones each, for the fit and for the measures; fewer if there are not so many.
-        seed: of the random choice of pairs, groups and halves.
-        order: of the positive pairs, one of `coseg.data.pair_orders.PAIR_ORDERS`.
+        seed: of the random choices.
         groups: of each size, likewise; with 0, or if a data set has no positive or no negative group, groups are not
             calibrated.
-        progress: called in each part with the finished steps and their total: images and pairs, or images and groups.
+        images: of a catalog, at most.
+        progress: called for each catalog with the finished images and their number.
 
     Raises:
         CosegError: there is no positive or no negative pair, `pairs` is not positive, or `groups` is negative.
     """
-    fit_presence = fitted.presence
+    if groups < 0:
+        raise CosegError(f"The number of groups is {groups}, but must not be negative.")
+    samples = Samples(pairs, groups, seed)
+    sample_pairs(fitted.presence, pairs, seed)  # refuse what has no pairs before images are read
+    classes = None if taught is None else learned_classes(model, taught, images, seed, progress)
+    known = known_images(model, fitted, classes, images, seed, progress)
     if held_out is None:
-        first = np.random.default_rng(mix(seed, 4)).permutation(len(fitted)) < len(fitted) / 2
-        held_out, presence = fitted, np.where(first[:, None], False, fitted.presence)
-        fit_presence = np.where(first[:, None], fitted.presence, False)
-        data = f"half of the images of {fitted.name} {fitted.split}"
+        measuring = known
+        first = np.random.default_rng(mix(seed, 4)).permutation(len(known.presence)) < len(known.presence) / 2
+        folds = [(first, ~first), (~first, first)]
+        data = f"{fitted.name} {fitted.split}, two halves, each by a fit on the other, seed {seed}"
     else:
-        presence, data = held_out.presence, f"{held_out.name} {held_out.split}"
-    to_fit, to_measure = (
-        sample_pairs(fit_presence, pairs, seed, order),
-        sample_pairs(presence, pairs, mix(seed, 1), order),
-    )
-    statistics = collect_pairs(model, fitted, to_fit, progress)
-    names = statistics_names(model.network, statistics.shape[1])
-    calibration = Calibration.fit(names, statistics, positive_pairs(to_fit), RIDGE * len(to_fit))
-    statistics = collect_pairs(model, held_out, to_measure, progress)
-    calibration = measure_pairs(calibration, statistics, to_measure, f"{data}, {order} pairs, seed {seed}")
-    if not groups:
+        measuring = known_images(model, held_out, classes, images, seed, progress)
+        everything = np.ones(len(known.presence), np.bool_)
+        folds = [(everything, np.ones(len(measuring.presence), np.bool_))]
+        data = f"{held_out.name} {held_out.split}, seed {seed}"
+    answers = Answers()
+    for fit_images, measured_images in folds:
+        fold = fit(known, _only(known.presence, fit_images), samples)
+        answers.add(fold, measuring, _only(measuring.presence, measured_images), samples)
+    calibration = replace(measured(fit(known, known.presence, samples), answers, data), input_size=model.size)
+    if classes is None:
         return calibration
-    fit_groups, measured = (
-        sample_groups(fit_presence, groups, mix(seed, 5)),
-        sample_groups(presence, groups, mix(seed, 6)),
-    )
-    if not (fit_groups and measured):
-        return calibration
-    statistics = collect_groups(model, calibration, fitted, fit_groups, progress)
-    group = Calibration.fit(GROUP_STATISTICS, statistics, positive_groups(fit_groups))
-    statistics = collect_groups(model, calibration, held_out, measured, progress)
-    return replace(calibration, group=measure_groups(group, statistics, measured, f"{data}, seed {seed}"))
+    held_measures = []
+    for k, name in enumerate(fitted.class_names):
+        if measuring.presence[:, k].sum() >= LEAST:
+            held_measures.append(_class_held_out(known, measuring, k, name, samples))
+    return replace(calibration, classes=classes, held_out=tuple(held for held in held_measures if held is not None))
 
 
-def collect_pairs(model: CoSegmenter, catalog: Catalog, pairs: Pairs, progress: Progress | None = None) -> Tensor:
-    """The statistics of pairs of a catalog, float32 (N, n); each image is read and encoded once."""
-    return torch.stack([statistics[0] for statistics in _iterate_statistics(model, catalog, pairs, progress)])
-
-
-def collect_groups(
-    model: CoSegmenter,
-    calibration: Calibration,
-    catalog: Catalog,
-    groups: Sequence[Group],
-    progress: Progress | None = None,
-) -> Tensor:
-    """The statistics of groups of a catalog, float64 (N, 2), from the logits of their pairs by `calibration`."""
-    images = [group.images for group in groups]
-    of_groups = zip(images, _iterate_statistics(model, catalog, images, progress), strict=True)
-    return torch.stack(
-        [group_statistics(calibration.logits(statistics), len(group)) for group, statistics in of_groups]
-    )
-
-
-def measure_pairs(calibration: Calibration, statistics: Tensor, pairs: Pairs, data: str) -> Calibration:
-    """`calibration` with its measures on pairs of `sample_pairs`, whose statistics are (N, n)."""
-    positive, logits = positive_pairs(pairs), calibration.logits(statistics)
-    accuracy, auc = _accuracy_and_auc(positive, logits)
-    right = ((logits > 0) == positive).numpy()
-    between = interval(pairs, right)
-    return replace(calibration, auc=auc, accuracy=accuracy, interval=between, pairs=len(pairs), data=data)
-
-
-def measure_groups(calibration: Calibration, statistics: Tensor, groups: Sequence[Group], data: str) -> Calibration:
-    """`calibration`, of groups, with its measures on `groups`, whose statistics are (N, 2): of all and of each size."""
-    logits = calibration.logits(statistics)
-    sizes = sorted({len(group.images) for group in groups})
-    measures = []
-    for size in sizes:
-        chosen = torch.tensor([len(group.images) == size for group in groups])
-        measures.append(_measure_size(size, [group for group in groups if len(group.images) == size], logits[chosen]))
-    all_sizes = _measure_size(0, groups, logits)
-    return replace(
-        calibration,
-        auc=all_sizes.auc,
-        accuracy=all_sizes.accuracy,
-        interval=all_sizes.interval,
-        pairs=len(groups),
-        data=data,
-        sizes=tuple(measures),
-    )
-
-
-def groups_interval(groups: Sequence[Sequence[int]], accuracy: float) -> tuple[float, float]:
-    """The 95 % interval of the share of groups that were classified correctly: Wilson's of a binomial proportion.
-
-    Groups that have images in common are not independent. They count as so many independent groups as their images
-    would make without overlap, if these are fewer, so the interval is rather too wide than too narrow.
+def fit(known: KnownImages, presence: NDArray[np.bool_], samples: Samples, never: tuple[int, ...] = ()) -> Calibration:
+    """The regressions on those of the `known` images that hold a class in `presence`, without measures.
 
     Args:
-        groups: the images of each, at least one group.
-        accuracy: the share, 0..1.
-
-    >>> low, high = groups_interval([(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)], 0.5)
-    >>> round(low, 3), round(high, 3)
-    (0.15, 0.85)
+        known: n images.
+        presence: bool (n, K).
+        samples: see `Samples`.
+        never: classes, by index, that do not count as known in any sample.
     """
-    images = len({image for group in groups for image in group})
-    independent = min(len(groups), images * len(groups) / sum(map(len, groups)))
-    z = 1.96**2 / independent
-    centre, width = (accuracy + z / 2) / (1 + z), math.sqrt(z * accuracy * (1 - accuracy) + z * z / 4) / (1 + z)
-    return max(0.0, centre - width), min(1.0, centre + width)
+    rng = np.random.default_rng(mix(samples.seed, 8))
+    chosen = sample_pairs(presence, samples.pairs, mix(samples.seed, 1))
+    about = [_pair_classes(presence, i, j, rng) for i, j in chosen]
+    positive = positive_pairs(chosen)
+    statistics = known.statistics(chosen, [never] * len(chosen))
+    if known.classes is not None:
+        unknown = known.statistics(chosen, [tuple(sorted({*never, *left_out})) for left_out in about])
+        statistics, positive = torch.cat((statistics, unknown)), torch.cat((positive, positive))
+    calibration = Calibration.fit(known.names, statistics, positive, RIDGE * len(positive))
+    if not samples.groups:
+        return calibration
+    logits = _Logits(known, calibration)
+    group = _fit_groups(logits, presence, samples, never)
+    return calibration if group is None else replace(
+        calibration, group=group, belonging=_fit_belonging(logits, presence, samples, never)
+    )  # fmt: skip
 
 
-def _measure_size(size: int, groups: Sequence[Group], logits: Tensor) -> SizeMeasures:
-    accuracy, auc = _accuracy_and_auc(positive_groups(groups), logits)
-    between = groups_interval([group.images for group in groups], accuracy)
-    return SizeMeasures(size, len(groups), accuracy, between, auc)
+class _Logits:
+    """The logits of all pairs without some classes, kept for the next time."""
+
+    def __init__(self, known: KnownImages, calibration: Calibration) -> None:
+        self.known = known
+        self.calibration = calibration
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+
+    def of(self, group: Group, without: tuple[int, ...]) -> Tensor:
+        if self.known.classes is None:
+            without = ()
+        if without not in self._kept:
+            self._kept[without] = self.known.logits(self.calibration, without)
+        chosen = torch.tensor(group.images)
+        return self._kept[without][chosen[:, None], chosen]
+
+    def twice(
+        self, groups: list[Group], presence: NDArray[np.bool_], never: tuple[int, ...], seed: int
+    ) -> list[tuple[Group, Tensor]]:
+        """Each group with its logits, as it is and as if the class that it is about were not known."""
+        rng = np.random.default_rng(seed)
+        pairs = [(group, self.of(group, never)) for group in groups]
+        if self.known.classes is not None:
+            for group in groups:
+                k = (
+                    group.shared
+                    if group.common
+                    else int(rng.choice(np.flatnonzero(presence[list(group.images)].any(0))))
+                )
+                pairs.append((group, self.of(group, tuple(sorted({*never, k})))))
+        return pairs
 
 
-def _accuracy_and_auc(positive: Tensor, logits: Tensor) -> tuple[float, float]:
-    scores = DecisionScores()
-    scores.update(positive, torch.zeros(len(positive)), logits)
-    values = scores.compute()
-    return float(values["decision_accuracy"]), float(values["decision_auc"])
+def _fit_groups(
+    logits: _Logits, presence: NDArray[np.bool_], samples: Samples, never: tuple[int, ...]
+) -> Calibration | None:
+    groups = sample_groups(presence, samples.groups, mix(samples.seed, 5))
+    if not groups:
+        return None
+    # One image that does not belong leaves an object in common to the others.
+    mixed = sample_groups(presence, samples.groups, mix(samples.seed, 16), intruders=True)
+    groups += [group for group in mixed if len(group.intruders) == 1 and len(group.images) > 3]
+    pairs = logits.twice(groups, presence, never, mix(samples.seed, 9))
+    statistics = torch.stack([group_values(values) for _, values in pairs])
+    return Calibration.fit(GROUP_CORE, statistics, torch.tensor([group.common for group, _ in pairs]), 1.0)
 
 
-def _iterate_statistics(
-    model: CoSegmenter, catalog: Catalog, groups: Sequence[Sequence[int]], progress: Progress | None = None
-) -> Iterator[Tensor]:
-    """For each group of two or more images, given by their indices, `CoSegmenter.pair_statistics`.
+def _fit_belonging(
+    logits: _Logits, presence: NDArray[np.bool_], samples: Samples, never: tuple[int, ...]
+) -> Calibration | None:
+    groups = sample_groups(presence, samples.groups, mix(samples.seed, 6), intruders=True)
+    pairs = logits.twice(groups, presence, never, mix(samples.seed, 10))
+    belongs = torch.tensor([i not in group.intruders for group, _ in pairs for i in group.images])
+    if not pairs or belongs.all():
+        return None
+    return Calibration.fit(BELONGING, torch.cat([belonging_values(values) for _, values in pairs]), belongs, 1.0)
 
-    `progress` counts the images, which are encoded first, and then the groups.
 
-    Raises:
-        CosegError: a statistic is not finite; its images are named.
-    """
-    images = sorted({i for group in groups for i in group})
-    steps = len(images) + len(groups)
-    encoded = EncodedImages(model.device)
-    for k, i in enumerate(images):
-        encoded.append(model.encode(catalog.image(i), catalog.ids[i]))
-        if progress is not None:
-            progress(k + 1, steps)
-    positions = {i: k for k, i in enumerate(images)}
-    for done, group in enumerate(groups):
-        statistics = model.pair_statistics(*(encoded[positions[i]] for i in group))
-        if not all_finite(statistics):
-            raise not_finite(f"The network {model.network.name}", [catalog.ids[i] for i in group])
-        yield statistics
-        if progress is not None:
-            progress(len(images) + done + 1, steps)
+def _class_held_out(
+    known: KnownImages, measuring: KnownImages, k: int, name: str, samples: Samples
+) -> ClassMeasures | None:
+    """The measures on class `k` by a calibration that does not know it; None: there are no pairs without it."""
+    without = known.presence & ~known.presence[:, k : k + 1]
+    try:
+        calibration = fit(known, without, samples, (k,))
+    except CosegError:
+        return None
+    return measured_class(calibration, measuring, k, name, samples.seed)
+
+
+def _only(presence: NDArray[np.bool_], images: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return presence & images[:, None]
+
+
+def _pair_classes(presence: NDArray[np.bool_], i: int, j: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """The classes that two images share; without any, one of theirs."""
+    common = np.flatnonzero(presence[i] & presence[j])
+    if len(common):
+        return tuple(common.tolist())
+    return (int(rng.choice(np.flatnonzero(presence[i] | presence[j]))),)

@@ -24,7 +24,9 @@ from torch import Tensor
 from coseg.data.pair_index import Permutation
 from coseg.errors import CosegError
 from coseg.hub.calibration import GROUP_STATISTICS, Calibration
-from coseg.models.base import CosegNetwork, PairClassifier
+from coseg.inference.cooccurrence import descriptors
+from coseg.inference.cooccurrence.belonging import BELONGING, GROUP_CORE, Answer, answer
+from coseg.models.base import CosegNetwork, PairClassifier, Size
 
 SIMILARITIES = (
     "top_probability_low",
@@ -172,14 +174,58 @@ def calibration_of(network: CosegNetwork, settings: Mapping[str, Any]) -> Calibr
     if values is None:
         return UNCALIBRATED_DECISION if isinstance(network, PairClassifier) else None
     calibration = Calibration.from_dict(values)
-    if calibration.names != statistics_names(network, len(calibration.names)):
+    if not compares_all(calibration) and calibration.names != statistics_names(network, len(calibration.names)):
         raise CosegError(
             f"The calibration in 'cooccurrence' is of other statistics ({', '.join(calibration.names[:9])}, …) than "
             f"this version of coseg computes for {type(network).__name__}: fit it again, or set it to null."
         )
-    if calibration.group is not None and calibration.group.names != GROUP_STATISTICS:
+    groups = (GROUP_STATISTICS, GROUP_CORE)
+    group, belonging = calibration.group, calibration.belonging
+    if (group and group.names not in groups) or (belonging and belonging.names != BELONGING):
         raise CosegError(
             "The calibration of groups in 'cooccurrence' is of other statistics than this version of coseg computes: "
             "fit it again, or set its 'group' to null."
         )
     return calibration
+
+
+def compares_all(calibration: Calibration) -> bool:
+    """Whether the statistics are those of all pairs of images, by their descriptors; earlier ones are of neighbours."""
+    return calibration.names == descriptors.statistics_names(calibration.classes)
+
+
+def answer_for(
+    network: CosegNetwork,
+    calibration: Calibration,
+    features: Sequence[Any],
+    sizes: Sequence[Size],
+    probabilities: Sequence[NDArray[np.float16]],
+    device: torch.device,
+) -> Answer:
+    """Whether two or more images have an object in common, and which of them belong.
+
+    Args:
+        network: of the images.
+        calibration: see `calibration_of`.
+        features: of each image, from the network's `encode`.
+        sizes: (height, width) of each encoded image.
+        probabilities: see `neighbour_statistics`; calibrations of today need none.
+        device: of the network.
+
+    Raises:
+        CosegError: the calibration is of another number of statistics, or of channels.
+    """
+    if compares_all(calibration):
+        described = [descriptors.describe(network, *image) for image in zip(features, sizes, strict=True)]
+        images = descriptors.stacked(described)
+        similar = descriptors.alike(images)
+        return answer(
+            calibration, calibration.logits(descriptors.pair_statistics(similar, images, calibration.classes))
+        )
+    statistics = neighbour_statistics(network, features, probabilities, device)
+    if calibration.group is None or calibration.group.names == GROUP_STATISTICS:
+        return Answer(calibration.common(statistics, len(features)))
+    matrix = torch.full((len(features), len(features)), torch.nan, dtype=torch.float64)
+    first, second = torch.tensor(neighbours(len(features))).T
+    matrix[first, second] = matrix[second, first] = calibration.logits(statistics)
+    return answer(calibration, matrix)

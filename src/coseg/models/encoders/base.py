@@ -123,6 +123,12 @@ class Encoder(nn.Module):
         with torch.no_grad():
             for k, layer in enumerate(features, start=1):
                 maps = layer(maps)
+                if not isinstance(maps, Tensor) or maps.ndim != 4 or not 0 < maps.shape[-1] <= side:
+                    raise CosegError(
+                        f"{type(self).__name__}: layer {k - 1} of its features, a {type(layer).__name__}, gives no map "
+                        f"(B, C, h, w) of an image of {side} x {side} pixels, two strides: let each layer of the "
+                        "sequence give one, or pass the layers as one module."
+                    )
                 ends[side // maps.shape[-1]] = (k, maps.shape[1])
         for module, mode in modes.items():
             module.training = mode
@@ -143,6 +149,39 @@ class Encoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Switch to training, unless frozen."""
         return super().train(mode and not self.frozen)
+
+
+def check_encoder(encoder: Encoder) -> None:
+    """Compare what an encoder gives for a small image with its `out_channels`, `stride` and levels.
+
+    Those of coseg are tested, and encoders without memory (on the meta device) give nothing: both are left out.
+
+    Raises:
+        CosegError: they differ; networks are built by these numbers.
+    """
+    if type(encoder).__module__.startswith("coseg.") or encoder.mean.is_meta:
+        return
+    side = 4 * encoder.stride
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            images = encoder.mean.new_zeros(1, 3, side, side)
+            maps = [("", encoder.out_channels, encoder.stride, encoder(images))]
+            levels = zip(encoder.level_channels, encoder.level_strides, encoder.levels(images), strict=True)
+            maps += [(f" as level {k}", *level) for k, level in enumerate(levels)]
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    for which, channels, stride, features in maps:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        needed = (1, channels, side // stride, side // stride)
+        if shape != needed:
+            raise CosegError(
+                f"{type(encoder).__name__} gives {shape}{which} for an image of {side} x {side} pixels, but states "
+                f"{channels} channels and a stride of {stride}, which is {needed}: mend out_channels and stride in "
+                "super().__init__(features, out_channels, stride), or the layers."
+            )
 
 
 def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:

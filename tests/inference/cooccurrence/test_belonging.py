@@ -1,0 +1,24 @@
+"""Which image of a group does not belong."""
+
+from __future__ import annotations
+
+import torch
+
+from coseg.hub.calibration import Calibration
+from coseg.hub.measures import LOWEST
+from coseg.inference.cooccurrence.belonging import GROUP_CORE, answer, belonging_values
+
+
+def test_an_image_unlike_the_core_is_the_least_likely_with_one_and_with_half_intruders() -> None:
+    for members in (4, 3):
+        pairs = torch.full((6, 6), -2.0)
+        pairs[:members, :members] = 2.0
+        values = belonging_values(pairs)[:, 0]
+        assert values[:members].min() > 1 > -1 > values[members:].max()
+
+
+def test_nothing_in_common_is_never_sure() -> None:
+    group = Calibration(GROUP_CORE, (0.0,) * 3, (1.0,) * 3, (1.0,) * 3, 0.0)
+    calibration = Calibration(("x",), (0.0,), (1.0,), (1.0,), 0.0, group=group)
+    assert answer(calibration, torch.full((4, 4), -9.0)).common == LOWEST
+    assert answer(calibration, torch.full((4, 4), 9.0)).common > 0.9
