@@ -171,7 +171,9 @@ class Benchmark:
                 self.config.pairs_at_once,
             )
             self.trainer().test(test, verbose=False)
-            plan = TestPlan(Path(folder), protocol.name, protocol.void, "none", whole=True, groups=False, panels=0)
+            plan = TestPlan(
+                Path(folder), protocol.name, protocol.void, "none", None, None, True, groups=False, panels=0
+            )
             write_outcome(plan, self.catalog, self.network, partial_results.read(), lambda records: [])
             return read_results(Path(folder, "results.json"))
 

@@ -16,18 +16,21 @@ SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 ARGUMENTS = {
     "correlation": "--shapes 1x8x8x8 --kernels 3 --repeats 1 --threads 1",
+    "cosod_scores": "--maps 2 --size 24x32 --repeats 1",
+    "exemplar": "--dataset shapes --set reader.size=64 reader.val=8 --partners 1",
     "full_test": "--images 6 --width 0.125 --apart-pairs 4 --device cpu dataset.reader.size=48 threads=1",
     "group": "--images 2 3 --width 0.125 --size 32 --repeats 1",
     "loader": "--pairs 8 --workers 0",
     "page_examples": "--seeds 5 --show 1",
     "pair_index": "--images 500 --classes 5 --accesses 10",
     "predict": "--images 2 --megapixels 0.02 --pair 0.02 --size 64",
+    "serve": "--clients 2 --minutes 0.05",
     "training_step": "--pairs 1 --steps 3",
 }
 TRAINING = {"loader", "training_step"}
 """Those that take overrides of `coseg-train`."""
 
-SLOW = {"page_examples", "predict"}
+SLOW = {"exemplar", "page_examples", "predict", "serve"}
 """Those that run the bundled model often, or start processes, each of which loads torch anew."""
 
 
@@ -42,6 +45,8 @@ def test_it_runs_and_prints_figures(
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
+    if script == "cosod_scores":
+        pytest.importorskip("py_sod_metrics", reason="pip install pysodmetrics")
     path = FOLDER / f"{script}.py"
     overrides = tiny_overrides["train"] if script in TRAINING else ()
     monkeypatch.setattr(sys, "argv", [str(path), *overrides, *ARGUMENTS[script].split()])

@@ -76,7 +76,7 @@ def test_recipes(experiment: str, model: str, key: str, value: object, compose: 
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_an_encoder_has_its_own_keys_in_each_experiment(experiment: str, compose: Compose) -> None:
     """None of the encoder that the experiment chose; pretrained weights, where it wants them, are the encoder's."""
-    frozen = {"voc_pairs": {}, "pretrained": {"frozen": True}}.get(experiment)
+    frozen = {"voc_pairs": {}, "pretrained": {"frozen": True}, "pretrained_small": {"frozen": True}}.get(experiment)
     for name in names("encoder"):
         expected = shipped_encoder(name)
         if frozen is not None and name in names("encoder_weights"):

@@ -11,7 +11,7 @@ SOURCE = ROOT / "src" / "coseg"
 ROOMS = (
     "errors", "files", "signals", "labels", "run_dir", "progress", "hydra_internals", "configs", "settings",
     "lightning_internals", "imaging", "models", "instantiate", "data", "metrics", "reports", "hub", "training",
-    "evaluation", "inference", "sweeps", "export", "page", "cli",
+    "evaluation", "inference", "sweeps", "export", "serve", "page", "cli",
 )  # fmt: skip
 """From the ground up: a room imports only from those before it."""
 
@@ -69,7 +69,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_modules_are_few_and_of_a_size() -> None:
     lines = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES)
-    assert len(MODULES) <= 161
+    assert len(MODULES) <= 191
     assert 120 <= lines[len(lines) // 2] <= 200 and lines[-1] <= 340
 
 

@@ -197,6 +197,7 @@ def drop_anonymous(logger: WandbLogger) -> None:
 
 _HINTS = (
     "does not have many workers",
+    "This DataLoader will create",  # more workers than the process may use cores
     "smaller than the logging interval",
     "LeafSpec",
     "in eval mode at the start of training",  # a frozen encoder is

@@ -8,6 +8,8 @@ A run directory::
           checkpoints/best.ckpt  checkpoints/last.ckpt
           panels/epoch-000.png
           test/<dataset>-<split>-<protocol>/config.yaml  results.json  pairs.csv  best.png  middle.png  worst.png
+                                                  masks/  probabilities/
+                                                 maps/<group>/<image>.png
 """
 
 from __future__ import annotations
@@ -52,8 +54,14 @@ PAIRS, MASKS, DECISIONS = "pairs.csv", "masks.csv", "decisions.csv"
 COMPRESSED = ".gz"
 """At the end of the name of a table that is compressed."""
 
+SAVED = ("masks", "probabilities")
+"""Folders with all masks of a test, or all probability maps, if it saves them."""
+
 PARTS = "parts"
 """Partial results of a test that runs or was interrupted; removed when it is complete."""
+
+MAPS = "maps"
+"""Grey maps of a test, a folder for each group (``protocol=cosod``)."""
 
 TEST_PANELS = ("best", "middle", "worst")
 """The pictures of a test, without ``.png``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from facts import mentions
 
-from benchmarks.equal_budget.__main__ import TRAIN, all_jobs, changing, main
+from benchmarks.equal_budget.__main__ import SETTINGS, all_jobs, changing, main
 from benchmarks.equal_budget.runner import Job
 from coseg.configs import choices
 
@@ -26,8 +26,13 @@ def test_all_networks_and_ablations_are_jobs(capsys: pytest.CaptureFixture[str])
     assert [job.name for job in all_jobs(["models"], [0], ["siamese"])] == ["siamese"]
 
     unchanged = Job("ablations", "no_pretraining", 0)  # voc_mini has none
-    assert changing([unchanged, Job("models", "siamese", 0)], TRAIN) == [Job("models", "siamese", 0)]
+    assert changing([unchanged, Job("models", "siamese", 0)], SETTINGS["from_scratch"][0]) == [
+        Job("models", "siamese", 0)
+    ]
     assert mentions(capsys.readouterr().out, "not run", "no_pretraining")
+    layer, gate = (Job("ablations", name, 0) for name in ("conv4_3_stride_8", "use_gate"))  # the first: VGG16's alone
+    assert changing([layer, gate, unchanged], SETTINGS["pretrained"][0]) == [gate]
+    assert mentions(capsys.readouterr().out, "not run", "conv4_3_stride_8", "no_pretraining")
 
 
 @pytest.mark.slow

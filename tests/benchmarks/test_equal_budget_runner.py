@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from facts import mentions, naming
 
-from benchmarks.equal_budget.__main__ import TEST, TRAIN
+from benchmarks.equal_budget.__main__ import SETTINGS, TEST
 from benchmarks.equal_budget.records import Cost, Finished, Gap, read_records, write_record
 from benchmarks.equal_budget.runner import Comparison, Job
 from benchmarks.equal_budget.tables import write_tables
@@ -26,6 +26,7 @@ COST = Cost(parameters=1000, batch=16, step_seconds=0.25, pair_seconds=0.125, pe
 IOU = {"cross_correlation": 0.5, "siamese": 0.25, "use_add": 0.75}
 """Of every mask that a pretended test scores."""
 
+TRAIN = SETTINGS["from_scratch"][0]
 JOBS = [Job("models", "cross_correlation", 0), Job("models", "siamese", 0), Job("ablations", "use_add", 0)]
 
 
@@ -180,12 +181,14 @@ def test_hydra_reads_the_folder_as_it_is(tmp_path: Path, name: str) -> None:
     assert found[0] == str(tmp_path / name) and found[1].startswith(str(tmp_path / name / "models"))
 
 
-def test_the_tables_of_the_results_are_those_of_the_records(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2] / "docs"
-    write_tables(root / "results" / "comparison", tmp_path)
-    page = (root / "results.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("suffix", ["", "_from_scratch"])
+def test_the_tables_of_the_results_are_those_of_the_records(tmp_path: Path, suffix: str) -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    records = docs / "results" / f"comparison{suffix}"
+    write_tables(records, tmp_path)
+    page = (docs / f"results{suffix}.md").read_text(encoding="utf-8")
     tables = sorted(tmp_path.glob("*.md"))
     assert tables
     for path in tables:
-        hint = f"{path.name} is another: python -m benchmarks.equal_budget --tables docs/results/comparison"
+        hint = f"{path.name} is another: python -m benchmarks.equal_budget --tables docs/results/{records.name}"
         assert path.read_text(encoding="utf-8") in page, hint

@@ -21,9 +21,11 @@ from layouts.voc import write_voc
 from PIL import Image
 
 from coseg.cli import data
+from coseg.data.benchmark import listed_pairs, read_benchmark
 from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.msrc import COUNTS
 from coseg.data.readers.shapes import ShapesReader
+from coseg.data.readers.voc import VocReader
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "voc2012_classes.csv"
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -68,6 +70,14 @@ def test_voc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:
     code, out, err = run("pairs", "voc", "--root", tmp_path)
     assert (code, err) == (0, "")
     assert out == '{"train": 169587, "val": 46973, "test": 37700}\n'
+
+    file = tmp_path / "test.csv"
+    assert run("pairs", "voc", "--root", tmp_path, "--split", "test", "--out", file)[:2] == (0, '{"test": 37700}\n')
+    benchmark = read_benchmark(file)
+    assert (benchmark.dataset, benchmark.split, len(benchmark.table)) == ("voc", "test", 37700)
+    assert len(listed_pairs(benchmark, VocReader(tmp_path).read("test"))) == 37700
+    code, _, err = run("pairs", "voc", "--root", tmp_path, "--out", tmp_path / "all.csv")
+    assert code == 2 and mentions(err, "train", "--split") and not (tmp_path / "all.csv").exists()
 
 
 def test_msrc_has_the_published_pairs(run: Run, tmp_path: Path) -> None:

@@ -186,3 +186,21 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", line.format(arguments)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("False\n")
+
+
+def test_results_of_grey_maps_have_a_table_of_their_own(run: Run, tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
+    try:
+        from results_file import cosod, write
+    finally:
+        del sys.path[0]
+    maps = write(tmp_path / "maps", protocol="cosod", cosod=cosod())
+    for arguments, of_maps in (
+        ((maps,), True), ((maps, "--by", "cosod"), True), (("--by", "cosod"), True), ((maps, "--by", "test"), False),
+        ((maps, "--score", "jaccard"), False), ((maps, write(tmp_path / "pairs")), False),
+    ):  # fmt: skip
+        code, out, err = run("table", *arguments)
+        assert (code, err) == (0, "")
+        assert ("| GCoNet+ |" in out and "CoCA max F" in out) == of_maps
+    code, _, err = run("table", tmp_path / "pairs", "--by", "cosod")
+    assert code == 2 and mentions(err, "protocol=cosod")

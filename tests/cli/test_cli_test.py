@@ -23,3 +23,14 @@ def test_processes_of_a_launcher_have_to_be_counted(
         monkeypatch.setenv(name, value)
     outcome = command("test", "dataset=shapes", "trainer.devices=1", "trainer.accelerator=cpu")
     assert outcome.code == 2 and mentions(outcome.err, "torchrun", "3", "trainer.devices=3")
+
+
+def test_masks_that_are_missing_are_counted(
+    command: Callable[..., Any], tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    outcome = command("test", *tiny_overrides["test"], "split=unseen", "predictions=theirs")
+    assert outcome.code == 2 and mentions(outcome.err, "theirs", "masks", "unseen_000000", ".png", "data.pairs")
+    assert "Traceback" not in outcome.err and not list(tmp_path.rglob("results.json"))
+    outcome = command("test", *tiny_overrides["test"], "data.pairs=gone.csv", "predictions=theirs")
+    assert outcome.code == 2 and mentions(outcome.err, "gone.csv", "coseg-data")

@@ -21,13 +21,14 @@ from coseg.data.readers.shapes import ShapesReader
 Command = Callable[..., tuple[int, str, str]]
 
 SIZE = 48
+ANNOTATED = ("coco", "labelme", "cvat")
 OVERRIDES = ("data.workers=0", "trainer.accelerator=cpu", "threads=1", "panels=1")
 ALL = {"msrc": ["dataset.groups=all"], "icoseg": ["dataset.groups=all"], "voc": ["dataset.split_val=false"]}
 
 
 def shapes(layout: str) -> ShapesReader:
     """So many pictures that every class is the first of two at least, where that makes the groups."""
-    return ShapesReader(size=SIZE, train=2, val=2, seen=16 if layout == "voc" else 60, unseen=2)
+    return ShapesReader(size=SIZE, train=2, val=2, seen=16 if layout in ("voc", *ANNOTATED) else 60, unseen=2)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +67,16 @@ def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], traine
     assert results["dataset"] == layout
     # the pairs, counted from what was drawn
     plans = shapes(layout)
-    if layout == "voc":
+    if layout in ANNOTATED:
+        shown = [set(plan) for plan in plans.read("seen").plan]
+    elif layout == "voc":
         shown = [set(plan) for split in ("val", "seen") for plan in plans.read(split).plan]
     else:
         shown = [{plan[0]} for plan in plans.read("seen").plan if layout != "internet" or plan[0] < 3]
     assert results["pairs"] == sum(bool(a & b) for a, b in combinations(shown, 2))
     assert f"{layout}/{results['split']}: {results['images']} images, {results['pairs']} pairs" in out
     # Of the others it is not known how many images they have, of one's own it does not matter.
-    assert results["complete"] == (layout.endswith("object_discovery") or layout == "folder")
+    assert results["complete"] == (layout.endswith("object_discovery") or layout in ("folder", "cosod", *ANNOTATED))
     assert ("published images" in out) == (not results["complete"])
 
 

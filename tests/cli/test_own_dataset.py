@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_it_is_listed_checked_counted_and_shown(
         return capsys.readouterr().out
 
     listed = run("list", "--config-dir", mine)
-    assert "beside    Images with their masks beside them." in listed
+    assert re.search(r"^beside +Images with their masks beside them\.$", listed, re.MULTILINE)
     assert "COSEG_BESIDE_ROOT" in listed
     assert "COSEG_VOC_ROOT" in listed
     own = ("beside", "--config-dir", mine, "--root", photographs)

@@ -16,6 +16,7 @@ import torch
 from facts import mentions
 from PIL import Image
 from red_network import picture, written
+from tiny_networks import model_of, network_config, tiny_network
 
 from coseg.hub import load as hub_load
 from coseg.inference import album
@@ -422,3 +423,68 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
     assert "Reading: 2 of 3" in outcome.err
     assert "Segmenting: 3 of 3" in outcome.err
     assert predict("a.png", "b.png", "c.png", "--only", "mask", "--quiet", "--out", "other").err == ""
+
+
+@pytest.fixture
+def searching(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """``predict`` with a tiny network that can search for exemplars."""
+    monkeypatch.setattr(hub_load, "load_pretrained", lambda *_: model_of(tiny_network(network_config())))
+    for name, red in (("a", 20), ("b", 30), ("c", 40)):
+        picture(f"album/{name}.png", red)
+    mask = np.zeros((40, 64), np.uint8)
+    mask[:, :20] = 255
+    Image.fromarray(mask).save("mask.png")
+    return predict
+
+
+def test_an_exemplar_is_searched_for_in_each_image(searching: Predict) -> None:
+    outcome = searching(
+        "album", "--exemplar", "album/a.png:mask.png", "--exemplar", "album/b.png:0,0,30,40", "--exemplar",
+        "album/c.png:3,4", "--json", "scores.json", "--how-sure",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert mentions(outcome.out, "exemplar", "3 images")
+    scores = json.loads(Path("scores.json").read_text())
+    assert scores["exemplars"] == 3 and scores["threshold"] == 0.5 and scores["common"] is None
+    assert len(scores["images"]) == 3 and len(written()) == 10
+    assert [k + 1 for k in range(3) if not scores["images"][k]["foreground"]] == scores["outside"]
+
+
+def test_one_image_is_enough_with_an_exemplar(searching: Predict) -> None:
+    assert (
+        searching("album/b.png", "--exemplar", "album/a.png:mask.png", "--only", "mask", "--threshold", "0").code == 0
+    )
+    assert (np.asarray(Image.open("coseg-output/b_mask.png")) == 255).mean() > 0.9  # what is 0 in half precision is not
+
+
+@pytest.mark.parametrize(
+    ("word", "mentioned"),
+    [
+        ("album/a.png", "PHOTO:OBJECT"),
+        ("album/none.png:mask.png", "album/none.png"),
+        ("album/a.png:none.png", "none.png"),
+        ("album/a.png:album/none/", "album/none"),
+        ("album/a.png:1,2,3", "rectangle"),
+        ("album/a.png:64,3", "outside"),
+        ("album/a.png:empty.png", "empty"),
+        ("album/a.png:small.png", "6 x 4"),
+        ("album/a.png:scores.txt", "scores.txt"),
+    ],
+)
+def test_a_wrong_exemplar_ends_with_a_sentence(searching: Predict, word: str, mentioned: str) -> None:
+    Image.fromarray(np.zeros((40, 64), np.uint8)).save("empty.png")
+    Image.fromarray(np.eye(4, 6, dtype=np.uint8) * 255).save("small.png")
+    Path("scores.txt").write_text("no image")
+    outcome = searching("album", "--exemplar", word)
+    assert outcome.code == 2 and mentioned in outcome.err and "Traceback" not in outcome.err
+    assert not Path("coseg-output").exists() or not written()
+
+
+def test_options_that_do_not_go_with_exemplars(predict: Predict) -> None:
+    picture("a.png")
+    picture("b.png", 5)
+    for words in (("--exemplar", "a.png:1,2", "--pairs"), ("--everywhere",)):
+        outcome = predict("a.png", "b.png", *words)
+        assert outcome.code == 2 and "--exemplar" in outcome.err
+    outcome = predict("a.png", "b.png", "--exemplar", "a.png:1,2")
+    assert outcome.code == 2 and mentions(outcome.err, "RedNetwork", "exemplar")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import operator
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -151,6 +152,23 @@ def test_a_stop_in_a_spawned_process_is_one_here() -> None:
     assert stopped_sentence(found).endswith("coseg-train \"resume='/runs/a b'\"")
     assert Stopped.find(ValueError("a defect")) is None
     assert Stopped.find(stopped) is stopped
+
+
+def test_the_command_that_resumes_a_run_with_a_class_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped(tmp_path / "checkpoints" / "last.ckpt", 15)
+    monkeypatch.setattr("sys.argv", ["coseg-train", "--config-dir", "my conf", "model=mine", "optimizer.lr=1"])
+
+    def words() -> list[str]:
+        return shlex.split(stopped_sentence(stopped).partition("coseg-train ")[2])
+
+    (tmp_path / "config.yaml").write_text("model: {_target_: coseg.models.siamese.SiameseNetwork}")
+    assert words() == ["--config-dir", "my conf", f"resume={tmp_path}"]
+    (tmp_path / "config.yaml").write_text("model: {_target_: mine.Network}")
+    assert words() == ["--config-dir", "my conf", f"resume={tmp_path}", "trust=true"]
+    (tmp_path / "config.yaml").write_text("model: [damaged")
+    assert words()[-1] == f"resume={tmp_path}"
 
 
 def test_exit_codes_of_a_guarded_job(capsys: pytest.CaptureFixture[str]) -> None:

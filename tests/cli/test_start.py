@@ -18,7 +18,9 @@ WITH_HYDRA = {"train", "test", "demo"}
 
 
 def test_the_commands() -> None:
-    assert {"train", "test", "data", "predict", "report", "sweep", "export", "page", "calibrate"} <= set(COMMANDS)
+    assert {"train", "test", "data", "predict", "report", "sweep", "export", "page", "serve", "calibrate"} <= set(
+        COMMANDS
+    )
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])

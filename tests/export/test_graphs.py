@@ -44,6 +44,8 @@ NETWORKS = {
     "mixed": lambda: correlation(pooling="strided", normalization="none", fusion="concatenate", use="correlation"),
     "ordinary": lambda: correlation(correlation="ordinary", rescale=True),
     "siamese": lambda: SiameseNetwork(encoder()),
+    "with skips": lambda: correlation(skip_channels=3),
+    "siamese with skips": lambda: SiameseNetwork(TimmEncoder("tf_efficientnet_lite0", [1, 2, 3]), skip_channels=4),
     "semantic": lambda: SemanticAttentionNetwork(encoder(32)),
     "semantic, of both": lambda: SemanticAttentionNetwork(encoder(), attention="fused"),
     "semantic, where": lambda: SemanticAttentionNetwork(encoder(), attention="channel_spatial"),

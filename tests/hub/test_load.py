@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from facts import mentions
 from PIL import Image
-from tiny_networks import difference, picture
+from tiny_networks import difference, network_config, picture, tiny_network
 
 import coseg
 from coseg.errors import CosegError
 from coseg.hub import load
-from coseg.hub.load import load_pretrained, network_file, network_in_file
+from coseg.hub.load import load_fitting, load_pretrained, network_file, network_in_file
 from coseg.hub.settings import bundled_folder
 from coseg.hub.share import save_pretrained
 from coseg.models.base import CosegNetwork
@@ -110,3 +111,42 @@ def test_photographs_need_no_lightning(folder: Path, trained: Path, tmp_path: Pa
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.strip() == "[]"
+
+
+def test_weights_that_fit_are_loaded_and_the_rest_is_reported(folder: Path) -> None:
+    network = load_pretrained(folder).network
+    same = tiny_network(network_config(), seed=1)
+    report = load_fitting(same, folder)
+    assert difference(same, network) == 0
+    assert not report.missing + report.reshaped + report.unused
+    count = len(report.loaded)
+    assert mentions(str(report), str(folder), "CrossCorrelationNetwork", f"{count} of {count}")
+
+    siamese = tiny_network(network_config("siamese.SiameseNetwork"), seed=1)
+    before = {name: value.clone() for name, value in siamese.state_dict().items()}
+    report = load_fitting(siamese, folder)
+    assert sorted((*report.loaded, *report.missing, *report.reshaped)) == sorted(before)
+    assert all(name in report.loaded for name in before if name.startswith("encoder."))
+    for name, value in siamese.state_dict().items():
+        expected = network.state_dict()[name] if name in report.loaded else before[name]
+        assert torch.equal(value, expected), name
+    for names in (report.missing, report.reshaped, report.unused):
+        assert mentions(str(report), *names[:1])
+
+
+def test_a_network_that_no_weights_fit_is_refused(folder: Path) -> None:
+    class Other(CosegNetwork):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.Linear(2, 2)
+
+        def encode(self, images: torch.Tensor) -> Any:
+            return images
+
+        def cosegment(self, *_: Any) -> Any:
+            return _
+
+    other = Other()
+    with pytest.raises(CosegError) as error:
+        load_fitting(other, folder)
+    assert mentions(str(error.value), str(folder), "CrossCorrelationNetwork", "Other", "line.weight", "model=")

@@ -27,13 +27,15 @@ def segmenter() -> CoSegmenter:
 class Reported:
     """An album of files in a folder, with its problems and its progress."""
 
-    def __init__(self, segmenter: CoSegmenter, folder: Path, names: str, pairs: bool = False) -> None:
+    def __init__(self, segmenter: CoSegmenter, folder: Path, names: str, pairs: bool = False, **settings: bool) -> None:
         self.problems: list[str] = []
         self.steps: list[tuple[str, int, int]] = []
         paths = [folder / f"{name}.png" for name in names]
         targets = Targets(folder / "out", list(names), pairs=pairs)
         report = self.problems.append
-        self.album = Album(segmenter, paths, targets, report, lambda *step: self.steps.append(step), "a model")
+        self.album = Album(
+            segmenter, paths, targets, report, lambda *step: self.steps.append(step), "a model", **settings
+        )
         self.results = [scores for _, scores in self.album.run()]
 
 
@@ -74,6 +76,25 @@ def test_the_same_picture_and_a_black_one_are_reported_once(segmenter: CoSegment
     problems = Reported(segmenter, photographs, "abc", pairs=True).problems
     assert len(problems) == 2
     assert any("same picture" in problem for problem in problems) and any("black" in problem for problem in problems)
+
+
+def test_each_group_of_an_album_is_segmented_by_itself_and_the_rest_is_named(
+    segmenter: CoSegmenter, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k, name in enumerate("de", start=3):
+        Image.fromarray(picture(40, 50, k)).save(photographs / f"{name}.png")
+    (photographs / "f.png").write_bytes(b"no image")
+    with pytest.raises(CosegError, match="calibration"):
+        Reported(segmenter, photographs, "abc", clusters=True)
+    monkeypatch.setattr(CoSegmenter, "clusters", lambda self, images: [[0, 3], [1, 4], [2]])
+    reported = Reported(segmenter, photographs, "afbcde", clusters=True)
+    assert [[image["number"] for image in scores["images"]] for scores in reported.results] == [[1, 5], [3, 6]]
+    assert reported.album.alone == [3]
+    assert {name[0] for name in written(photographs / "out")} == set("abdes")
+    alone = segmenter.pair(photographs / "b.png", photographs / "e.png")
+    with Image.open(photographs / "out" / "b_mask.png") as mask:
+        assert np.array_equal(np.array(mask) > 0, alone[0].mask())
+    assert len(reported.problems) == 1 and "f.png" in reported.problems[0]
 
 
 @pytest.mark.parametrize("pairs", [False, True])

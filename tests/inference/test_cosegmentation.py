@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from facts import mentions
 
 from coseg.errors import CosegError
 from coseg.hub.calibration import Calibration
@@ -118,3 +119,18 @@ def test_what_does_not_belong_is_named() -> None:
     assert result.outside == (1,) and result.order == (0, 2, 1)
     assert "odd.jpg" in common_sentence(result, None) and "not seem to belong" in common_sentence(result, None)
     assert replace(result, common=0.2).outside == ()
+
+
+def test_the_sentence_of_exemplars() -> None:
+    full, empty = np.ones((4, 4), np.float16), np.zeros((4, 4), np.float16)
+    segments = (
+        Segment("a.jpg", (4, 4), full, belongs=0.9),
+        Segment("b.jpg", (4, 4), empty, belongs=0.2),
+        Segment("c.jpg", (4, 4), empty),
+    )
+    result = Cosegmentation(segments, exemplars=2)
+    assert result.outside == (1, 2) and result.shares is None
+    sentence = common_sentence(result, None)
+    assert mentions(sentence, "1 of 3 images", "b.jpg (20 % likely) and c.jpg")
+    assert common_scores(result) == {"common": None, "shares": None, "outside": [2, 3], "exemplars": 2}
+    assert mentions(common_sentence(Cosegmentation(segments[:1], exemplars=1), None), "1 of 1 image")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from coseg.errors import CosegError
 from coseg.imaging.read import SUFFIXES
-from coseg.inference.inputs import OTHER_SUFFIXES, collect
+from coseg.inference.inputs import OTHER_SUFFIXES, collect, exemplar_word
 
 
 @pytest.fixture
@@ -195,3 +196,26 @@ def test_a_long_name_is_shortened_and_told(album: Path) -> None:
     (name,), (problem,) = inputs.names, inputs.problems
     assert len(os.fsencode(name)) <= 100 and name.startswith("é" * 40)
     assert "long" in problem and name in problem
+
+
+def test_the_words_of_an_exemplar(tmp_path: Path) -> None:
+    photo, odd = tmp_path / "a.jpg", tmp_path / "a:1,2.jpg"
+    photo.touch()
+    odd.touch()
+    assert exemplar_word(f"{photo}:m.png") == (photo, Path("m.png"))
+    assert exemplar_word(f"{photo}:1,2.5") == (photo, (1.0, 2.5))
+    assert exemplar_word(f"{photo}: 1, 2, 30, 40") == (photo, (1.0, 2.0, 30.0, 40.0))
+    assert exemplar_word(f"{odd}:-3,4") == (odd, (-3.0, 4.0))
+    assert exemplar_word(f"{photo}:C:/m.png") == (photo, Path("C:/m.png"))
+    for word in (
+        "",
+        ":",
+        f"{photo}",
+        f"{photo}:",
+        f"{photo}:1",
+        f"{photo}:1,2,3",
+        f"{photo}:1,,2",
+        f"{tmp_path}/b:1,2",
+    ):
+        with pytest.raises(CosegError):
+            exemplar_word(word)

@@ -12,7 +12,8 @@ from coseg.errors import CosegError
 from coseg.imaging.draw import PREDICTION
 from coseg.inference import outputs
 from coseg.inference.cosegmentation import Segment
-from coseg.inference.outputs import OVERLAY_SIDE, PICTURES, Targets, check_folder, cut_out, overlaid, write_pictures
+from coseg.inference.cutouts import CutoutStyle
+from coseg.inference.outputs import OVERLAY_SIDE, PICTURES, Targets, check_folder, overlaid, write_pictures
 
 HALF = np.zeros((6, 8), np.float16)
 HALF[:, 4:] = 1  # the right half
@@ -107,13 +108,6 @@ def test_colours_keep_their_profile(tmp_path: Path) -> None:
         assert Image.open(tmp_path / name).info.get("icc_profile") == kept
 
 
-def test_strips_of_a_cutout_meet() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (600, 5, 3), dtype=np.uint8)
-    mask = np.random.default_rng(1).random((600, 5)) < 0.5
-    picture = cut_out(image, mask)
-    assert np.array_equal(picture, np.dstack((image * mask[..., None], mask * np.uint8(255))))
-
-
 def test_what_can_not_be_written_is_told(tmp_path: Path) -> None:
     photograph(tmp_path / "a.png", (60, 80))
     (tmp_path / "a_mask.png").mkdir()
@@ -174,3 +168,10 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
         with pytest.raises(CosegError, match=r"writ.*file"):
             check_folder(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_format_of_cutouts_and_the_images_whose_pictures_are_written(tmp_path: Path) -> None:
+    targets = Targets(tmp_path, ["a", "b"], ("cutout",), style=CutoutStyle("webp"), chosen=[1])
+    assert targets.wanted(0, (0, 1)) == {}
+    assert targets.wanted(1, (0, 1)) == {"cutout": tmp_path / "b_cutout.webp"}
+    assert targets.count == 1

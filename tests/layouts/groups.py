@@ -1,4 +1,4 @@
-"""Write images in groups in the disk layouts of MSRC v2, iCoseg, the object-discovery bundle and folders of one's own.
+"""Write images in groups in the disk layouts of MSRC v2, iCoseg, object discovery, CoSOD and folders of one's own.
 
 For generated data sets and for tests: formats, names and modes of the files are those of the releases.
 """
@@ -80,6 +80,18 @@ def write_object_discovery(root: Path, items: Iterable[GroupItem], ending: str =
     for number, item in _numbered(items):
         _save(item.image, root / item.group / f"{number:04d}.{ending}")
         _save(_white(item.truth), root / item.group / "GroundTruth" / f"{number:04d}.png")
+
+
+def write_cosod(root: Path, items: Iterable[GroupItem], images: str = "image", truth: str = "gt") -> None:
+    """Write ``root/<images>/<group>`` and ``root/<truth>/<group>`` as JPEG and grey PNG with smooth edges.
+
+    `images` and `truth` may have the folder of a set, ``images/CoCA``.
+    """
+    for number, item in _numbered(items):
+        smooth = _white(item.truth)
+        smooth[:, 1:][(smooth[:, 1:] == 0) & (smooth[:, :-1] == 255)] = 100  # below the threshold
+        _save(item.image, root / images / item.group / f"{number:04d}.jpg")
+        _save(smooth, root / truth / item.group / f"{number:04d}.png")
 
 
 def write_folder(root: Path, items: Iterable[GroupItem]) -> None:

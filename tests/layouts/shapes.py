@@ -11,7 +11,8 @@ import numpy as np
 from coseg.data.readers.groups import FOREGROUND, OTHER_OBJECT
 from coseg.data.readers.shapes import SEEN, ShapesReader
 from coseg.errors import unknown_choice
-from layouts.groups import GroupItem, write_folder, write_icoseg, write_msrc, write_object_discovery
+from layouts.annotated import Items, write_coco, write_cvat, write_labelme
+from layouts.groups import GroupItem, write_cosod, write_folder, write_icoseg, write_msrc, write_object_discovery
 from layouts.voc import write_voc
 
 MSRC_GROUPS = ("bird", "car", "cat", "cow", "dog", "plane", "sheep", "bicycle", "face", "flower", "chair", "boat")
@@ -32,8 +33,9 @@ def write_tree(reader: ShapesReader, root: Path, layout: str = "voc") -> None:
             those of the catalogs, labels are 1 to 12. Others hold the split `seen`, an image in the group of the first
             of its classes: ``msrc`` and ``icoseg``, official releases with groups by their real names; ``msrc_subset``,
             ``msrc_object_discovery`` and ``icoseg_object_discovery``, their parts in the bundle of that name;
-            ``internet``, where images of all but three classes show no such object; ``folder``, a group for each
-            class. Pictures in JPEG files change a little.
+            ``internet``, where images of all but three classes show no such object; ``folder`` and ``cosod``, a group
+            for each class; ``coco``, ``labelme`` and ``cvat``, all objects as the split ``val``. Pictures in JPEG
+            files change a little.
 
     Raises:
         CosegError: there is no such layout.
@@ -60,6 +62,13 @@ def _items(reader: ShapesReader, groups: Sequence[str]) -> Iterator[GroupItem]:
         yield GroupItem(groups[k % len(groups)], catalog.image(i), truth)
 
 
+def _seen(reader: ShapesReader) -> Items:
+    """The split `seen`."""
+    catalog = reader.read("seen")
+    return ((name, catalog.image(i), catalog.labels(i)) for i, name in enumerate(catalog.ids))
+
+
+NAMES = tuple(kind.silhouette for kind in SEEN)
 LAYOUTS: dict[str, Callable[[ShapesReader, Path], None]] = {
     "voc": _write_voc,
     "msrc": lambda reader, root: write_msrc(root, _items(reader, MSRC_GROUPS)),
@@ -74,6 +83,10 @@ LAYOUTS: dict[str, Callable[[ShapesReader, Path], None]] = {
         root / "Data" / "iCoseg", _items(reader, ICOSEG_GROUPS)
     ),
     "internet": lambda reader, root: write_object_discovery(root / "Data", _items(reader, INTERNET_GROUPS)),
-    "folder": lambda reader, root: write_folder(root, _items(reader, [kind.silhouette for kind in SEEN])),
+    "folder": lambda reader, root: write_folder(root, _items(reader, NAMES)),
+    "cosod": lambda reader, root: write_cosod(root, _items(reader, NAMES)),
+    "coco": lambda reader, root: write_coco(root, _seen(reader), NAMES, "val2017"),
+    "labelme": lambda reader, root: write_labelme(root / "val", _seen(reader), NAMES),
+    "cvat": lambda reader, root: write_cvat(root, _seen(reader), NAMES, {"default": reader.read("seen").ids}),
 }
 """Writers of the whole data set, by the reader whose layout they write."""

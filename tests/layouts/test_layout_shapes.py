@@ -3,6 +3,7 @@ import pytest
 from facts import mentions, naming
 
 from coseg.data.catalog import Note
+from coseg.data.readers.cosod import CosodReader
 from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.icoseg import IcosegReader
 from coseg.data.readers.internet import InternetReader
@@ -41,6 +42,7 @@ READERS = {
     "msrc_object_discovery": lambda root: MsrcReader(root, "all"),
     "icoseg_object_discovery": lambda root: IcosegReader(root, "all"),
     "internet": lambda root: InternetReader(root),
+    "cosod": lambda root: CosodReader(root),
     "folder": lambda root: FolderReader(root, "all"),
 }
 
@@ -54,7 +56,7 @@ def test_written_in_groups_it_reads_back(layout, tmp_path):
     assert back.name == layout
     problems = [line for line in READERS[layout](tmp_path).problems(back.split) if not isinstance(line, Note)]
     assert all(mentions(line, "images", "release") for line in problems)
-    if layout in ("msrc", "icoseg", "folder"):
+    if layout in ("msrc", "icoseg", "folder", "cosod"):
         known = {"cow", "cat"} if layout == "msrc" else {"brown_bear"} if layout == "icoseg" else {SEEN[0].silhouette}
         assert known <= set(back.class_names)
     shown = 3 if layout == "internet" else 12

@@ -75,3 +75,10 @@ def test_resized_images_are_those_of_a_smaller_image() -> None:
     with torch.no_grad():
         close(network.encode(flat), network.encode(flat[:, :, :32, :32]))
         assert network.encode(photo(50, 70)).shape[-2:] == (2, 2)
+
+
+def test_a_network_without_a_method_for_exemplars_refuses_them() -> None:
+    network = SiameseNetwork(tiny())
+    with pytest.raises(CosegError, match="exemplar") as refused:
+        network.cosegment_exemplars([], [], [])
+    assert network.name in str(refused.value) and "cross_correlation" in str(refused.value)

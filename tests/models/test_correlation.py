@@ -180,3 +180,31 @@ def test_gradient_of_pooling(pooling: str) -> None:
 def test_unknown_pooling() -> None:
     with pytest.raises(CosegError, match="Did you mean 'average'"):
         pool(torch.rand(1, 1, 3, 3), 3, "averag")
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "strided"])
+def test_kernels_of_chosen_positions_pool_these_alone(pooling: str) -> None:
+    features = torch.randn(1, 4, 9, 8)
+    chosen = torch.zeros(9, 8, dtype=torch.bool)
+    chosen[1:7, 2:5] = True
+    matching = DepthwiseCorrelation([1, 3], pooling=pooling, normalization="none")
+    for kernel, expected in zip(
+        matching.kernels_of(features, chosen), matching.kernels(features[..., 1:7, 2:5]), strict=True
+    ):
+        torch.testing.assert_close(kernel, expected)
+    changed = features.clone()
+    chosen[1, 2] = chosen[5, 3] = False
+    changed[..., ~chosen] = 1e6
+    for kernel, expected in zip(
+        matching.kernels_of(changed, chosen), matching.kernels_of(features, chosen), strict=True
+    ):
+        assert torch.equal(kernel, expected)
+
+
+def test_a_bin_without_a_chosen_position_is_zero() -> None:
+    chosen = torch.eye(6, dtype=torch.bool)
+    for pooling in ("average", "max"):
+        (kernel,) = DepthwiseCorrelation([3], pooling=pooling, normalization="none").kernels_of(
+            torch.full((1, 1, 6, 6), -2.0), chosen
+        )
+        assert torch.equal(kernel[0, 0], -2 * torch.eye(3))

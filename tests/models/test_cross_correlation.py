@@ -8,6 +8,7 @@ import torch
 from coseg.errors import CosegError
 from coseg.models.cross_correlation import USES, CrossCorrelationNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.exemplar import Exemplar, contrasted
 from coseg.models.siamese import SiameseNetwork
 
 
@@ -57,6 +58,23 @@ def test_a_linear_group_costs_one_correlation_an_image(monkeypatch: pytest.Monke
         with torch.no_grad():
             list(net.cosegment_group([net.encode(torch.rand(1, 3, 16, 16)) for _ in range(5)], [(16, 16)] * 5))
         assert len(calls) == wanted
+
+
+@pytest.mark.parametrize("network_class", [CrossCorrelationNetwork, SiameseNetwork])
+def test_finer_levels_reach_the_decoder_in_pairs_and_groups(network_class: type[CrossCorrelationNetwork]) -> None:
+    """The logits change with a finer level alone; a group of two is the pair; sides of other sizes decode apart."""
+    torch.manual_seed(0)
+    net = network_class(VGG16Encoder(width=0.125, stride=16), skip_channels=4).eval()
+    images, sizes = [torch.rand(1, 3, 33, 47), torch.rand(1, 3, 40, 40)], [(33, 47), (40, 40)]
+    with torch.no_grad():
+        features = [net.encode(image) for image in images]
+        assert [tuple(level.shape[1:]) for level in features[0]] == [(4, 12, 12), (4, 6, 6), (64, 3, 3)]
+        pair = net.cosegment(*features, *sizes)
+        for logits, grouped in zip(pair, net.cosegment_group(features, sizes), strict=True):
+            torch.testing.assert_close(logits, grouped, atol=1e-5, rtol=1e-5)
+        fine, *rest = features[0]
+        other, partner = net.cosegment((fine + 1, *rest), features[1], *sizes)
+    assert not torch.allclose(other, pair[0]) and torch.equal(partner, pair[1])
 
 
 def test_join_is_what_its_name_says() -> None:
@@ -138,3 +156,26 @@ def test_lists_of_a_configuration_are_accepted() -> None:
 def test_bad_values_are_refused_with_a_sentence(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(CosegError, match=sentence):
         network(**settings)
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "strided"])
+def test_an_exemplar_that_is_all_object_is_a_partner(pooling: str) -> None:
+    net = network(pooling=pooling, input_size=32, rescale=True)
+    with torch.no_grad():
+        image, partner = net.encode(torch.rand(1, 3, 33, 47)), net.encode(torch.rand(1, 3, 40, 50))
+        expected, _ = net.cosegment(image, partner, (33, 47), (40, 50))
+        shown = Exemplar(partner, (40, 50), torch.ones(80, 100, dtype=torch.uint8))
+        (logits,) = net.cosegment_exemplars([shown, shown], [image], [(33, 47)])
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_exemplar_has_kernels_of_its_object_and_of_its_rest() -> None:
+    net = network(kernel_sizes=[1, 3])
+    region = torch.zeros(40, 48, dtype=torch.uint8)
+    region[:, :24] = 1
+    with torch.no_grad():
+        image, partner = net.encode(torch.rand(1, 3, 33, 47)), net.encode(torch.rand(1, 3, 40, 48))
+        parts = [net.join(image, net.correlation(image, side)) for side in partner.chunk(2, -1)]
+        (logits,) = net.cosegment_exemplars([Exemplar(partner, (40, 48), region)], [image], [(33, 47)])
+        expected = contrasted(*(net.decode([part], [(33, 47)])[0] for part in parts))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)

@@ -7,7 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.decoder import ConvBlock, Decoder, ReflectConv2d, normalised
+from coseg.models.decoder import (
+    ConvBlock,
+    Decoder,
+    ReflectConv2d,
+    normalised,
+    skip_levels,
+    skip_modules,
+    skip_strides,
+)
+from coseg.models.encoders.timm import TimmEncoder
+from coseg.models.encoders.vgg import VGG16Encoder
 
 
 def widths(decoder: Decoder) -> list[int]:
@@ -55,3 +65,24 @@ def test_fresh_blocks_keep_the_size_of_their_signal(slope: float) -> None:
         for block in (ConvBlock(64, 64, 5, False, slope), nn.Sequential(up, *normalised(up, 64, False, slope))):
             inner = block(signal)[..., 4:-4, 4:-4]
             assert inner.square().mean().sqrt().item() == pytest.approx(1, abs=0.1)
+
+
+def test_a_map_joins_where_the_decoder_has_reached_its_stride() -> None:
+    decoder = Decoder(8, 16, skip_strides=[4, 8], skip_channels=3).eval()
+    features, fine, coarse = torch.randn(2, 8, 2, 3), torch.randn(2, 3, 8, 12), torch.randn(2, 3, 4, 6)
+    first, second, third, fourth = (nn.Sequential(*decoder.blocks[k : k + 4]) for k in range(0, 16, 4))
+    with torch.no_grad():
+        by_hand = third(torch.cat((second(torch.cat((first(features), coarse), 1)), fine), 1))
+        torch.testing.assert_close(decoder(features, fine, coarse), decoder.logits(fourth(by_hand)))
+
+
+def test_skips_are_of_the_levels_at_strides_of_4_and_8() -> None:
+    encoder = VGG16Encoder(width=0.125, stride=16)
+    assert [encoder.level_strides[k] for k in skip_levels(encoder)] == [4, 8] == skip_strides(encoder, 5)
+    widths_of_levels = zip(skip_modules(encoder, 5), (32, 64), strict=True)
+    assert [module(torch.rand(1, width, 2, 2)).shape[1] for module, width in widths_of_levels] == [5, 5]
+    assert skip_modules(encoder, 0) == [] == skip_strides(encoder, 0)
+    with pytest.raises(CosegError, match="skip_channels"):
+        skip_modules(TimmEncoder("test_vit", [1]), 5)
+    with pytest.raises(CosegError, match="skip_channels"):
+        skip_modules(encoder, -1)

@@ -17,6 +17,7 @@ from coseg.models import embedding_matching
 from coseg.models.embedding_matching import EmbeddingMatchingNetwork
 from coseg.models.encoders.timm import TimmEncoder
 from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.exemplar import Exemplar, contrasted
 from coseg.models.features import size_in_bytes
 from coseg.models.mirrored import MirroredNetwork
 
@@ -172,3 +173,41 @@ def test_the_control_sees_no_partner() -> None:
 def test_settings_are_checked(setting: dict[str, object]) -> None:
     with pytest.raises(CosegError, match=f"model.{next(iter(setting))}"):
         EmbeddingMatchingNetwork(VGG16Encoder(width=0.125), **setting)  # type: ignore[arg-type]
+
+
+def exemplar(features: object, region: Tensor) -> Exemplar:
+    return Exemplar(features, (48, 64), region)
+
+
+def test_an_exemplar_that_is_all_object_is_a_partner() -> None:
+    made = network()
+    with torch.no_grad():
+        image, partner = made.encode(photo(33, 47, 2, 1)), made.encode(photo(48, 64, 1, 1))
+        expected, _ = made.cosegment(image, partner, (33, 47), (48, 64))
+        shown = exemplar(partner, torch.ones(48, 64, dtype=torch.uint8))
+        (logits,) = made.cosegment_exemplars([shown], [image], [(33, 47)])
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_exemplar_is_matched_by_its_object_and_by_its_rest() -> None:
+    made = network()
+    region = torch.zeros(48, 64, dtype=torch.uint8)
+    region[:, :32] = 1
+    with torch.no_grad():
+        image, partner = made.encode(photo(48, 64, 2, 1)), made.encode(photo(48, 64, 1, 1))
+        half = partner[-1].shape[-1] // 2
+        sides = [partner[-1][..., :half], partner[-1][..., half:]]
+        parts = [made.decoder(*image, *made.match(image[-1], side.flatten(2))) for side in sides]
+        (logits,) = made.cosegment_exemplars([exemplar(partner, region)], [image], [(48, 64)])
+        torch.testing.assert_close(logits, contrasted(*parts)[..., :48, :64], atol=1e-4, rtol=1e-4)
+        both = [exemplar(partner, region), exemplar(partner, 1 - region)]
+        twice = made.cosegment_exemplars(both, [image], [(48, 64)])
+        assert next(twice)[:, 1].max() <= 0  # object and rest are the same positions: neither wins
+
+
+def test_without_matching_there_are_no_exemplars() -> None:
+    made = network(matching=False)
+    with torch.no_grad():
+        image = made.encode(photo(48, 64, 2, 1))
+    with pytest.raises(CosegError, match="matching=false"):
+        next(made.cosegment_exemplars([exemplar(image, torch.ones(48, 64))], [image], [(48, 64)]))

@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from coseg.inference.cosegmentation import Cosegmentation, Segment
 from coseg.inference.photographs import Photograph, load_photograph
-from coseg.page.guard import Names
 from coseg.page.server import make_app
 from coseg.page.visitors import Quota, Visitors
+from coseg.serve.guard import Names
 
 
 @dataclass

@@ -51,6 +51,10 @@ def test_only_a_protocol_that_is_known_to_differ_has_columns_of_its_own() -> Non
         ("icoseg: null\n", "icoseg: 3\n", r"methods\.banerjee2019: its iCoseg scores must be by group"),
         ("protocols:", "protocol:", "it needs tests, protocols and methods"),
         ("methods:", "methods: [", "is damaged"),
+        ("cosod:\n", "cosod: 1\nmore:\n", "it needs tests, protocols and methods"),
+        ("0.774", "77.4", r"cosod\.methods\.vcp2025: it needs three scores"),
+        ("[0.680, 0.774, 0.069]", "[0.680, 0.774]", r"cosod\.methods\.vcp2025: it needs three scores"),
+        ('"2024"\n      scores: {coca:', '"2024"\n      scores: {cocoa:', r"cosod\.methods\.conda2024: .*coca"),
     ],
 )
 def test_a_spoilt_file_is_told_where(old: str, new: str, words: str, tmp_path: Path) -> None:
@@ -59,3 +63,16 @@ def test_a_spoilt_file_is_told_where(old: str, new: str, words: str, tmp_path: P
     path.write_text(TEXT.replace(old, new, 1))
     with pytest.raises(CosegError, match=rf"published\.yaml.*{words}"):
         read_published(path)
+
+
+def test_the_scores_of_grey_maps_are_those_of_the_papers() -> None:
+    cosod = published_scores().cosod
+    assert {key: (test.dataset, test.images) for key, test in cosod.tests.items()} == {
+        "coca": ("coca", 1295), "cosal2015": ("cosal2015", 2015), "cosod3k": ("cosod3k", 3316),
+    }  # fmt: skip
+    assert {key: list(method.scores.values()) for key, method in cosod.methods.items()} == {
+        "vcp2025": [[0.680, 0.774, 0.069], [0.920, 0.911, 0.037], [0.868, 0.874, 0.049]],
+        "conda2024": [[0.685, 0.763, 0.089], [0.908, 0.900, 0.045], [0.853, 0.862, 0.056]],
+        "gconet_plus2023": [[0.637, 0.738, 0.081], [0.891, 0.881, 0.056], [0.834, 0.843, 0.062]],
+        "amir_dino": [[0.422, 0.592, 0.223], [0.777, 0.809, 0.092], [0.722, 0.773, 0.104]],
+    }

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_file import write
+from results_file import cosod, write
 
 from coseg.errors import CosegError
 from coseg.reports.collect import find_results
-from coseg.reports.tables import as_csv, as_latex, as_markdown, class_table, icoseg_table, score_table
+from coseg.reports.tables import as_csv, as_latex, as_markdown, class_table, cosod_table, icoseg_table, score_table
 
 
 def column(table: Any, title: str) -> dict[str, str]:
@@ -148,6 +148,32 @@ def test_groups_of_icoseg(tmp_path: Path) -> None:
     assert [title for title, _ in icoseg_table([]).blocks] == list(blocks)[2:]
     with pytest.raises(CosegError, match="iCoseg"):
         icoseg_table(find_results([write(tmp_path / "c")]))
+
+
+def test_scores_of_grey_maps_stand_beside_those_of_papers(tmp_path: Path) -> None:
+    settings = {"dataset": "coca", "split": "all", "images": 1295, "pairs": 0, "groups": 80, "protocol": "cosod"}
+    whole = write(tmp_path / "x" / "y", **settings, cosod=cosod(max_f_measure=0.5, s_measure=0.6, mae=0.125))
+    table = cosod_table(find_results([whole]))
+    ours = [f"coca all, cosod, void background {score}" for score in ("max F", "S", "MAE")]
+    assert table.head[2:6] == [*ours, "CoSal2015 max F"] and len(table.head) == 2 + 9
+    assert [title for title, _ in table.blocks] == ["Ran, mean of images", "Ran, mean of groups", "Published"]
+    assert [rows[0][2:6] for _, rows in table.blocks] == [
+        ["0.500", "0.600", "0.125", "-"], ["0.400", "0.500", "0.025", "-"], ["0.680", "0.774", "0.069", "0.920"],
+    ]  # fmt: skip
+    assert len(table.blocks[2][1]) == 4
+
+    # Other images, or a part, have columns of their own.
+    for changes in ({"dataset": "cosod"}, {"images": 1294}, {"complete": False}, {"protocol": "maps"}):
+        other = write(tmp_path / "other", **{**settings, **changes}, cosod=cosod())
+        table = cosod_table(find_results([other, other / "results.json"]))
+        assert len(table.head) == 2 + 12 and "CoCA max F" in table.head
+        assert len(table.blocks[0][1]) == 1 and table.blocks[2][1][0][2:5] == ["-"] * 3
+    assert [title for title, _ in cosod_table([]).blocks] == ["Published"]
+    with pytest.raises(CosegError, match="protocol=cosod"):
+        cosod_table(find_results([write(tmp_path / "c")]))
+    for block in ({}, [], {"mean_of_images": {}, "mean_of_groups": {}}, cosod(mae="0.1")):
+        with pytest.raises(CosegError, match="cosod"):
+            find_results([write(tmp_path / "d", cosod=block)])
 
 
 # formats

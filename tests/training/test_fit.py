@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from facts import mentions
 from layouts.groups import GroupItem, write_folder
 from metrics_file import read_rows
 from omegaconf import DictConfig
 
 from coseg.errors import CosegError
+from coseg.hub.checkpoint import read_network
 from coseg.training.fit import fit, make_task
 
 
@@ -74,3 +77,21 @@ def test_a_weight_of_a_loss_that_is_not_chosen_is_reported(
     make_task(compose("train", "experiment=shapes", "task.semantic=0.5", "task.jaccard=0.5"), ("a", "b"))
     make_task(compose("train", "experiment=shapes", "loss=pair", "task.semantic=0"), ("a", "b"))
     assert not caplog.records
+
+
+def test_a_training_starts_from_a_model_and_is_resumed_without_it(
+    trained: Path, tiny: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = Path(shutil.copytree(trained / "checkpoints", tmp_path / "start" / "checkpoints")).parent
+    weights = read_network(start / "checkpoints" / "best.ckpt").network.state_dict()
+    config = tiny(f"weights={start}", "optimizer.lr=1e-12", "trainer.max_epochs=1")
+    with caplog.at_level(logging.INFO):
+        fit(config, tmp_path / "run")
+    assert mentions(caplog.text, f"{len(weights)} of {len(weights)} tensors", "start")
+    tuned = read_network(tmp_path / "run" / "checkpoints" / "last.ckpt").network
+    assert all(torch.allclose(value, weights[name], atol=1e-6) for name, value in tuned.named_parameters())
+    shutil.rmtree(start)
+    fit(config, tmp_path / "run", resume=True, limits={"max_epochs": 2})
+    with pytest.raises(CosegError, match="no model"):
+        fit(tiny(f"weights={start}"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -109,6 +109,14 @@ def test_a_small_object_weighs_as_much_as_a_large_one(semantic: SemanticLoss) ->
     assert (small - right) / (large - right) == pytest.approx(0.25, rel=1e-4)
 
 
+def test_objects_of_no_class_are_void_to_the_semantic_loss(semantic: SemanticLoss) -> None:
+    """Data sets of groups, and those of chosen classes, have such objects."""
+    features = torch.rand(1, semantic.layer.in_channels, 4, 4)
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    labels[0, 4:], labels[0, :4, 4:] = 2, 4
+    assert semantic.of_images(features, labels) == semantic.of_images(features, labels.where(labels != 4, 255))
+
+
 def test_semantic_loss_falls_to_nothing(semantic: SemanticLoss) -> None:
     """Features and labels that agree place by place can be told apart: rows and columns are not mixed up."""
     labels = torch.zeros(1, 32, 48, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""``coseg-data``: list, download, check and show data sets, and count their pairs."""
+"""``coseg-data``: list, download, check and show data sets, count their pairs, and export masks to other programs."""
 
 from __future__ import annotations
 
@@ -85,12 +85,15 @@ def _describe(catalog: Catalog) -> None:
 
 def _pairs(options: argparse.Namespace) -> int:
     from coseg.cli.sentences import writing
+    from coseg.data.benchmark import write_benchmark
     from coseg.data.catalog import without_class
     from coseg.data.pair_index import PairIndex
     from coseg.files.writing import write_text_atomically
 
     reader = _reader(options)
-    catalogs = {split: reader.read(split) for split in reader.splits}
+    if options.split is not None:
+        reader.check_split(options.split)
+    catalogs = {split: reader.read(split) for split in (reader.splits if options.split is None else [options.split])}
     indices = {split: PairIndex(catalog.presence) for split, catalog in catalogs.items()}
     if options.csv is not None:
         text = io.StringIO()
@@ -104,6 +107,13 @@ def _pairs(options: argparse.Namespace) -> int:
                 writer.writerow((split, i, j, catalog.ids[i], catalog.ids[j], classes))
         with writing(options.csv):
             write_text_atomically(options.csv, text.getvalue())
+    if options.out is not None:
+        if len(catalogs) != 1:
+            names = ", ".join(catalogs)
+            raise CosegError(f"A file of --out is of one split, and {options.name} has {names}: give --split.")
+        (catalog,) = catalogs.values()
+        with writing(options.out):
+            write_benchmark(options.out, catalog, options.unit)
     for split, catalog in catalogs.items():
         if without := without_class(catalog):
             print(f"{split}: {without}", file=sys.stderr)
@@ -129,13 +139,34 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    from coseg.cli.sentences import writing
+    from coseg.data.annotations import coco_text, find_masks, labelme_texts
+    from coseg.files.writing import write_text_atomically
+
+    images, out = options.images.expanduser(), options.out.expanduser()
+    files = find_masks(options.masks.expanduser(), images, options.label)
+    texts = {out: coco_text(files, images)} if options.format == "coco" else labelme_texts(files, out, images)
+    existing = [str(path) for path in texts if os.path.lexists(path)]
+    if existing and not options.overwrite:
+        rest = f" and {len(existing) - 1} more files exist" if len(existing) > 1 else " exists"
+        raise CosegError(f"{existing[0]}{rest} already: --overwrite replaces, --out gives another place.")
+    for path, text in texts.items():
+        with writing(path):
+            write_text_atomically(path, text)
+    print(f"{len(files)} masks of {len({file.image for file in files})} images: {out}")
+    return 0
+
+
 def _reader(options: argparse.Namespace) -> Reader:
     """The reader of the data set as its configuration makes it, with what the command line sets."""
     return chosen_dataset(options.name, options.root, options.groups, options.set, options.config_dir).reader
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="coseg-data", description="List, download, check and show data sets.")
+    parser = argparse.ArgumentParser(
+        prog="coseg-data", description="List, download, check and show data sets, and export masks."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     names = ", ".join(dataset_names())
@@ -165,12 +196,31 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--archive", type=Path, metavar="FILE", help="the archive, fetched by hand")
     command("check", _check, "count images, pairs and classes, and list everything that is wrong")
     pairs = command("pairs", _pairs, "the number of pairs in each split, as JSON")
+    pairs.add_argument("--split", metavar="SPLIT", help="one split alone")
     pairs.add_argument("--csv", type=Path, metavar="FILE", help="write the list of pairs")
+    pairs.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write a benchmark file, with a checksum, for coseg-test data.pairs=FILE",
+    )
+    pairs.add_argument("--unit", choices=("pair", "group"), default="pair", help="what --out lists (pair)")
     show = command("show", _show, "a picture of sample pairs with their truth")
     show.add_argument("--split", metavar="SPLIT", help="the first one, if not given")
     show.add_argument("--pairs", type=whole(1, 1000), default=6, metavar="N", help="how many (6)")
     show.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="which (0)")
     show.add_argument("--out", type=Path, metavar="FILE", help="the picture, <data set>-<split>.png if not given")
+    text = "masks in files, as coseg-predict writes them, to annotations that other programs read"
+    export = commands.add_parser("export", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    export.set_defaults(job=_export)
+    export.add_argument("masks", type=Path, metavar="MASKS", help="the folder of the masks")
+    export.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="the folder of their photographs")
+    export.add_argument("--format", choices=("coco", "labelme"), required=True, help="COCO's instances, or labelme")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="PLACE", help="the JSON file; of labelme the folder of its files"
+    )
+    export.add_argument("--label", metavar="NAME", help="of the objects (a mask's folder in MASKS, else object)")
+    export.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
 
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import threading
 from collections.abc import Sequence
 
-from coseg.cli.options import add_trust, whole
+from coseg.cli.options import add_trust, host_name, whole
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def _host_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a host's name, such as photos.example.org, without a port")
-    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allowed-host",
         action="append",
         default=[],
-        type=_host_name,
+        type=host_name,
         metavar="NAME",
         help="a further name by which the page may be asked for, behind a proxy for example; repeatable",
     )
@@ -49,7 +42,8 @@ def _demo(options: argparse.Namespace) -> None:
     """Serve the page until a signal comes."""
     import webbrowser
 
-    from coseg.page.server import free_port, require_gradio, serving
+    from coseg.page.server import require_gradio, serving
+    from coseg.serve.server import free_port
 
     require_gradio()  # what is wrong with these is reported before the model is loaded
     free_port(options.host, options.port)

@@ -35,10 +35,12 @@ class PredictOutput:
 
     Attributes:
         problems: the sentences so far.
+        aliases: what messages and scores say in place of a path, such as that of a copy of standard input.
     """
 
     def __init__(self, quiet: bool = False, to_stderr: bool = False) -> None:
         self.problems: list[str] = []
+        self.aliases: dict[str, str] = {}
         self._quiet = quiet
         self._to_stderr = to_stderr
         self._progress: Progress | None = None
@@ -53,9 +55,15 @@ class PredictOutput:
 
     def problem(self, sentence: str) -> None:
         """Print what is wrong, in one line; the exit code will be 2."""
-        sentence = printable(sentence)
+        sentence = printable(self.aliased(sentence))
         self.problems.append(sentence)
         self._print(sentence, to_stderr=True)
+
+    def aliased(self, text: str) -> str:
+        """`text` with the aliases."""
+        for path, alias in self.aliases.items():
+            text = text.replace(path, alias)
+        return text
 
     def progress(self, what: str, done: int, total: int) -> None:
         """A bar on a terminal; elsewhere a line now and then."""
@@ -125,6 +133,14 @@ class PredictOutput:
         yes, no, unclear = (self._answers[answer] for answer in (True, False, None))
         tail = f"; for {unclear} it can't tell" if unclear else ""
         self.say(f"{yes} of {self._pairs} pairs seem to have an object in common, {no} nothing{tail}.")
+
+    def alone(self, names: Sequence[str]) -> None:
+        """List the images that are in no group, of which nothing is written."""
+        if names:
+            listed = ", ".join(map(printable, names[:_LISTED]))
+            self.say(f"Nothing in common with other images, so nothing is written of them: {listed}")
+            if len(names) > _LISTED:
+                self.say(f"  and {len(names) - _LISTED} more: --json has them all")
 
     def numbered(self, paths: Sequence[Path], on_sheet: Collection[int]) -> None:
         """List the images of all pairs that stand on the contact sheet under their number."""

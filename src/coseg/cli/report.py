@@ -19,17 +19,22 @@ def _table(options: argparse.Namespace) -> int:
     from coseg.errors import CosegError
     from coseg.files.writing import write_text_atomically
     from coseg.reports.collect import find_results
-    from coseg.reports.tables import FORMATS, class_table, icoseg_table, score_table
+    from coseg.reports.results import COSOD
+    from coseg.reports.tables import FORMATS, class_table, cosod_table, icoseg_table, score_table
 
     results = find_results(options.results)
-    if options.by == "icoseg":
+    of_maps = bool(results) and all(COSOD in result.values for result in results)
+    by = options.by or ("cosod" if of_maps and options.score is None else "test")
+    if by == "icoseg":
         table = icoseg_table(results)
-    elif options.by == "class":
+    elif by == "cosod":
+        table = cosod_table(results)
+    elif by == "class":
         if not results:
             raise CosegError("A table by class needs results: give the folders that coseg-test names last, or runs.")
         table = class_table(results)
     else:
-        table = score_table(results, options.score)
+        table = score_table(results, options.score or "jaccard")
     text = FORMATS[options.format](table)
     if options.out is None:
         print(text, end="")
@@ -157,8 +162,9 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}.")
     table.set_defaults(job=_table)
     table.add_argument("results", nargs="*", type=Path, metavar="RESULTS", help="folders of results, or runs")
-    table.add_argument("--by", choices=("test", "class", "icoseg"), default="test", help="what the rows or columns are")
-    table.add_argument("--score", default="jaccard", metavar="SCORE", help="which score (jaccard)")
+    by = "what the rows or columns are (test; cosod where all results have scores of grey maps)"
+    table.add_argument("--by", choices=("test", "class", "icoseg", "cosod"), help=by)
+    table.add_argument("--score", metavar="SCORE", help="which score of masks (jaccard)")
     table.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="how it is written (markdown)")
     table.add_argument("--out", type=Path, metavar="FILE", help="where, instead of the terminal")
 

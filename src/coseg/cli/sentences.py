@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from coseg.configs import quoted, shell_word
 from coseg.errors import CosegError, causes, user_error
 from coseg.files.writing import short_path
+from coseg.run_dir import CONFIG
 from coseg.signals import Stopped
 
 BAD_INPUT = 2
@@ -85,7 +86,32 @@ def stopped_sentence(stop: Stopped) -> str:
         return f"Stopped; {stop.path} holds what is finished. Resume with the same command."
     run = str(stop.path.parent.parent)
     value = run if re.fullmatch(r"[A-Za-z0-9_./+@%-]+", run) else quoted(run)
-    return f"Stopped; {stop.path} holds the state. Resume with: coseg-train {shell_word(f'resume={value}')}"
+    words = " ".join(shell_word(word) for word in (*_config_dir(sys.argv[1:]), f"resume={value}", *_trust(Path(run))))
+    return f"Stopped; {stop.path} holds the state. Resume with: coseg-train {words}"
+
+
+def _config_dir(words: Sequence[str]) -> list[str]:
+    """The options with a directory of the user's configurations: on its import path may be classes of the run."""
+    options = ("--config-dir", "-cd")
+    return [
+        word
+        for number, word in enumerate(words)
+        if word in options or word.startswith("--config-dir=") or (number and words[number - 1] in options)
+    ]
+
+
+def _trust(run: Path) -> list[str]:
+    """``trust=true`` where the run names classes outside of coseg, which are refused without."""
+    from coseg.training.run import run_config
+
+    def readable(trust: bool) -> bool:
+        try:
+            run_config(run / CONFIG, "", trust)
+        except (CosegError, OSError):
+            return False
+        return True
+
+    return ["trust=true"] if readable(True) and not readable(False) else []
 
 
 def report_error(error: BaseException, prefix: str = "") -> int | None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def without_class(catalog: Catalog) -> str:
 class Reader(ABC):
     """Makes catalogs from one disk layout. A reader is made cheaply; `read` does the work and may fail."""
 
-    name: ClassVar[str]
+    name: str
     """The data set's name."""
 
     splits: tuple[str, ...]

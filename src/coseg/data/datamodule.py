@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from coseg.data.benchmark import Benchmark, ListedCatalog, listed_groups, listed_pairs, read_benchmark
 from coseg.data.catalog import Catalog, Reader, ResizedCatalog, without_class
 from coseg.data.dataset import (
     CachedCatalog,
@@ -23,7 +26,7 @@ from coseg.data.dataset import (
     Transform,
     collate,
 )
-from coseg.data.pair_orders import AllPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
+from coseg.data.pair_orders import AllPairs, ListedPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
 from coseg.data.samplers import CliqueSampler, PairSampler, checked_clique, pairs_of
 from coseg.errors import CosegError, unknown_choice
 from coseg.lightning_internals import training_progress
@@ -60,6 +63,7 @@ class PairDataModule(L.LightningDataModule):
         val_pairs: size of the fixed, seeded sample of validation pairs; None, or more than there are, means all of
             them.
         test_pairs: likewise for tests. A test of a sample is never called complete.
+        pairs: a benchmark file with the pairs, or the groups, of a test, see `coseg.data.benchmark`; None: all.
         val_negatives: validation pairs without a common class, which come in addition: a fixed, seeded sample of so
             many, or all where there are fewer. They are scored apart.
         test_negatives: likewise for tests.
@@ -85,6 +89,7 @@ class PairDataModule(L.LightningDataModule):
         clique: int | None = None,
         val_pairs: int | None = 300,
         test_pairs: int | None = None,
+        pairs: str | Path | None = None,
         val_negatives: int = 0,
         test_negatives: int = 0,
         test_size: int | None = None,
@@ -114,6 +119,9 @@ class PairDataModule(L.LightningDataModule):
         self.clique = checked_clique(clique)
         self.val_pairs = val_pairs
         self.test_pairs = test_pairs
+        if pairs is not None and test_pairs is not None:
+            raise CosegError(f"data.test_pairs={test_pairs} asks for a sample, but data.pairs={pairs} lists the pairs.")
+        self.pairs = None if pairs is None else Path(pairs)
         self.val_negatives = val_negatives
         self.test_negatives = test_negatives
         self.test_size = test_size
@@ -122,15 +130,16 @@ class PairDataModule(L.LightningDataModule):
         self.seed = seed
         self.on_damaged = on_damaged
         self._skipped: dict[str, list[str]] = {}
-        self._catalogs: dict[tuple[str, int | None, bool], Catalog] = {}
+        self._catalogs: dict[tuple[str, int | None, bool, bool], Catalog] = {}
         self._orders: dict[str, PairOrder] = {}
 
     def catalog(self, role: str) -> Catalog:
         """The catalog that serves as `role` (``train``, ``val`` or ``test``), read once."""
         sound = self.on_damaged == "skip" and role != "test"
-        key = self._split(role), self.test_size if role == "test" else None, sound
+        listed = role == "test" and self.pairs is not None
+        key = self._split(role), self.test_size if role == "test" else None, sound, listed
         if key not in self._catalogs:
-            split, size, _ = key
+            split, size, *_ = key
             if sound:
                 catalog, self._skipped[split] = self.reader.read_sound(split)
             else:
@@ -139,8 +148,19 @@ class PairDataModule(L.LightningDataModule):
                 catalog = ResizedCatalog(catalog, size)
             if self.cache_gb > 0:
                 catalog = CachedCatalog(catalog, self.cache_gb, max(1, self.workers))
+            if role == "test" and self.benchmark is not None and self.benchmark.unit == "group":
+                catalog = ListedCatalog(catalog, listed_groups(self.benchmark, catalog))
             self._catalogs[key] = catalog
         return self._catalogs[key]
+
+    @cached_property
+    def benchmark(self) -> Benchmark | None:
+        """The content of the file `pairs`, read once; None without one.
+
+        Raises:
+            CosegError: it can't be used.
+        """
+        return None if self.pairs is None else read_benchmark(self.pairs)
 
     @property
     def skipped(self) -> list[str]:
@@ -160,7 +180,10 @@ class PairDataModule(L.LightningDataModule):
         size, negatives = (
             (self.val_pairs, self.val_negatives) if role == "val" else (self.test_pairs, self.test_negatives)
         )
-        positives: PairOrder = AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}")
+        if role == "test" and self.benchmark is not None and self.benchmark.unit == "pair":
+            positives: PairOrder = ListedPairs(listed_pairs(self.benchmark, catalog))
+        else:
+            positives = AllPairs(catalog.presence, f"{catalog.name}, split {catalog.split}")
         if size is not None and size < len(positives):  # a longer sample would show pairs twice
             positives = ShuffledPairs(catalog.presence, seed=0, length=size)
         return WithNegatives(positives, catalog.presence, negatives, seed=0, what=f"data.{role}_negatives")

@@ -78,6 +78,24 @@ class AllPairs(PairOrder):
         return self.index[position]
 
 
+class ListedPairs(PairOrder):
+    """The pairs of a list, the same in each epoch.
+
+    Args:
+        pairs: int64 (N, 2), ``i < j``.
+    """
+
+    def __init__(self, pairs: NDArray[np.int64]) -> None:
+        super().__init__(len(pairs))
+        self.pairs = pairs
+
+    def pair(self, epoch: int, position: int) -> tuple[int, int]:
+        """See `PairOrder.pair`."""
+        self._check(epoch, position)
+        i, j = self.pairs[position].tolist()
+        return i, j
+
+
 class ShuffledPairs(PairOrder):
     """Pairs in random order: each equally likely, all used before one is repeated.
 

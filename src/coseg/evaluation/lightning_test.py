@@ -20,7 +20,8 @@ from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import ImageItem
 from coseg.errors import CosegError
 from coseg.evaluation.iteration import GroupIteration, PairGroup, PairIteration
-from coseg.evaluation.partial_results import Key, Part, PartialResults
+from coseg.evaluation.mask_files import MaskSaver, SavedMasks
+from coseg.evaluation.partial_results import Key, Part, PartialResults, explain_write_error
 from coseg.labels import pair_targets
 from coseg.metrics.baselines import BaselineScores, mask_baselines
 from coseg.metrics.mask_counts import KEY, MaskScore, counts_table, mask_score, predicted_mask
@@ -52,6 +53,7 @@ class NetworkTest(L.LightningModule, ABC):
         at_once: pairs whose images have the same sizes are matched and decoded together, at most this many.
         bar: show a progress bar rather than lines.
         metrics: of the user, updated with the masks of pairs or images that have a common class.
+        saver: writes all masks as files; a part is written after its masks.
 
     Raises:
         CosegError: `at_once` or `feature_gb` is out of its range.
@@ -71,6 +73,7 @@ class NetworkTest(L.LightningModule, ABC):
         at_once: int = 1,
         bar: bool = False,
         metrics: Mapping[str, Metric] | None = None,
+        saver: MaskSaver | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(at_once, int) or at_once < 1:
@@ -88,6 +91,7 @@ class NetworkTest(L.LightningModule, ABC):
         self.presence = datamodule.catalog("test").presence
         self.baselines = BaselineScores(void, sync_on_compute=False)
         self.metrics = dict(metrics or {})  # no submodules, for the reason given in `on_test_start`
+        self.saver = saver
         self.tables: list[Tensor] = []
         self.decisions: list[Tensor] = []
         self.mask_baselines: list[Tensor] = []
@@ -156,7 +160,8 @@ class NetworkTest(L.LightningModule, ABC):
         if decision is not None:
             finite = decision.isfinite()
         positive = torch.from_numpy(common.any(1)).to(sides[0][1].device)
-        for images, logits, labels in sides:
+        for side, (images, logits, labels) in enumerate(sides):
+            self._save(keys, side, logits)
             finite = finite & logits.flatten(1).isfinite().all(1)
             target = pair_targets(labels, torch.from_numpy(common))
             scores.append(mask_score(predicted_mask(logits), target, self.void))
@@ -168,6 +173,12 @@ class NetworkTest(L.LightningModule, ABC):
         self.finite.append(finite)
         nothing = torch.full((len(keys),), torch.nan)
         self.decisions.append((nothing if decision is None else decision).double())
+
+    def _save(self, keys: NDArray[np.int64], side: int, logits: Tensor) -> None:
+        if self.saver is not None:
+            with explain_write_error(self.partial_results.folder):
+                for key, of_mask in zip(keys.tolist(), logits, strict=True):
+                    self.saver.save(key, side, of_mask)
 
     def _baseline(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
         """`mask_baselines` (1, 69), computed once for all records in which an image has the same truth."""
@@ -207,12 +218,16 @@ class NetworkTest(L.LightningModule, ABC):
         self.mask_baselines = []
         now = time.monotonic()
         seconds = now - self.written if self.trainer.is_global_zero else 0.0  # the processes run in parallel
-        metrics = states_of(self.metrics) if self.metrics else {}
-        self.partial_results.write(Part(table, decisions, self.baselines.sums(), seconds, metrics))
+        self.partial_results.write(Part(table, decisions, self.baselines.sums(), seconds, self.states()))
         self.baselines.reset()
+        self.written = now
+
+    def states(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """What the metrics have gathered since the last part, by their names; they forget it."""
+        states = states_of(self.metrics)
         for metric in self.metrics.values():
             metric.reset()
-        self.written = now
+        return states
 
 
 class PairTest(NetworkTest):
@@ -246,7 +261,10 @@ class PairTest(NetworkTest):
 
     def score(self, group: PairGroup) -> None:
         """Count the pixels of both masks of each pair of a group, with the image-level decision."""
-        logits_a, logits_b = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
+        if isinstance(self.network, SavedMasks):
+            logits_a, logits_b = self.network.pair_logits(group.pairs, group.sizes, self.device)
+        else:
+            logits_a, logits_b = self.network.cosegment(group.features_a, group.features_b, *group.sizes)
         pairs = np.array(group.pairs)
         common = self.presence[pairs[:, 0]] & self.presence[pairs[:, 1]]
         sides = (pairs[:, 0], logits_a, group.labels_a), (pairs[:, 1], logits_b, group.labels_b)
@@ -284,7 +302,11 @@ class GroupTest(NetworkTest):
         for k, group in zip(classes, iteration, strict=True):
             common = np.zeros((1, self.presence.shape[1]), bool)
             common[0, k] = True
-            for position, logits in enumerate(self.network.cosegment_group(group.features, group.sizes)):
+            if isinstance(self.network, SavedMasks):
+                masks: Iterable[Tensor] = self.network.group_logits(k, group.images, group.sizes, self.device)
+            else:
+                masks = self.network.cosegment_group(group.features, group.sizes)
+            for position, logits in enumerate(masks):
                 key = k, group.images[position]
                 if key in wanted:  # the rest were finished before an interruption
                     self.count(np.array([key]), common, [((key[1],), logits, group.labels[position])])

@@ -17,6 +17,7 @@ from coseg.evaluation.partial_results import Part
 from coseg.imaging.draw import save_picture
 from coseg.metrics.baselines import BaselineScores
 from coseg.metrics.bootstrap import score_intervals
+from coseg.metrics.cosod import MapScores, cosod_means
 from coseg.metrics.decision import PairDecisions
 from coseg.metrics.mask_counts import counts_from_table
 from coseg.metrics.pair_scores import PairScores
@@ -31,7 +32,7 @@ from coseg.reports.records import (
     write_decisions,
     write_records,
 )
-from coseg.reports.results import BASELINES, rounded, write_results
+from coseg.reports.results import BASELINES, COSOD, rounded, write_results
 from coseg.run_dir import DECISIONS, RESULTS, TEST_PANELS
 from coseg.training.extra_metrics import merged_values
 
@@ -46,7 +47,9 @@ class TestPlan(NamedTuple):
         folder: where ``results.json``, ``pairs.csv`` or ``masks.csv``, and panels are written.
         protocol: name of the protocol.
         void: ``background`` or ``ignored``.
-        checkpoint: path of the checkpoint.
+        checkpoint: path of the checkpoint; None where masks in files are scored.
+        predictions: the folder of these; None otherwise.
+        benchmark: the checksum of the list of what is tested; None: all, or a sample.
         whole: whether it scores all that the catalog has; a test of less is not complete.
         groups: whether it scores images in groups rather than pairs.
         panels: pairs in each picture; 0: no pictures.
@@ -55,7 +58,9 @@ class TestPlan(NamedTuple):
     folder: Path
     protocol: str
     void: str
-    checkpoint: str
+    checkpoint: str | None
+    predictions: str | None
+    benchmark: str | None
     whole: bool
     groups: bool
     panels: int
@@ -115,10 +120,13 @@ def write_outcome(
         complete=catalog.complete and plan.whole,
         model=network.name,
         checkpoint=plan.checkpoint,
+        predictions=plan.predictions,
+        benchmark=plan.benchmark,
         input_size=network.input_size,
         seconds=sum(part.seconds for part in parts),
         decision=pair_decisions.block() if pair_decisions is not None else None,
         metrics=merged_values(metrics, [part.metrics for part in parts]) if metrics else None,
+        cosod=cosod_block(catalog, parts),
     )
     panels = _panels(records, plan.panels, predict)
     (plan.folder / RESULTS).unlink(missing_ok=True)  # of an earlier test, whose records are replaced now
@@ -184,6 +192,9 @@ def build_results(
     seconds: float,
     decision: Mapping[str, SupportsFloat] | None = None,
     metrics: Mapping[str, SupportsFloat] | None = None,
+    predictions: str | None = None,
+    benchmark: str | None = None,
+    cosod: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What ``results.json`` holds.
 
@@ -202,7 +213,10 @@ def build_results(
         input_size: side to which the model resizes images, None for their own size.
         seconds: how long the test took.
         decision: of `coseg.metrics.decision.PairDecisions.block`, where there is something to report.
+        predictions: the folder of the masks that were scored, where they are no network's.
+        benchmark: see `TestPlan`.
         metrics: of the user, by their names, which stand beside the scores; ``metrics`` lists them.
+        cosod: of `cosod_block`, where grey maps were scored.
     """
     return {
         "dataset": catalog.name,
@@ -219,10 +233,35 @@ def build_results(
         **breakdowns(records),
         BASELINES: {name: rounded(value) for name, value in baselines.items()},
         **({"decision": {name: _rounded(value) for name, value in decision.items()}} if decision else {}),
+        **({COSOD: cosod} if cosod else {}),
         "model": model,
         "checkpoint": checkpoint,
+        **({"predictions": predictions} if predictions is not None else {}),
+        **({"benchmark": benchmark} if benchmark is not None else {}),
         "input_size": input_size,
         "seconds": rounded(seconds),
+    }
+
+
+def cosod_block(catalog: Catalog, parts: Sequence[Part]) -> dict[str, Any] | None:
+    """The scores of the grey maps in the parts of a test, by `CosodMeans`; None where there are none."""
+    blocks = [part.metrics[COSOD] for part in parts if COSOD in part.metrics]
+    if not blocks:
+        return None
+    keys = np.concatenate([block["keys"] for block in blocks])
+    rows = np.concatenate([block["rows"] for block in blocks])
+    groups: dict[str, list[MapScores]] = {}
+    for k in np.lexsort((keys[:, 1], keys[:, 0])):
+        groups.setdefault(catalog.class_names[keys[k, 0]], []).append(MapScores.from_row(rows[k]))
+    means = cosod_means(groups)
+
+    def block(scores: Mapping[str, float]) -> dict[str, float | None]:
+        return {name: rounded(value) for name, value in scores.items()}
+
+    return {
+        "mean_of_images": block(means.mean_of_images),
+        "mean_of_groups": block(means.mean_of_groups),
+        "per_group": {name: {"images": len(groups[name]), **block(scores)} for name, scores in means.per_group.items()},
     }
 
 

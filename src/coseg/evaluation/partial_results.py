@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,7 +171,7 @@ def explain_write_error(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def fingerprint(checkpoint: Path, catalog: Catalog, facts: Iterable[Any]) -> str:
+def fingerprint(weights: Path | Sequence[Path], catalog: Catalog, facts: Iterable[Any]) -> str:
     """A digest of everything that the scores of a test depend on.
 
     Of images, label maps and the checkpoint it takes the content, not the times of their files: it changes when they
@@ -179,7 +179,7 @@ def fingerprint(checkpoint: Path, catalog: Catalog, facts: Iterable[Any]) -> str
     it, which takes a small part of the time to decode them.
 
     Args:
-        checkpoint: of the tested network.
+        weights: the checkpoint of the tested network, or the files of the tested masks.
         catalog: the tested images.
         facts: whatever else the scores depend on, as JSON can hold it.
 
@@ -188,7 +188,7 @@ def fingerprint(checkpoint: Path, catalog: Catalog, facts: Iterable[Any]) -> str
     """
     return _digest(
         [
-            _content(checkpoint),
+            _content(weights) if isinstance(weights, Path) else _contents(weights),
             catalog.name,
             catalog.split,
             catalog.ids,

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import ImageDataset, ImageItem, PairDataset, PairSample, collate
 from coseg.errors import CosegError, checked_threshold
 from coseg.evaluation.iteration import GroupIteration
+from coseg.evaluation.mask_files import MaskFiles, SavedMasks
 from coseg.hub.load import network_in_file
 from coseg.hub.settings import THRESHOLD
 from coseg.labels import target_table
-from coseg.models.base import CosegNetwork, PairClassifier, checked_input_size
+from coseg.models.base import CosegNetwork, PairClassifier, checked_input_size, image_size
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.thresholded import ThresholdedNetwork
 from coseg.reports.panels import PanelRow, panel_row, panel_side
@@ -49,6 +51,9 @@ def predict_records(
 
 def _pair(network: CosegNetwork, catalog: Catalog, record: PairRecord, void: str) -> PanelRow:
     batch = collate([PairDataset(catalog)[PairSample(record.i, record.j, 0)]])
+    if isinstance(network, SavedMasks):
+        sizes = image_size(batch["labels_a"]), image_size(batch["labels_b"])
+        return panel_row(batch, network.pair_logits([(record.i, record.j)], sizes), catalog, void=void)
     device = next(network.parameters()).device
     logits = network(batch["image_a"].to(device), batch["image_b"].to(device))
     return panel_row(batch, logits, catalog, void=void)
@@ -67,10 +72,15 @@ def _in_groups(
 
     wanted = {(record.group, record.i) for record in records}
     panels: dict[tuple[str, ...], PanelRow] = {}
-    iteration = GroupIteration(groups, read, network.encode, gigabytes, next(network.parameters()).device)
+    device = next(network.parameters(), torch.empty(0)).device
+    iteration = GroupIteration(groups, read, network.encode, gigabytes, device)
     for name, k, group in zip(names, classes, iteration, strict=True):
         table = target_table(np.arange(len(catalog.class_names)) == k)
-        for i, logits in zip(group.images, network.cosegment_group(group.features, group.sizes), strict=True):
+        if isinstance(network, SavedMasks):
+            masks: Iterable[Tensor] = network.group_logits(k, group.images, group.sizes)
+        else:
+            masks = network.cosegment_group(group.features, group.sizes)
+        for i, logits in zip(group.images, masks, strict=True):
             if (name, i) in wanted:
                 words = (catalog.ids[i], name)
                 side = panel_side(catalog.image(i), table[catalog.labels(i)], logits[0], words, void)
@@ -113,8 +123,27 @@ def tested(folder: Path, trust: bool = False) -> tuple[CosegNetwork, PairDataMod
         CosegError: the configuration or the checkpoint is missing.
     """
     config = tested_config(folder, trust)
-    network = as_tested(*network_in_file(Path(config.ckpt), trust), config).eval()
-    return network, make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
+    datamodule = make_datamodule(config, splits=dict.fromkeys(("train", "val", "test"), config.split))  # type: ignore[arg-type]
+    if config.get("predictions") is not None:
+        return saved_masks(config, datamodule.catalog("test")), datamodule
+    return as_tested(*network_in_file(Path(config.ckpt), trust), config).eval(), datamodule
+
+
+def saved_masks(config: DictConfig, catalog: Catalog) -> SavedMasks:
+    """What stands for the network where a test scores the masks in ``predictions=FOLDER``.
+
+    Raises:
+        CosegError: the threshold is out of its range, or given for grey maps.
+    """
+    threshold = config.get("threshold")
+    grey = bool(config.protocol.get("grey_maps", False))
+    if grey and threshold is not None:
+        raise CosegError(
+            f"threshold={threshold} makes masks of maps, but protocol={config.protocol.name} scores their grey values: "
+            "leave it out."
+        )
+    files = MaskFiles.of(Path(config.predictions), catalog, config.protocol.unit == "group")
+    return SavedMasks(files, None if threshold is None else checked_threshold(threshold, "threshold"), grey)
 
 
 def as_tested(network: CosegNetwork, threshold: float, config: DictConfig) -> CosegNetwork:
@@ -161,7 +190,8 @@ def tested_config(folder: Path, trust: bool = False) -> DictConfig:
     missing = [key for key in ("ckpt", "split", "input_size", "dataset", "data", "protocol") if key not in config]
     if missing:
         raise CosegError(f"{path} is damaged (it lacks {', '.join(missing)}): run coseg-test again.")
-    config.ckpt = str(_present(Path(config.ckpt), folder))
+    if config.get("predictions") is None:
+        config.ckpt = str(_present(Path(config.ckpt), folder))
     return config
 
 

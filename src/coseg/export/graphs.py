@@ -19,8 +19,8 @@ from coseg.errors import CosegError
 from coseg.export.mirrored import mirrored_graphs
 from coseg.export.operations import (
     largest_means,
-    padded_to_multiple,
     pooled,
+    prepared,
     replace_reflections,
     replace_same_padding,
     slid,
@@ -29,8 +29,8 @@ from coseg.models.base import CosegNetwork, EncoderDecoderNetwork
 from coseg.models.channel_spatial_attention import LOW_STRIDE, ChannelSpatialAttentionNetwork
 from coseg.models.correlation import mean_kernel
 from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.models.decoder import skip_levels
 from coseg.models.embedding_matching import EmbeddingMatchingNetwork
-from coseg.models.encoders.base import Encoder, unit_range
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.mutual_correlation import MutualCorrelationNetwork, mutual_correlation
 from coseg.models.semantic_attention import SemanticAttentionNetwork
@@ -71,22 +71,19 @@ class Graphs:
 
 
 class Encode(nn.Module):
-    """Images, uint8 (B, 3, H, W), to the features of the encoder, or to the outputs of `after` for them."""
+    """Images, uint8 (B, 3, H, W), to what joins the decoder and the features, or the outputs of `after` for these."""
 
-    def __init__(self, encoder: Encoder, after: nn.Module | None = None) -> None:
+    def __init__(self, network: EncoderDecoderNetwork, after: nn.Module | None = None) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.network = network
         self.after = after
 
     def forward(self, images: Tensor) -> Tensors:
-        """Features and kernels."""
-        features: Tensor = self.encoder.deepest(prepared(self.encoder, images))
-        return (features,) if self.after is None else self.after(features)
-
-
-def prepared(encoder: Encoder, images: Tensor) -> Tensor:
-    """As `Encoder.prepare`."""
-    return padded_to_multiple((unit_range(images) - encoder.mean) / encoder.std, encoder.stride)
+        """Skips, features and kernels."""
+        images = prepared(self.network.encoder, images)
+        levels = self.network.with_skips(images) if self.network.has_skips else (self.network.encoder.deepest(images),)
+        skips, features = levels[:-1], levels[-1]
+        return (*skips, features) if self.after is None else (*skips, *self.after(features))
 
 
 class _Kernels(nn.Module):
@@ -108,18 +105,19 @@ class _Correlate(nn.Module):
         self.network = network
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        features, *kernels = inputs
+        count = len(skip_levels(self.network.encoder)) if self.network.has_skips else 0
+        skips, (features, *kernels) = inputs[:count], inputs[count:]
         matched = self.network.correlation.fuse([slid(features, kernel) for kernel in kernels])
-        logits: Tensor = self.network.decoder(self.network.join(features, matched))
+        logits: Tensor = self.network.decoder(self.network.join(features, matched), *skips)
         return logits
 
 
 def _cross_correlation(network: CrossCorrelationNetwork) -> Graphs:
     matching = network.correlation
     names = ["kernels"] if matching.fusion == "mean" else [f"kernels_{s}" for s in matching.kernel_sizes]
-    encode = Encode(network.encoder, _Kernels(network))
     kernels: dict[str, dict[int, str]] = {name: {} for name in names}
-    return _graphs(network, encode, _Correlate(network), kernels, group="mean" if matching.linear else None)
+    group = "mean" if matching.linear else None
+    return _graphs(network, Encode(network, _Kernels(network)), _Correlate(network), kernels, group=group)
 
 
 class _Decode(nn.Module):
@@ -128,12 +126,12 @@ class _Decode(nn.Module):
         self.decoder = network.decoder
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        logits: Tensor = self.decoder(*inputs)
+        logits: Tensor = self.decoder(inputs[-1], *inputs[:-1])
         return logits
 
 
 def _siamese(network: SiameseNetwork) -> Graphs:
-    return _graphs(network, Encode(network.encoder), _Decode(network), {})
+    return _graphs(network, Encode(network), _Decode(network), {})
 
 
 class _Attend(nn.Module):
@@ -159,7 +157,7 @@ class _Select(nn.Module):
 
 def _semantic_attention(network: SemanticAttentionNetwork) -> Graphs:
     replace_reflections(network)
-    return _graphs(network, Encode(network.encoder, _Attend(network)), _Select(network), {"attention": {}})
+    return _graphs(network, Encode(network, _Attend(network)), _Select(network), {"attention": {}})
 
 
 class _EncodeLevels(nn.Module):
@@ -302,7 +300,9 @@ def _graphs(
                 "A vision transformer of any input size can't be exported, its positions are interpolated outside of "
                 "the graph: give the side of its input by --size, 224 say."
             )
-    return Graphs(encode, cosegment, features or {"features": stride}, kernels, stride, size, group)
+    strides = [network.encoder.level_strides[k] for k in skip_levels(network.encoder)] if network.has_skips else []
+    usual = {f"skip_{finer}": finer for finer in strides} | {"features": stride}
+    return Graphs(encode, cosegment, features or usual, kernels, stride, size, group)
 
 
 _MAKERS: dict[type[CosegNetwork], Callable[..., Graphs]] = {

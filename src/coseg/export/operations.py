@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from coseg.models.correlation import bins, weights
 from coseg.models.decoder import ReflectConv2d
+from coseg.models.encoders.base import Encoder, unit_range
 
 
 def reflected(maps: Tensor, axis: int, before: int, after: int) -> Tensor:
@@ -25,6 +26,11 @@ def reflected(maps: Tensor, axis: int, before: int, after: int) -> Tensor:
     repeated = place.clamp(min=0).clamp(max=size - 1)
     too_short = place * 0 + after >= size
     return maps.index_select(axis, torch.where(too_short, repeated, mirrored))
+
+
+def prepared(encoder: Encoder, images: Tensor) -> Tensor:
+    """As `Encoder.prepare`."""
+    return padded_to_multiple((unit_range(images) - encoder.mean) / encoder.std, encoder.stride)
 
 
 def padded_to_multiple(images: Tensor, multiple: int) -> Tensor:

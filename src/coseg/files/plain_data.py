@@ -85,7 +85,9 @@ def read_bytes(path: Path, advice: str = "give another file", limit: int = MAX_B
             # Without O_NONBLOCK, a pipe that took the file's place after the look would block.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
             with open(descriptor, "rb") as file:
-                data = (gzip.GzipFile(fileobj=file) if gzipped else file).read(limit + 1)
+                # A read sets memory aside for all that it may return, and a file may be growing.
+                most = limit if gzipped else min(limit, 2 * size + 65536)
+                data = (gzip.GzipFile(fileobj=file) if gzipped else file).read(most + 1)
         except FileNotFoundError:
             raise
         except (zlib.error, EOFError, gzip.BadGzipFile) as error:

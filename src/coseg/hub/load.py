@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +39,70 @@ class Pretrained(NamedTuple):
     network: CosegNetwork
     settings: dict[str, Any]
     source: str
+
+
+class FittedWeights(NamedTuple):
+    """What a network took of a model's weights, by the names of tensors.
+
+    Attributes:
+        source: see `Pretrained.source`.
+        model: the name of the network that the weights are of.
+        loaded: tensors that both have in one shape.
+        missing: those of the network that the model lacks: they keep their values.
+        reshaped: those that both have in different shapes: likewise.
+        unused: those of the model that the network lacks.
+    """
+
+    source: str
+    model: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    reshaped: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """How many fit, and the names of the first of those that do not."""
+        total = len(self.loaded) + len(self.missing) + len(self.reshaped)
+        text = f"weights of {self.source} ({self.model}): {len(self.loaded)} of {total} tensors are loaded"
+        lists = {"not in it": self.missing, "of another shape": self.reshaped, "not used": self.unused}
+        return "; ".join([text, *(f"{words}: {_listed(names)}" for words, names in lists.items() if names)])
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} ({', '.join(names[:most])}{rest})"
+
+
+def load_fitting(network: CosegNetwork, source: str | Path, trust: bool = False) -> FittedWeights:
+    """Load into `network` those weights of a model that have the name and the shape of its own.
+
+    Args:
+        network: whose other tensors keep their values.
+        source: see `load_pretrained`.
+        trust: likewise.
+
+    Raises:
+        CosegError: the model can't be read, or no parameter fits.
+    """
+    model = load_pretrained(source, trust)
+    given, wanted = model.network.state_dict(), network.state_dict()
+    loaded = {name: value for name, value in given.items() if name in wanted and value.shape == wanted[name].shape}
+    report = FittedWeights(
+        source=model.source,
+        model=model.network.name,
+        loaded=tuple(loaded),
+        missing=tuple(name for name in wanted if name not in given),
+        reshaped=tuple(name for name in wanted if name in given and name not in loaded),
+        unused=tuple(name for name in given if name not in wanted),
+    )
+    if not any(name in loaded for name, _ in network.named_parameters()):
+        raise CosegError(
+            f"No weights of {report.source} fit: they are of {report.model}, and the network is {network.name}. Choose "
+            f"its model= and encoder@model.encoder=, or an experiment that has them. {str(report)[0].upper()}"
+            f"{str(report)[1:]}."
+        )
+    network.load_state_dict(loaded, strict=False)
+    return report
 
 
 def load_network(source: str | Path = BUNDLED, trust: bool = False) -> CosegNetwork:

@@ -16,6 +16,7 @@ from coseg.imaging.draw import drawable
 from coseg.inference.contact_sheet import Card, ContactSheet, layout
 from coseg.inference.cosegmentation import Cosegmentation, Segment, common_scores, image_scores, percent
 from coseg.inference.encoded_images import EncodedImages, require_two
+from coseg.inference.exemplar import Exemplars
 from coseg.inference.outputs import Targets, write_pictures
 from coseg.inference.segmenter import CoSegmenter
 
@@ -43,8 +44,11 @@ class Album:
         problem: called with a sentence for each problem; the work continues.
         progress: see `Progress`.
         model: the model's name, for the contact sheet.
+        exemplars: the object that is searched for; None: what the photographs have in common.
+        clusters: first divide the photographs into groups that share an object; each is segmented by itself.
 
     Attributes:
+        alone: the indices of the photographs that are in no group.
         numbered: the numbers, from 1 on, of images that a contact sheet shows as "No. 3", say, since no installed font
             has the letters of their names.
     """
@@ -57,6 +61,8 @@ class Album:
         problem: Callable[[str], None],
         progress: Progress,
         model: str = "",
+        exemplars: Exemplars | None = None,
+        clusters: bool = False,
     ) -> None:
         self.segmenter = segmenter
         self.paths = paths
@@ -64,11 +70,14 @@ class Album:
         self.problem = problem
         self.progress = progress
         self.model = model
+        self.exemplars = exemplars
+        self.clusters = clusters
+        self.alone: list[int] = []
         self.numbered: set[int] = set()
         self._noted: set[int] = set()
 
     def run(self) -> Iterator[tuple[Cosegmentation, dict[str, Any]]]:
-        """Segment and write everything; yield the result and the scores of the pair or the group, or of each pair.
+        """Segment and write everything; yield the result and the scores of the pair or the group, or of each of them.
 
         Raises:
             CosegError: fewer than two images can be read, or the model gives numbers that are not finite.
@@ -77,8 +86,11 @@ class Album:
         count = len(self.paths)
         form = layout(count * (count - 1) if pairs else count, pairs)
         sheet = ContactSheet(self.targets.sheets, form, "") if any(self.targets.sheets) else None
-        for places, result in self._all_pairs() if pairs else self._one_group():
+        results = self._all_pairs() if pairs else self._groups() if self.clusters else self._one_group()
+        for places, result in results:
             for i, j in result.repeated:
+                if result.exemplars:  # each image is compared with the exemplars alone
+                    break
                 both = " and ".join(str(self.paths[places[k]]) for k in (i, j))
                 self.problem(f"{both} show the same picture: all of it is common, so their masks mean little.")
             self._report_notes(places, result)
@@ -115,7 +127,11 @@ class Album:
         files = [self.targets.wanted(place, places) for place in places]
         with ThreadPoolExecutor(_WORKERS) as workers:
             for batch in _batches(result.segments):
-                jobs = [workers.submit(write_pictures, self.paths[places[k]], result[k], files[k], tile) for k in batch]
+                style = self.targets.style
+                jobs = [
+                    workers.submit(write_pictures, self.paths[places[k]], result[k], files[k], tile, style)
+                    for k in batch
+                ]
                 for k, job in zip(batch, jobs, strict=True):
                     path, segment = self.paths[places[k]], result[k]
                     written = files[k]
@@ -136,6 +152,8 @@ class Album:
 
     def _figure(self, segment: Segment, result: Cosegmentation) -> str:
         likely = ""
+        if result.exemplars and not segment.foreground:
+            return "does not seem to show the object"
         if self.targets.pairs and not math.isnan(result.common):
             likely = f"  ·  {percent(result.common)} likely"
         elif not math.isnan(segment.belongs):
@@ -145,13 +163,18 @@ class Album:
         return f"{share} foreground{likely}"
 
     def _title(self, result: Cosegmentation) -> str:
-        if self.targets.pairs:
-            return "  ·  ".join(filter(None, (f"all pairs of {len(self.paths)} images", self.model)))
+        if self.targets.pairs or self.clusters:
+            what = "all pairs" if self.targets.pairs else "groups"
+            return "  ·  ".join(filter(None, (f"{what} of {len(self.paths)} images", self.model)))
+        if result.exemplars:
+            shown = "an exemplar" if result.exemplars == 1 else f"{result.exemplars} exemplars"
+            common = f"the object of {shown} in {len(result) - len(result.outside)}"
+            return "  ·  ".join(filter(None, (f"{len(result)} images", common, self.model)))
         common = "" if math.isnan(result.common) else f"{percent(result.common)} likely to have an object in common"
         return "  ·  ".join(filter(None, (f"{len(result)} images", common, self.model)))
 
     def _one_group(self) -> Iterator[Result]:
-        if len(self.paths) == 2:
+        if len(self.paths) == 2 and self.exemplars is None:
             places, encoded = self._read()
             yield places, self.segmenter.cosegment([encoded[k] for k in range(len(encoded))])
             return
@@ -171,8 +194,26 @@ class Album:
             else:
                 self.progress("Segmenting", calls - read, read - len(missing))
 
-        result = self.segmenter.group(self.paths, progress, unreadable)
+        if self.exemplars is None:
+            result = self.segmenter.group(self.paths, progress, unreadable)
+        else:
+            result = self.exemplars.segment(
+                self.paths, lambda done, total: self.progress("Segmenting", done, total), unreadable
+            )
         yield [k for k in range(len(self.paths)) if k not in missing], result
+
+    def _groups(self) -> Iterator[Result]:
+        places, encoded = self._read()
+        require_two(len(places))
+        images = [encoded[k] for k in range(len(encoded))]
+        finished = 0
+        for group in self.segmenter.clusters(images):
+            if len(group) == 1:
+                self.alone.append(places[group[0]])
+            else:
+                yield [places[k] for k in group], self.segmenter.cosegment([images[k] for k in group])
+            finished += len(group)
+            self.progress("Segmenting", finished, len(places))
 
     def _all_pairs(self) -> Iterator[Result]:
         places, encoded = self._read()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class Segment:
         """
         limit = checked_threshold(self.threshold if threshold is None else threshold)
         height, width = self.size
-        wide = _enlarged(self._tidied(limit).T, 0, width, width).T
+        wide = _enlarged(self.tidied(limit).T, 0, width, width).T
         mask = np.empty((height, width), bool)
         for start in range(0, height, _STRIP):
             stop = min(start + _STRIP, height)
@@ -80,10 +80,11 @@ class Segment:
     @property
     def foreground(self) -> float:
         """The share of the pixels of the mask, 0..1, measured at working size."""
-        return float((self._tidied(self.threshold) > self.threshold).mean())
+        return float((self.tidied() > self.threshold).mean())
 
-    def _tidied(self, limit: float) -> NDArray[np.float32]:
-        """The probability as float32, without islands of the mask above `limit` unless they are kept."""
+    def tidied(self, threshold: float | None = None) -> NDArray[np.float32]:
+        """The probability as float32 (h, w), 0 in islands of the mask above `threshold` unless they are kept."""
+        limit = self.threshold if threshold is None else threshold
         return self.probability.astype(np.float32) if self.keep_islands else without_islands(self.probability, limit)
 
     @property
@@ -109,12 +110,15 @@ class Cosegmentation:
         repeated: indices (i, j), i < j, of images that show the same picture: all of it is common, so neither their
             masks nor `common` mean much.
         input_size: at which the network worked; None: at the size of the images.
+        exemplars: how many photographs a person has shown the object in; 0: it is what the images have in common. With
+            exemplars `common` is nan, and `Segment.belongs` is how likely the image shows the object.
     """
 
     segments: tuple[Segment, ...]
     common: float = math.nan
     repeated: tuple[tuple[int, int], ...] = ()
     input_size: int | None = None
+    exemplars: int = 0
 
     @property
     def shares(self) -> bool | None:
@@ -135,8 +139,11 @@ class Cosegmentation:
     def outside(self) -> tuple[int, ...]:
         """Indices of the images that do not seem to belong, in their order.
 
-        Empty where all images seem to share nothing, or fewer than two are left: then no image is the odd one.
+        Empty where all images seem to share nothing, or fewer than two are left: then no image is the odd one. With
+        exemplars these are the images with an empty mask.
         """
+        if self.exemplars:
+            return tuple(k for k, segment in enumerate(self.segments) if not segment.foreground)
         outside = tuple(k for k, segment in enumerate(self.segments) if level(segment.belongs) is False)
         return () if self.shares is False or len(self) - len(outside) < 2 else outside
 
@@ -194,25 +201,48 @@ def common_scores(result: Cosegmentation) -> dict[str, Any]:
     """Of all images together: the co-occurrence probability, null for a model without a calibration; the answer; and
     which images do not seem to belong, where that is calibrated, by their places from 1 on."""
     common = None if math.isnan(result.common) else round(result.common, 4)
-    belonging = {"outside": [k + 1 for k in result.outside]} if result.order else {}
+    belonging: dict[str, Any] = {"outside": [k + 1 for k in result.outside]} if result.order or result.exemplars else {}
+    if result.exemplars:
+        belonging["exemplars"] = result.exemplars
     return {"common": common, "shares": result.shares, **belonging}
 
 
 def common_sentence(result: Cosegmentation, calibration: Calibration | None) -> str:
     """Whether the images have an object in common, how often such an answer is right, and which do not belong."""
+    if result.exemplars:
+        return exemplar_sentence(result)
     if math.isnan(result.common):
         return "This model is not calibrated, so it can't tell whether the images have an object in common at all."
     if result.shares:
         answer = f"The images seem to have an object in common: {percent(result.common)} likely."
     elif result.shares is False:
-        answer = (
-            f"The images seem to share nothing: {percent(1 - result.common)} likely, so the predicted foreground may "
-            "mean nothing."
-        )
+        empty = not any(segment.foreground for segment in result)
+        rest = "" if empty else ", so the predicted foreground may mean nothing"
+        answer = f"The images seem to share nothing: {percent(1 - result.common)} likely{rest}."
     else:
         answer = f"It can't tell whether the images have an object in common: {percent(result.common)} likely."
     sentences = answer, trust_sentence(calibration, result), outside_sentence(result)
     return " ".join(filter(None, sentences))
+
+
+def exemplar_sentence(result: Cosegmentation) -> str:
+    """In how many images the object of the exemplars is, and in which it is not."""
+    outside = result.outside
+    count = f"{len(result) - len(outside)} of {len(result)} {'image' if len(result) == 1 else 'images'}"
+    answer = f"The exemplar's object seems to be in {count}."
+    return f"{answer} No object in {_listed(result, outside)}: empty masks." if outside else answer
+
+
+def _listed(result: Cosegmentation, places: Sequence[int]) -> str:
+    """The names of some images, each with how likely it belongs where that is calibrated."""
+    likely = [result[k].belongs for k in places]
+    names = [
+        result[k].name + ("" if math.isnan(belongs) else f" ({percent(belongs)} likely)")
+        for k, belongs in zip(places[:_NAMED], likely, strict=False)
+    ]
+    if len(places) > _NAMED:
+        names.append(f"{len(places) - _NAMED} more")
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
 
 
 def outside_sentence(result: Cosegmentation) -> str:
@@ -220,11 +250,7 @@ def outside_sentence(result: Cosegmentation) -> str:
     outside = [k for k in reversed(result.order) if k in result.outside]
     if not outside:
         return ""
-    names = [f"{result[k].name} ({percent(result[k].belongs)} likely)" for k in outside[:_NAMED]]
-    if len(outside) > _NAMED:
-        names.append(f"{len(outside) - _NAMED} more")
-    listed = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
-    return f"{listed} {'does' if len(outside) == 1 else 'do'} not seem to belong."
+    return f"{_listed(result, outside)} {'does' if len(outside) == 1 else 'do'} not seem to belong."
 
 
 def trust_sentence(calibration: Calibration | None, result: Cosegmentation) -> str:

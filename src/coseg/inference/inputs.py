@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
+from coseg.errors import CosegError
 from coseg.imaging.read import HEIC_SUFFIXES, INSTALL_HEIC, SUFFIXES, is_photograph
 from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
 
@@ -55,9 +57,7 @@ def collect(
         leave_out: a folder whose files are results, never inputs.
         longest: the limit of a result's name in bytes.
     """
-    search = _Search(recursive, leave_out)
-    given = [path for word in words for path in search.files(word)]
-    problems = search.problems
+    given, problems = files_of(words, recursive, leave_out)
     paths: dict[str, Path] = {}  # each file under the path under which it came first
     times: Counter[str] = Counter()
     for path in given:
@@ -76,6 +76,46 @@ def collect(
             why = "a name too long for that of its results" if short else "the name of another image"
             problems.append(f"{path} has {why}: its results are called {name}.")
     return Inputs(files, names, tuple(problems))
+
+
+def files_of(
+    words: Sequence[str], recursive: bool = False, leave_out: Path | None = None
+) -> tuple[list[Path], list[str]]:
+    """The files of `collect` as often as they are given, and the problems of finding them."""
+    search = _Search(recursive, leave_out)
+    return [path for word in words for path in search.files(word)], search.problems
+
+
+def exemplar_word(word: str) -> tuple[Path, Path | tuple[float, ...]]:
+    """The photograph of ``PHOTO:OBJECT`` and where the object is in it: a mask's file, or two or four numbers.
+
+    Names may hold colons: the photograph ends at the last colon before which there is a file.
+
+    Raises:
+        CosegError: the word is of another form, or a file is missing.
+    """
+    splits = [(word[:k], word[k + 1 :]) for k in range(len(word) - 1, 0, -1) if word[k] == ":"]
+    splits = [(photo, place) for photo, place in splits if place]
+    if not splits:
+        raise CosegError(
+            f"The exemplar '{word}' must be PHOTO:OBJECT: a.jpg:mask.png, a.jpg:x,y,width,height or a.jpg:x,y."
+        )
+    photo, place = next((split for split in splits if os.path.isfile(home_expanded(split[0]))), splits[0])
+    wrong = trouble(path := home_expanded(photo))
+    if wrong is not None:
+        raise CosegError(f"The exemplar's photograph {path} {wrong}")
+    if not re.fullmatch(r"[-+\d.,\s]+", place) or os.path.isfile(home_expanded(place)):
+        return path, home_expanded(place)
+    try:
+        numbers = tuple(float(number) for number in place.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (2, 4):
+        raise CosegError(
+            f"The exemplar '{word}' gives the numbers {place}, but must give four, x,y,width,height of a rectangle, or "
+            "two, x,y of a point, in pixels."
+        )
+    return path, numbers
 
 
 class _Search:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,6 +20,7 @@ from coseg.errors import CosegError
 from coseg.files.writing import atomic_path
 from coseg.imaging.draw import PREDICTION, fitted
 from coseg.inference.cosegmentation import Segment
+from coseg.inference.cutouts import CutoutStyle, cutout_pixels, write_cutout
 from coseg.inference.inputs import longest_name, unique_names
 from coseg.inference.photographs import Photograph, load_photograph
 
@@ -41,16 +40,23 @@ OVERLAY_SIDE = 1600
 _COMPRESSION = 1
 """Of PNG: 9 takes several times as long as 1, and the files are hardly smaller."""
 
-_PNG_HEADER = 33  # bytes of the signature and of the first chunk, IHDR
-_STRIP = 64  # rows of a large picture that are processed at once
 _TEMPORARY_BYTES = 24  # that `coseg.files.atomic_path` adds to a name, at most
 _ATTEMPTS = 3
+
+_PLAIN = CutoutStyle()
+_NOTHING = np.empty((0, 0, 3), np.uint8)
 
 Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """A photograph and its overlay, uint8 (h, w, 3)."""
 
 
-def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], tile: int | None = None) -> Tiles | None:
+def write_pictures(
+    source: Path,
+    segment: Segment,
+    files: Mapping[str, Path],
+    tile: int | None = None,
+    style: CutoutStyle = _PLAIN,
+) -> Tiles | None:
     """Write the pictures of one image.
 
     Each file is complete or absent. Masks and cut-outs have the size of the original, overlays at most `OVERLAY_SIDE`;
@@ -61,6 +67,7 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
         segment: of it.
         files: by the names of `PICTURES`, the files to write.
         tile: the longer side of the pictures to return for a contact sheet, enlarged if necessary; None: return None.
+        style: of the cut-out.
 
     Raises:
         CosegError: the photograph can no longer be read, or a file cannot be written.
@@ -77,12 +84,16 @@ def write_pictures(source: Path, segment: Segment, files: Mapping[str, Path], ti
             small = _at_most(pixels, tile) if max(pixels.shape[:2]) > tile else fitted(pixels, tile)
             tiles = small, overlaid(small, _mask_at(segment, small))
         del pixels
+    hard = "cutout" in files and not style.soft_edges
     if "mask" in files or "cutout" in files:
-        mask = segment.mask()
-        if "mask" in files:
+        mask = segment.mask() if "mask" in files or hard else None
+        if "mask" in files and mask is not None:
             _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_COMPRESSION)
         if "cutout" in files:
-            _save_cutout(cut_out(photograph.pixels, mask), files["cutout"], photograph.profile)
+            picture = cutout_pixels(photograph, segment, mask, style)
+            photograph, path = photograph._replace(pixels=_NOTHING), files["cutout"]
+            with _write_errors(path), atomic_path(path) as temporary, temporary.open("wb") as file:
+                write_cutout(picture, file, style, photograph)
     return tiles
 
 
@@ -99,15 +110,6 @@ def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     np.copyto(faded, np.array(PREDICTION, np.uint8), where=(around > inside)[..., None])
     np.copyto(faded, image, where=mask[..., None])
     return faded
-
-
-def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The object on a transparent background, RGBA, uint8 (H, W, 4); transparent pixels are black."""
-    picture = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    for start in range(0, len(mask), _STRIP):
-        pixels = picture[start : start + _STRIP].view(np.uint32)[..., 0]
-        np.multiply(pixels, mask[start : start + _STRIP], out=pixels)
-    return np.asarray(picture, np.uint8)
 
 
 def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -130,23 +132,6 @@ def _save(picture: Image.Image, path: Path, photograph: Photograph | None = None
         options["icc_profile"] = photograph.profile
     with _write_errors(path), atomic_path(path) as temporary:
         picture.save(temporary, **options)
-
-
-def _save_cutout(picture: NDArray[np.uint8], path: Path, profile: bytes | None) -> None:
-    """Write RGBA as PNG by OpenCV, twice as fast as PIL; `picture` is overwritten.
-
-    OpenCV writes no colour profiles, so the profile becomes a chunk after the header (PNG 1.2, 4.2.2.4).
-    """
-    cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA, picture)
-    written, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
-    if not written:
-        raise CosegError(f"{path} cannot be written: the picture could not be encoded.")
-    with _write_errors(path), atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(encoded[:_PNG_HEADER].data)
-        if profile is not None:
-            chunk = b"iCCPICC Profile\0\0" + zlib.compress(profile)
-            file.write(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))
-        file.write(encoded[_PNG_HEADER:].data)
 
 
 @contextmanager
@@ -173,11 +158,13 @@ class Targets:
         overwrite: replace existing files.
         extra_files: further files that will be written.
         sources: files that are never replaced, the photographs themselves.
+        style: of the cut-outs.
+        chosen: indices of the images whose pictures are written; None: all.
 
     Attributes:
         kept: existing files that will not be replaced.
         shortened: how many folders of pairs have a shortened name, since the full one is too long.
-        pairs: see above.
+        pairs, style: see above.
         sheets: the file of each contact sheet, None for one that is kept; empty without contact sheets.
     """
 
@@ -190,8 +177,13 @@ class Targets:
         overwrite: bool = False,
         extra_files: Collection[Path] = (),
         sources: Collection[Path] = (),
+        style: CutoutStyle = _PLAIN,
+        chosen: Collection[int] | None = None,
     ) -> None:
         self.folder = folder
+        self.style = style
+        self._endings = {**PICTURES, "cutout": style.ending}
+        self._chosen = chosen
         self.pairs = pairs
         self._names = names
         self._pictures = [picture for picture in PICTURES if picture in outputs]
@@ -217,8 +209,10 @@ class Targets:
         return path in self._kept
 
     def _all(self, k: int, group: Sequence[int]) -> dict[str, Path]:
+        if self._chosen is not None and k not in self._chosen:
+            return {}
         folder = self._folders[group[0], group[1]] if self.pairs else self.folder
-        return {picture: folder / f"{self._names[k]}{PICTURES[picture]}" for picture in self._pictures}
+        return {picture: folder / f"{self._names[k]}{self._endings[picture]}" for picture in self._pictures}
 
 
 def sheet_paths(folder: Path, cards: int) -> list[Path]:

@@ -14,15 +14,24 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.imaging.depth import deepened
+from coseg.imaging.metadata import UPRIGHT, converted, exif_of, orientation_of, profile_of
 from coseg.imaging.read import MAX_WHOLE, UNREADABLE, HeicNotInstalled, as_rgb, open_image
 from coseg.inference.folders import home_expanded, trouble
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused before decoding: a small file can decode to an image that fills the memory."""
+
+WORKING = 512
+"""Photographs with a longer side than this, in pixels, are reduced to it (or to twice the input size, if that is more)
+before a network with a fixed input size resizes them; masks are made at this size and enlarged. Images of the
+benchmarks are smaller, so they are not reduced."""
+
+LONGEST = 1024
+"""Longest side for a network that takes images of any size, if no `size` is set."""
 
 MIN_SIDE = 2
 """The least height and width of an image in pixels."""
@@ -30,21 +39,8 @@ MIN_SIDE = 2
 _MOVING = {"GIF", "PNG", "WEBP", "AVIF", "TIFF"}
 """Formats whose second frame is a separate picture; in MPO it is a preview, in PSD a layer."""
 
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The transposition that makes each EXIF orientation upright; from 5 on it swaps height and width."""
-
 _DRAFT = 2
 """A JPEG is decoded at least this many times larger than needed, so that the final reduction is filtered well."""
-
-_MAX_PROFILE = 4_000_000  # bytes; a JPEG carries 16 MB at most
 
 _PIECE = 2**20  # bytes that are read at a time of a file that has no known size
 
@@ -59,12 +55,14 @@ class Photograph(NamedTuple):
         size: (H, W) of the original in pixels, with the EXIF orientation applied.
         name: of its file, without folders, or the name that it was given.
         profile: its ICC colour profile, which is copied into results; None: assumed to be sRGB.
+        exif: of a file, without orientation and preview; None: it has none, or it was not loaded at its original size.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     name: str
     profile: bytes | None = None
+    exif: bytes | None = None
 
 
 Source = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any] | Photograph | Any
@@ -105,6 +103,19 @@ def load_photograph(source: Source, longest: int | None = None, name: str = "ima
     values = _values(source, name)
     _check_size(name, values.shape[1], values.shape[0])
     return _decoded(Image.fromarray(_in_bytes(values, name)), name, name, longest)
+
+
+def header_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Width and height of an open image file before its EXIF orientation; the file is left where it was.
+
+    Raises:
+        CosegError: it is not an image.
+    """
+    place = file.tell()
+    try:
+        return _opened(file, name).size
+    finally:
+        file.seek(place)
 
 
 def _from_file(path: Path, longest: int | None) -> Photograph:
@@ -206,11 +217,17 @@ def _decoded(
     try:
         if draft is not None:  # only JPEG can be decoded at smaller sizes; for other formats nothing happens
             image.draft(None, (draft, draft))
+        exif = exif_of(image) if longest is None and image.format == "TIFF" else None  # to load it closes its file
         image.load()
         if image.format == "TIFF":  # PIL has rotated it and removed the orientation
             width, height = image.size
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
+        if longest is None and image.format != "TIFF":  # in a PNG it may come after the pixels
+            exif = exif_of(image)
+        profile = profile_of(image)
         image = deepened(image, reopen or (lambda path: _opened(Path(path), where)), nameless=reopen is not None)
+        if image.mode == "CMYK":
+            image = converted(image, image.info.get("icc_profile"))
         plain = image.mode == "RGB" and "transparency" not in image.info
         shrunk = _shrunk(image if plain else as_rgb(where, image), longest)
     except MemoryError:
@@ -220,9 +237,9 @@ def _decoded(
             f"{where} cannot be decoded ({error}): the file is damaged or incomplete. Copy it again from its source, "
             "or leave it out."
         ) from error
-    upright = shrunk.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else shrunk
+    upright = shrunk.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else shrunk
     size = (width, height) if orientation >= 5 else (height, width)
-    return Photograph(np.array(upright), size, name, _profile(image))
+    return Photograph(np.array(upright), size, name, profile, exif)
 
 
 def _check(file: Image.Image, where: str) -> None:
@@ -248,25 +265,14 @@ def _check_size(where: str, width: int, height: int) -> None:
         )
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1, upright, if it is missing or can't be read."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except UNREADABLE:
-        return 1
-    return value if value in _UPRIGHT else 1
-
-
-def _profile(image: Image.Image) -> bytes | None:
-    """The ICC profile if it is of an RGB space: another one does not fit the result of `as_rgb`.
-
-    A profile that is damaged (wrong length or signature) or larger than a file can hold is left out.
-    """
-    profile = image.info.get("icc_profile")
-    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE:
-        return None
-    whole = int.from_bytes(profile[:4], "big") == len(profile) and profile[36:40] == b"acsp"
-    return profile if whole and profile[16:20] == b"RGB " else None
+def in_srgb(photograph: Photograph) -> Photograph:
+    """A photograph in the colours that networks and screens expect; one whose profile is damaged stays as it is."""
+    if photograph.profile is None:
+        return photograph
+    image = Image.fromarray(photograph.pixels)
+    in_colours = converted(image, photograph.profile)
+    pixels = photograph.pixels if in_colours is image else np.array(in_colours)
+    return photograph._replace(pixels=pixels, profile=None)
 
 
 def _shrunk(image: Image.Image, longest: int | None) -> Image.Image:

@@ -18,21 +18,14 @@ from torch import Tensor
 from coseg.errors import CosegError, checked_threshold
 from coseg.hub.load import load_pretrained
 from coseg.hub.share import SharedModel
-from coseg.inference.cooccurrence.belonging import Answer
-from coseg.inference.cooccurrence.statistics import answer_for, calibration_of
+from coseg.inference.cooccurrence.belonging import Answer, clusters
+from coseg.inference.cooccurrence.statistics import answer_for, calibration_of, compares_all, pair_logits
 from coseg.inference.cosegmentation import Cosegmentation, Segment, calibration_scores
 from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, require_encoded, require_two, several
-from coseg.inference.photographs import Source, load_photograph
+from coseg.inference.exemplar import Exemplars, Region
+from coseg.inference.photographs import LONGEST, WORKING, Source, in_srgb, load_photograph
 from coseg.models.base import CosegNetwork, checked_input_size
 from coseg.run_dir import coseg_version
-
-WORKING = 512
-"""Photographs with a longer side than this, in pixels, are reduced to it (or to twice the input size, if that is more)
-before a network with a fixed input size resizes them; masks are made at this size and enlarged. Images of the
-benchmarks are smaller, so they are not reduced."""
-
-LONGEST = 1024
-"""Longest side for a network that takes images of any size, if no `size` is set."""
 
 
 class CoSegmenter(SharedModel):
@@ -54,6 +47,8 @@ class CoSegmenter(SharedModel):
             `coseg.imaging.islands`.
 
     Attributes:
+        exemplar_threshold: as `threshold`, of masks by exemplars; where it is None: 0.5, so that the object is likelier
+            than background and all else that the exemplars show, together.
         size_note: a sentence where `size` is not the model's own, at which its masks were measured; None: it is.
 
     Raises:
@@ -85,6 +80,7 @@ class CoSegmenter(SharedModel):
         self.settings = settings
         self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
         self.threshold = checked_threshold(settings.get("threshold", 0.5) if threshold is None else threshold)
+        self.exemplar_threshold = 0.5 if threshold is None else self.threshold
         models_own = network.input_size if settings.get("size") is None else settings["size"]
         self.network = network.to(self.device).eval()
         if network.input_size is not None:
@@ -167,6 +163,19 @@ class CoSegmenter(SharedModel):
         require_two(len(encoded))
         return self._group(encoded.images, encoded.features, progress)
 
+    def exemplar(self, shown: Iterable[tuple[Source | Encoded, Region]], everywhere: bool = False) -> Exemplars:
+        """The object that a person has shown: ``model.exemplar([(image, mask), …]).segment(images)`` finds it.
+
+        Args:
+            shown: photographs, and where the object is in each: a mask, a rectangle or a point, see
+                `coseg.inference.exemplar.Region`.
+            everywhere: the object is known to be in every image.
+
+        Raises:
+            CosegError: see `coseg.inference.exemplar.Exemplars`.
+        """
+        return Exemplars(self, shown, everywhere)
+
     @torch.inference_mode()
     def encode(self, image: Source, name: str = "image 1") -> Encoded:
         """Run the encoder on an image; `name` is used if it has no file name.
@@ -178,7 +187,7 @@ class CoSegmenter(SharedModel):
             longest = LONGEST if self.size is None else self.size
         else:
             longest = max(WORKING, 2 * self.network.input_size)
-        photograph = load_photograph(image, longest, name)
+        photograph = in_srgb(load_photograph(image, longest, name))
         pixels = torch.from_numpy(np.ascontiguousarray(photograph.pixels.transpose(2, 0, 1)))[None]
         return Encoded.of(photograph, self.network.encode(pixels.to(self.device)))
 
@@ -196,6 +205,23 @@ class CoSegmenter(SharedModel):
         if len(encoded) > 2:
             return self._group(encoded, features)
         return self._result(encoded, features, self._pair_probabilities(*encoded))
+
+    @torch.inference_mode()
+    def clusters(self, encoded: Sequence[Encoded]) -> list[list[int]]:
+        """The groups into which encoded images fall: each two of a group probably share an object.
+
+        Indices of the images of each group, the largest group first; an image that shares nothing is alone.
+
+        Raises:
+            CosegError: the model has no calibration that compares all images.
+        """
+        if self.calibration is None or not compares_all(self.calibration):
+            raise CosegError(
+                f"{self.source} has no calibration that compares all images, so it can't tell which belong together: "
+                "take the bundled model, or fit one (python -m coseg.cli.calibrate)."
+            )
+        features, sizes = (image.features for image in encoded), (image.working for image in encoded)
+        return clusters(pair_logits(self.network, self.calibration, features, sizes))
 
     @torch.inference_mode()
     def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
@@ -236,11 +262,11 @@ class CoSegmenter(SharedModel):
         }
 
     def _pair_probabilities(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
-        return [self._probability(x) for x in self.network.cosegment(a.features, b.features, a.working, b.working)]
+        return [self.probability(x) for x in self.network.cosegment(a.features, b.features, a.working, b.working)]
 
     def _iterate_group(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
         for logits in self.network.cosegment_group(features, [image.working for image in encoded]):
-            yield self._probability(logits)
+            yield self.probability(logits)
 
     @torch.inference_mode()
     def _group(
@@ -275,7 +301,7 @@ class CoSegmenter(SharedModel):
         )
         return Cosegmentation(segments, verdict.common, repeated(encoded), self.size)
 
-    def _probability(self, logits: Tensor) -> NDArray[np.float16]:
+    def probability(self, logits: Tensor) -> NDArray[np.float16]:
         """The probability of the common object, float16 (h, w), from logits (1, 2, h, w)."""
         if not logits.isfinite().all():
             raise CosegError(

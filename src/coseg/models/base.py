@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
+from coseg.models.decoder import skip_levels
 from coseg.models.encoders.base import Encoder, unit_range
+from coseg.models.exemplar import Exemplar, coverage, object_and_rest
 from coseg.models.features import deepest, halves
 
 Size = tuple[int, int]
@@ -94,6 +96,21 @@ class CosegNetwork(nn.Module, ABC):
                     total = sums[k]
                     sums[k] = logits if total is None else total + logits
         return [total / (len(features) - 1) for total in sums if total is not None]
+
+    def cosegment_exemplars(
+        self, exemplars: Sequence[Exemplar], features: Sequence[Any], sizes: Sequence[Size]
+    ) -> Iterable[Tensor]:
+        """Logits ``(1, 2, *size)`` of each image for the object that a person has shown in the exemplars.
+
+        Args:
+            exemplars: one or more, all of the same object.
+            features: of each image that is searched, from `encode`, a batch of one; one image is enough.
+            sizes: their (height, width).
+
+        Raises:
+            CosegError: the network has no such method.
+        """
+        raise no_exemplars(self)
 
     def feature_map(self, features: Any) -> Tensor:
         """The one map (B, C, h, w), of `encode`'s output, whose vectors describe what is at each position of an image.
@@ -188,35 +205,82 @@ class PairClassifier(CosegNetwork):
 class EncoderDecoderNetwork(CosegNetwork):
     """A network with one encoder and one decoder, each shared by both images; how the two meet is the subclass's.
 
-    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)), or a tuple of which it is the last.
+    The features are one tensor (B, C, ceil(H / stride), ceil(W / stride)), or a tuple of which it is the last: with
+    `skips` before it what the decoder takes of finer levels, made once an image.
 
     Args:
         encoder: shared by both images; kept as `encoder`.
         decoder: shared by both images, from its input to logits at the stride of 1; kept as `decoder`.
         input_size: see `CosegNetwork`.
+        skips: for each of `skip_levels` a module, from the encoder's level to what joins the decoder.
     """
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, input_size: int | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, decoder: nn.Module, input_size: int | None = None, skips: Sequence[nn.Module] = ()
+    ) -> None:
         super().__init__(input_size)
         self.encoder = encoder
         self.decoder = decoder
+        if skips:
+            self.skips = nn.ModuleList(skips)
 
     @property
     def feature_channels(self) -> int:
         """C of `feature_map`."""
         return self.encoder.out_channels
 
+    @property
+    def map_stride(self) -> int:
+        """Pixels between neighbours of `feature_map`."""
+        return self.encoder.stride
+
+    def exemplar_positions(self, exemplar: Exemplar) -> tuple[Tensor, Tensor]:
+        """Where `feature_map` of an exemplar shows the object, and where the rest, bool (h, w) each."""
+        size = exemplar.size if self.input_size is None else (self.input_size, self.input_size)
+        feature_map = self.feature_map(exemplar.features)
+        region = exemplar.region.to(feature_map.device)
+        return object_and_rest(*coverage(region, size, image_size(feature_map), self.map_stride))
+
     def encode(self, images: Tensor) -> Any:
         """Features of each image; see the base class."""
-        return self.encoder(self.resize(images))
+        images = self.resize(images)
+        return self.with_skips(self.encoder.prepare(images)) if self.has_skips else self.encoder(images)
 
-    def decode(self, inputs: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
-        """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together."""
+    @property
+    def has_skips(self) -> bool:
+        """Whether the decoder takes finer levels."""
+        return hasattr(self, "skips")
+
+    def with_skips(self, prepared: Tensor) -> tuple[Tensor, ...]:
+        """The features, a tuple, of images as `Encoder.prepare` gives them."""
+        levels = self.encoder.levels_of(prepared)
+        return *(skip(levels[k]) for skip, k in zip(self.skips, skip_levels(self.encoder), strict=True)), levels[-1]
+
+    def decode(
+        self, inputs: Sequence[Tensor], sizes: Sequence[Size], features: Sequence[Any] | None = None
+    ) -> list[Tensor]:
+        """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together.
+
+        Args:
+            inputs: for each side, (B, ...).
+            sizes: of the images.
+            features: of the images, where the decoder takes skips.
+        """
+        skips = [side[:-1] if isinstance(side, tuple) else () for side in features or [()] * len(inputs)]
         if all(tensor.shape == inputs[0].shape for tensor in inputs):  # one batch, so that batch norm sees both sides
-            decoded = self.decoder(torch.cat(tuple(inputs))).split([tensor.shape[0] for tensor in inputs])
+            joined = (torch.cat(maps) for maps in zip(*skips, strict=True))
+            decoded = self.decoder(torch.cat(tuple(inputs)), *joined).split([tensor.shape[0] for tensor in inputs])
         else:
-            decoded = [self.decoder(tensor) for tensor in inputs]
+            decoded = [self.decoder(tensor, *maps) for tensor, maps in zip(inputs, skips, strict=True)]
         return [self.restore(logits, size) for logits, size in zip(decoded, sizes, strict=True)]
+
+
+def no_exemplars(network: CosegNetwork) -> CosegError:
+    """The error for a network that has no method for exemplars."""
+    return CosegError(
+        f"{network.name} can't search for an exemplar: the bundled model can, and networks of model=embedding_matching "
+        "and model=cross_correlation."
+    )
 
 
 def require_encoder(encoder: object) -> Encoder:

@@ -87,6 +87,20 @@ class DepthwiseCorrelation(nn.Module):
             pooled = [self.normalise(kernel) for kernel in pooled]
         return [kernel.to(features.dtype) for kernel in pooled]
 
+    def kernels_of(self, features: Tensor, chosen: Tensor) -> list[Tensor]:
+        """The kernels of the chosen positions, bool (h, w), at least one, of features (B, C, h, w).
+
+        They are pooled from the rectangle around the chosen positions. A bin of the kernel pools those in it, and is 0
+        where it has none.
+        """
+        rows, columns = (chosen.any(axis).nonzero().flatten() for axis in (1, 0))
+        window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        inside = chosen[window].to(torch.float32)[None, None]
+        values = features[(..., *window)].float()
+        with torch.autocast(features.device.type, enabled=False):
+            pooled = [self.normalise(pool_chosen(values, inside, size, self.pooling)) for size in self.kernel_sizes]
+        return [kernel.to(features.dtype) for kernel in pooled]
+
     def normalise(self, kernel: Tensor) -> Tensor:
         """A pooled kernel (B, C, s, s), normalised."""
         if self.normalization == "area":
@@ -159,6 +173,15 @@ def pool(features: Tensor, size: int, pooling: str) -> Tensor:
         return features
     rows, columns = (weights(n, size, pooling, features.device).to(features.dtype) for n in features.shape[-2:])
     return rows @ features @ columns.T
+
+
+def pool_chosen(features: Tensor, chosen: Tensor, size: int, pooling: str) -> Tensor:
+    """Subsample the chosen positions, 1 or 0 (1, 1, H, W), of (B, C, H, W) to (B, C, size, size); 0 without any."""
+    share = pool(chosen, size, pooling)
+    if pooling == "max":
+        pooled = pool(features.masked_fill(chosen == 0, torch.finfo(features.dtype).min), size, pooling)
+        return torch.where(share > 0, pooled, 0)
+    return pool(features * chosen, size, pooling) / share.clamp_min(1e-6)
 
 
 def weights(n: int, size: int, pooling: str, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from coseg.errors import unknown_choice
 from coseg.models.base import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
 from coseg.models.correlation import DepthwiseCorrelation
-from coseg.models.decoder import Decoder
+from coseg.models.decoder import Decoder, skip_modules, skip_strides
 from coseg.models.encoders.base import Encoder
+from coseg.models.exemplar import Exemplar, contrasted
+from coseg.models.features import deepest
 
 USES = ("concatenate", "add", "gate", "correlation")
 
@@ -40,6 +43,8 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
             not. Without it the correlation of a fresh encoder is 2 to 11 times smaller than the base beside it.
         decoder_channels: see `coseg.models.decoder.Decoder`.
         batch_norm: in the decoder.
+        skip_channels: of the encoder's levels at strides of 4 and 8, where each joins the decoder; 0: none, as in the
+            paper.
         input_size: see `CosegNetwork`.
 
     Raises:
@@ -65,6 +70,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         rescale: bool = False,
         decoder_channels: Iterable[int] | None = None,
         batch_norm: bool = True,
+        skip_channels: int = 0,
         input_size: int | None = None,
     ) -> None:
         if use not in USES:
@@ -73,20 +79,23 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         matching = DepthwiseCorrelation(kernel_sizes, pooling, normalization, fusion, channels, correlation)
         maps = channels if correlation == "depthwise" else 1
         in_channels = {"concatenate": channels + maps, "correlation": maps}.get(use, channels)
-        decoder = Decoder(in_channels, encoder.stride, decoder_channels, channels, batch_norm)
-        super().__init__(encoder, decoder, input_size)
+        skips = skip_modules(encoder, skip_channels, batch_norm)
+        strides = skip_strides(encoder, skip_channels)
+        decoder = Decoder(in_channels, encoder.stride, decoder_channels, channels, batch_norm, strides, skip_channels)
+        super().__init__(encoder, decoder, input_size, skips)
         self.correlation = matching
         self.use = use
         self.rescale = rescale
 
-    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
-        joined_a = self.join(features_a, self.correlation(features_a, features_b))
-        joined_b = self.join(features_b, self.correlation(features_b, features_a))
-        logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b))
+        base_a, base_b = deepest(features_a), deepest(features_b)
+        joined_a = self.join(base_a, self.correlation(base_a, base_b))
+        joined_b = self.join(base_b, self.correlation(base_b, base_a))
+        logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b), (features_a, features_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, decoded once from the mean of its correlations with all others.
 
         Where the correlation is linear in the kernel (every choice but ``fusion=max``), that mean is one correlation
@@ -98,18 +107,43 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         require_group(features)
         return self._group(features, sizes)
 
-    def _group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
-        kernels = [self.correlation.kernels(image) for image in features]
+    def _group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+        kernels = [self.correlation.kernels(deepest(image)) for image in features]
         means = None
         if self.correlation.linear:
             means = list(zip(*(means_of_others(scale) for scale in zip(*kernels, strict=True)), strict=True))
-        for i, (base, size) in enumerate(zip(features, sizes, strict=True)):
+        for i, (image, size) in enumerate(zip(features, sizes, strict=True)):
+            base = deepest(image)
             if means is not None:
                 matched = self.correlation.correlate(base, means[i])
             else:
                 partners = kernels[:i] + kernels[i + 1 :]
                 matched = torch.stack([self.correlation.correlate(base, other) for other in partners]).mean(0)
-            yield from self.decode((self.join(base, matched),), (size,))
+            yield from self.decode((self.join(base, matched),), (size,), (image,))
+
+    def cosegment_exemplars(
+        self, exemplars: Sequence[Exemplar], features: Sequence[Any], sizes: Sequence[Size]
+    ) -> Iterator[Tensor]:
+        """Logits (1, 2, *size) of each image for the object of the exemplars; two passes of the decoder an image.
+
+        Kernels are pooled from the exemplars' positions of the object alone, and others from those of the rest, each
+        the mean over the exemplars; see `coseg.models.exemplar.contrasted`.
+        """
+        kernels: tuple[list[list[Tensor]], list[list[Tensor]]] = [], []
+        for exemplar in exemplars:
+            for part, chosen in zip(kernels, self.exemplar_positions(exemplar), strict=True):
+                if chosen.any():
+                    part.append(self.correlation.kernels_of(deepest(exemplar.features), chosen))
+        thing, rest = ([torch.stack(scale).mean(0) for scale in zip(*part, strict=True)] for part in kernels)
+        for image, size in zip(features, sizes, strict=True):
+            logits = self._given(image, thing, size)
+            yield contrasted(logits, self._given(image, rest, size) if rest else None)
+
+    def _given(self, image: Any, kernels: Sequence[Tensor], size: Size) -> Tensor:
+        """Logits (1, 2, *size) of an image, given kernels."""
+        base = deepest(image)
+        (logits,) = self.decode((self.join(base, self.correlation.correlate(base, kernels)),), (size,), (image,))
+        return logits
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
         """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.encoders.base import pad_by_reflection
+from coseg.models.encoders.base import Encoder, pad_by_reflection
 
 _WIDEST = 512
 """Channels from which the default widths count down at most: 2048 would give the first block alone 38 M weights."""
+
+
+SKIP_STRIDES = (4, 8)
+"""Of the levels that a decoder may take besides the deepest."""
 
 
 class Decoder(nn.Module):
     """Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling, then a convolution to 2 logits.
 
     There are log2(stride) blocks, rounded up, so that the logits have the size of the (padded) input; where the
-    stride is no power of two, the last block enlarges by less than two (7/4 at 14).
+    stride is no power of two, the last block enlarges by less than two (7/4 at 14). Maps of finer levels may join
+    behind the block that reaches their stride.
 
     Args:
         in_channels: channels of the input.
@@ -26,6 +32,8 @@ class Decoder(nn.Module):
         features: channels of the encoder's features, from which the default of `channels` counts down; None:
             `in_channels`.
         batch_norm: normalise after each convolution but the last.
+        skip_strides: of the maps that join.
+        skip_channels: of each of them.
 
     Raises:
         CosegError: `channels` has not one positive number for each block.
@@ -38,12 +46,15 @@ class Decoder(nn.Module):
         channels: Iterable[int] | None = None,
         features: int | None = None,
         batch_norm: bool = True,
+        skip_strides: Sequence[int] = (),
+        skip_channels: int = 0,
     ) -> None:
         super().__init__()
         widths = decoder_widths(channels, stride, halved_widths(features or in_channels, stride))
         self.in_channels = in_channels
         layers: list[nn.Module] = []
-        last = in_channels
+        last, reached = in_channels, float(stride)
+        self.joins: dict[int, int] = {}  # from a layer of `blocks` to the map that joins behind it
         for factor, width in zip(upsamplings(stride), widths, strict=True):
             conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
@@ -51,14 +62,55 @@ class Decoder(nn.Module):
                 nn.init.zeros_(conv.bias)
             layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
             layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)]
-            last = width
+            last, reached = width, reached / factor
+            if reached in skip_strides:
+                self.joins[len(layers) - 1] = skip_strides.index(int(reached))
+                last += skip_channels
         self.blocks = nn.Sequential(*layers)
         self.logits = nn.Conv2d(last, 2, 3, padding=1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (B, 2, stride H, stride W) of (B, in_channels, H, W)."""
-        logits: Tensor = self.logits(self.blocks(features))
+    def forward(self, features: Tensor, *skips: Tensor) -> Tensor:
+        """Logits (B, 2, stride H, stride W) of (B, in_channels, H, W) and the maps that join.
+
+        These are (B, skip_channels, stride / s H, stride / s W) for each s of `skip_strides`.
+        """
+        for position, layer in enumerate(self.blocks):
+            features = layer(features)
+            if position in self.joins:
+                features = torch.cat((features, skips[self.joins[position]]), 1)
+        logits: Tensor = self.logits(features)
         return logits
+
+
+def skip_levels(encoder: Encoder) -> list[int]:
+    """Which levels of an encoder have one of `SKIP_STRIDES`, finer than its last."""
+    strides = encoder.level_strides
+    return [k for k, stride in enumerate(strides[:-1]) if stride in SKIP_STRIDES and stride < strides[-1]]
+
+
+def skip_modules(encoder: Encoder, channels: int, batch_norm: bool = True) -> list[nn.Module]:
+    """A 1 x 1 convolution from each of `skip_levels` to so many channels; none for 0 channels.
+
+    Raises:
+        CosegError: `channels` is negative, or the encoder has no such level.
+    """
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 0:
+        raise CosegError(f"model.skip_channels is '{channels}', but must be a whole number, 0 or more.")
+    if not channels:
+        return []
+    levels = skip_levels(encoder)
+    if not levels:
+        strides = " or ".join(map(str, SKIP_STRIDES))
+        raise CosegError(
+            f"model.skip_channels={channels}, but the encoder has no level at a stride of {strides} before its last: "
+            "set model.skip_channels=0, or choose another encoder."
+        )
+    return [ConvBlock(encoder.level_channels[k], channels, 1, batch_norm) for k in levels]
+
+
+def skip_strides(encoder: Encoder, channels: int) -> list[int]:
+    """The strides of `skip_levels`; none for 0 channels."""
+    return [encoder.level_strides[k] for k in skip_levels(encoder)] if channels else []
 
 
 def upsamplings(stride: int) -> list[float]:

@@ -13,12 +13,16 @@ from coseg.errors import CosegError
 from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_encoder, require_group
 from coseg.models.decoder import ConvBlock
 from coseg.models.encoders.base import Encoder
+from coseg.models.exemplar import Exemplar, contrasted
 
 Features = tuple[Tensor, Tensor, Tensor]
 """What `_SkipDecoder.prepared` makes of the first level and of the embedding, which comes last, as it is."""
 
 GROUP_POSITIONS = 2048
 """Positions of all partners together that an image of a group is compared with: so its cost is linear."""
+
+EXEMPLAR_POSITIONS = 8192
+"""Likewise, of all exemplars together, of the object and of the rest each."""
 
 
 class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
@@ -111,6 +115,11 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         """C of the embedding."""
         return self.channels
 
+    @property
+    def map_stride(self) -> int:
+        """Pixels between neighbours of the embedding."""
+        return self.encoder.level_strides[0 if self.skip is None else 1]
+
     def encode(self, images: Tensor) -> Features:
         """What the decoder's first convolutions make of an image alone, and the embedding e; see the base class."""
         levels = self.encoder.levels(self.resize(images))
@@ -182,6 +191,37 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
                 parts = [self.match(image[-1], torch.cat(group)) for group in _of_one_shape(partners)]
                 matched = tuple(torch.cat(maps).mean(0, keepdim=True) for maps in zip(*parts, strict=True))
             yield self.restore(self.decoder(*image, *matched), size)
+
+    def cosegment_exemplars(
+        self, exemplars: Sequence[Exemplar], features: Sequence[Features], sizes: Sequence[Size]
+    ) -> Iterator[Tensor]:
+        """Logits (1, 2, *size) of each image for the object of the exemplars; two passes of the decoder an image.
+
+        The image is decoded given the exemplars' positions of the object as its partner, then given those of the rest;
+        see `coseg.models.exemplar.contrasted`.
+
+        Raises:
+            CosegError: the network was made without matching.
+        """
+        if not self.matching:
+            raise CosegError("A network with model.matching=false does not compare images, so it has no exemplars.")
+        parts: tuple[list[Tensor], list[Tensor]] = [], []
+        for exemplar in exemplars:
+            for part, chosen in zip(parts, self.exemplar_positions(exemplar), strict=True):
+                part.append(exemplar.features[-1][..., chosen])
+        thing, rest = (_thinned(torch.cat(part, 2)) for part in parts)
+        for image, size in zip(features, sizes, strict=True):
+            logits = self._given(image, thing, size)
+            yield contrasted(logits, self._given(image, rest, size) if rest.shape[2] else None)
+
+    def _given(self, image: Features, partner: Tensor, size: Size) -> Tensor:
+        """Logits (1, 2, *size) of an image, given the positions (1, C, P) of its partner."""
+        return self.restore(self.decoder(*image, *self.match(image[-1], partner)), size)
+
+
+def _thinned(positions: Tensor) -> Tensor:
+    """(1, C, P) as at most `EXEMPLAR_POSITIONS` of them, evenly spaced."""
+    return positions[..., :: -(positions.shape[-1] // -EXEMPLAR_POSITIONS) or 1]
 
 
 def _pooled(embedding: Tensor, most: int) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from coseg.models.base import EncoderDecoderNetwork, Size, require_encoder, require_group
-from coseg.models.decoder import Decoder
+from coseg.models.decoder import Decoder, skip_modules, skip_strides
 from coseg.models.encoders.base import Encoder
+from coseg.models.features import deepest
 
 
 class SiameseNetwork(EncoderDecoderNetwork):
@@ -24,6 +26,7 @@ class SiameseNetwork(EncoderDecoderNetwork):
         encoder: shared by both images.
         decoder_channels: see `coseg.models.decoder.Decoder`.
         batch_norm: in the decoder.
+        skip_channels: of the encoder's levels at strides of 4 and 8, where each joins the decoder; 0: none.
         input_size: see `CosegNetwork`.
 
     Raises:
@@ -42,22 +45,34 @@ class SiameseNetwork(EncoderDecoderNetwork):
         encoder: Encoder,
         decoder_channels: Iterable[int] | None = None,
         batch_norm: bool = True,
+        skip_channels: int = 0,
         input_size: int | None = None,
     ) -> None:
         encoder = require_encoder(encoder)
-        decoder = Decoder(encoder.out_channels, encoder.stride, decoder_channels, batch_norm=batch_norm)
-        super().__init__(encoder, decoder, input_size)
+        skips = skip_modules(encoder, skip_channels, batch_norm)
+        decoder = Decoder(
+            encoder.out_channels,
+            encoder.stride,
+            decoder_channels,
+            batch_norm=batch_norm,
+            skip_strides=skip_strides(encoder, skip_channels),
+            skip_channels=skip_channels,
+        )
+        super().__init__(encoder, decoder, input_size, skips)
 
-    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
-        logits_a, logits_b = self.decode((features_a, features_b), (size_a, size_b))
+        features = features_a, features_b
+        logits_a, logits_b = self.decode([deepest(side) for side in features], (size_a, size_b), features)
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image by itself, which equal all of its pairwise logits.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
         require_group(features)
-        return (self.decode((image,), (size,))[0] for image, size in zip(features, sizes, strict=True))
+        return (
+            self.decode((deepest(image),), (size,), (image,))[0] for image, size in zip(features, sizes, strict=True)
+        )

@@ -15,7 +15,8 @@ from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.inference.cosegmentation import common_sentence, percent, reliability
-from coseg.inference.outputs import cut_out, overlaid
+from coseg.inference.cutouts import cut_out
+from coseg.inference.outputs import overlaid
 from coseg.page.results import OnProgress, PageResult, cosegment_files
 
 if TYPE_CHECKING:

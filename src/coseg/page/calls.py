@@ -1,6 +1,6 @@
 """Check what a browser sends to the page before gradio reads it: arguments of calls, sizes of uploads.
 
-A plain ASGI wrapper between `coseg.page.guard` and gradio; `coseg.page.server` builds all three.
+A plain ASGI wrapper between `coseg.serve.guard` and gradio; `coseg.page.server` builds all three.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
-from coseg.page.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
 from coseg.page.visitors import Visitors
+from coseg.serve.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
 
 if TYPE_CHECKING:
     import gradio as gr

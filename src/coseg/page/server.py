@@ -2,62 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import importlib.util
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coseg.errors import CosegError
-from coseg.page.guard import Guard, Names
+from coseg.page.guard import PAGE
 from coseg.page.visitors import Quota, Visitors
+from coseg.serve.guard import Guard, Names
+from coseg.serve.server import LOOPBACK, address_of, free_port, listening
 
 if TYPE_CHECKING:
     import gradio as gr
 
     from coseg.inference.segmenter import CoSegmenter
 
-CONNECTIONS = 256
-"""Largest number of connections of all visitors together; further ones are refused."""
-
 _PREFIX = "coseg-page-"
 _LOCK = ".lock"
-
-LOOPBACK = "127.0.0.1"
-
-
-def free_port(host: str, port: int) -> int:
-    """Check that `port` is free; 0: choose a free one.
-
-    Raises:
-        CosegError: the port is in use or not allowed, or the host is none of this machine's.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            return int(probe.getsockname()[1])
-    except PermissionError:
-        raise CosegError(f"Port {port} is not for every user: choose one from 1024 on, --port 7860, say.") from None
-    except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno != errno.EADDRINUSE:
-            raise CosegError(
-                f"The page cannot be served at {host} ({error.strerror}): --host must be an address of this machine, "
-                f"{LOOPBACK} for itself or 0.0.0.0 for its network."
-            ) from None
-        raise CosegError(
-            f"Port {port} is in use, perhaps by a page that runs already: choose another with --port, or a free one "
-            "with --port 0."
-        ) from None
 
 
 def require_gradio() -> None:
@@ -137,37 +106,16 @@ def serving(
     port = free_port(host, port)
     with page_folder() as folder:
         app, page, visitors = make_app(segmenter, model, folder, Names(host, port, allowed_hosts), quota)
-        import uvicorn
-
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=host.strip("[]"),
-                port=port,
-                log_level="warning",
-                ws="none",
-                limit_concurrency=CONNECTIONS,
-                timeout_graceful_shutdown=3,
-                server_header=False,
-            )
-        )
-        threads = [threading.Thread(target=server.run, daemon=True)]
         stopped = threading.Event()
-        threads.append(threading.Thread(target=_remove_idle, args=(visitors, stopped), daemon=True))
-        for thread in threads:
-            thread.start()
-        try:
-            while not server.started:
-                if not threads[0].is_alive():
-                    raise CosegError(f"The page cannot be served at {host}, port {port}: choose another with --port.")
-                time.sleep(0.01)
-            yield f"http://{_in_address(host)}:{port}/"
-        finally:
-            stopped.set()
-            page.close(verbose=False)
-            server.should_exit = True
-            for thread in threads:
-                thread.join(timeout=10)
+        remover = threading.Thread(target=_remove_idle, args=(visitors, stopped), daemon=True)
+        with listening(app, host, port, "page", grace=3):
+            remover.start()
+            try:
+                yield address_of(host, port)
+            finally:
+                stopped.set()
+                page.close(verbose=False)
+        remover.join(timeout=10)
 
 
 def make_app(
@@ -203,15 +151,9 @@ def make_app(
         theme=theme(),
         css=CSS,
     )
-    return Guard(Calls(app, page, visitors, [cache, examples]), names), page, visitors
+    return Guard(Calls(app, page, visitors, [cache, examples]), names, PAGE), page, visitors
 
 
 def _remove_idle(visitors: Visitors, stopped: threading.Event) -> None:
     while not stopped.wait(60):
         visitors.remove_idle()
-
-
-def _in_address(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
-        return LOOPBACK
-    return f"[{host}]" if ":" in host else host

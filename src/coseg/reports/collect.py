@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from coseg.errors import CosegError
 from coseg.files.plain_data import read_yaml
-from coseg.metrics import SCORES
-from coseg.reports.results import read_results
+from coseg.metrics import COSOD_MEANS, COSOD_SCORES, SCORES
+from coseg.reports.results import COSOD, read_results
 from coseg.run_dir import RESULTS, TESTS, results_of_run
 
 PROTOCOL = "paper"
@@ -35,6 +35,7 @@ class Tested(NamedTuple):
     protocol: str
     void: str
     groups: int = 0
+    benchmark: str = ""
 
 
 class Result(NamedTuple):
@@ -55,7 +56,10 @@ class Result(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """That we ran it, and with which weights: the end of the checkpoint's path."""
+        """That we ran it, and with which weights: the end of the checkpoint's path; or whose masks were scored."""
+        predictions = self.values.get("predictions")
+        if predictions:
+            return f"scored, masks in {'/'.join(Path(predictions).parts[-2:])}"
         checkpoint = self.values.get("checkpoint")
         return f"ran, {'/'.join(Path(checkpoint).parts[-2:])}" if checkpoint else "ran, untrained"
 
@@ -98,7 +102,10 @@ def _check(path: Path, values: Mapping[str, Any]) -> None:
     )
     right["per_class"] = isinstance(classes, dict) and all(map(_is_score, classes.values()))
     right["checkpoint"] = isinstance(values.get("checkpoint"), str | None)
+    right["predictions"] = isinstance(values.get("predictions"), str | None)
+    right["benchmark"] = isinstance(values.get("benchmark", ""), str)
     right["groups"] = isinstance(values.get("groups", 0), int)
+    right[COSOD] = COSOD not in values or _is_cosod(values[COSOD])
     wrong = [key for key, fits in right.items() if not fits]
     if wrong:
         raise CosegError(f"{path} is damaged (the value of {', '.join(wrong)} has the wrong type). Run the test again.")
@@ -106,6 +113,11 @@ def _check(path: Path, values: Mapping[str, Any]) -> None:
 
 def _is_score(value: object) -> bool:
     return value is None or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+def _is_cosod(block: object) -> bool:
+    means = [block.get(mean) for mean in COSOD_MEANS] if isinstance(block, dict) else [None]
+    return all(isinstance(mean, dict) and all(_is_score(mean.get(key, "")) for key in COSOD_SCORES) for mean in means)
 
 
 def names(results: Sequence[Result]) -> list[str]:
@@ -141,7 +153,8 @@ def _title(test: Tested) -> str:
 
 
 def _size(test: Tested) -> str:
-    return f"{test.images} images, {f'{test.groups} groups' if test.groups else f'{test.pairs} pairs'}"
+    listed = f" of list {test.benchmark[:8]}" if test.benchmark else ""
+    return f"{test.images} images, {f'{test.groups} groups' if test.groups else f'{test.pairs} pairs'}{listed}"
 
 
 T = TypeVar("T")
@@ -197,12 +210,36 @@ class PublishedMethod:
 
 
 @dataclass(frozen=True)
+class PublishedMaps:
+    """A method of co-salient object detection and what its paper prints.
+
+    Attributes:
+        title: its name in a table.
+        source: authors or year.
+        scores: max F-measure, S-measure and MAE, 0 to 1, for each key of `PublishedCosod.tests`.
+    """
+
+    title: str
+    source: str
+    scores: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class PublishedCosod:
+    """Tests and methods of co-salient object detection, by their keys."""
+
+    tests: dict[str, PublishedTest]
+    methods: dict[str, PublishedMaps]
+
+
+@dataclass(frozen=True)
 class PublishedScores:
-    """Tests, protocols and methods, by their keys."""
+    """Tests, protocols and methods, by their keys; and those of co-salient object detection."""
 
     tests: dict[str, PublishedTest]
     protocols: dict[str, PublishedProtocol]
     methods: dict[str, PublishedMethod]
+    cosod: PublishedCosod
 
     def column(self, method: PublishedMethod) -> str:
         """The protocol in whose columns the scores of `method` stand: one that is not stated is not known to differ."""
@@ -230,11 +267,12 @@ def read_published(path: Path) -> PublishedScores:
     except FileNotFoundError as error:
         raise CosegError(f"{path} can't be read ({error}): install coseg again.") from error
     if not isinstance(data, dict) or set(data) != {field.name for field in fields(PublishedScores)}:
-        raise _wrong(path, "", "it needs tests, protocols and methods")
+        raise _wrong(path, "", "it needs tests, protocols and methods, and cosod")
     published = PublishedScores(
         _entries(path, data, "tests", PublishedTest),
         _entries(path, data, "protocols", PublishedProtocol),
         _entries(path, data, "methods", PublishedMethod),
+        _published_cosod(path, data["cosod"]),
     )
     groups: set[str] = set()
     for key, method in published.methods.items():
@@ -252,6 +290,22 @@ def read_published(path: Path) -> PublishedScores:
         if not all(isinstance(n, int | float) and not isinstance(n, bool) and 1 < n <= 100 for n in numbers):
             raise _wrong(path, where, "a score is not a percentage between 1 and 100")
     return published
+
+
+def _published_cosod(path: Path, data: Any) -> PublishedCosod:
+    if not isinstance(data, dict) or set(data) != {"tests", "methods"}:
+        raise _wrong(path, "cosod", "it needs tests and methods")
+    tests, methods = _entries(path, data, "tests", PublishedTest), _entries(path, data, "methods", PublishedMaps)
+    for key, method in methods.items():
+        scores = method.scores
+        rows = list(scores.values()) if isinstance(scores, dict) and set(scores) == set(tests) else [None]
+        if not all(isinstance(row, list) and len(row) == 3 and all(map(_is_share, row)) for row in rows):
+            raise _wrong(path, f"cosod.methods.{key}", f"it needs three scores from 0 to 1 of {', '.join(tests)} each")
+    return PublishedCosod(tests, methods)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _entries(path: Path, data: Mapping[Any, Any], part: str, entry_type: type[T]) -> dict[str, T]:

@@ -12,7 +12,7 @@ from typing import Any, SupportsFloat
 from coseg.errors import CosegError
 from coseg.files.plain_data import MAX_TABLE_BYTES, read_bytes, read_json
 from coseg.files.writing import write_text_atomically
-from coseg.metrics import DECISION_SCORES, SCORES
+from coseg.metrics import COSOD_MEANS, DECISION_SCORES, SCORES
 from coseg.run_dir import COMPRESSED, DECISIONS, MASKS, PAIRS
 
 DIGITS = 6
@@ -21,13 +21,16 @@ DIGITS = 6
 BASELINES, EARLIER_BASELINES = "baselines", "references"
 """The key of the baselines in ``results.json``, and that of earlier versions, which `read_results` renames."""
 
+COSOD = "cosod"
+"""The key of the scores of grey maps, a block by the names of `coseg.metrics.cosod.CosodMeans`."""
+
 CHECKSUM, TABLES = "checksum", "tables"
 """Keys in ``results.json``: the SHA-256 of its other values; that of each table, by its name."""
 
 RESULT_KEYS = (
     "dataset", "split", "protocol", "void", "images", "pairs", "groups", "masks", "complete", "intervals", "per_class",
-    "by_size", "by_distractor", BASELINES, EARLIER_BASELINES, "decision", "metrics", "model", "checkpoint",
-    "input_size", "seconds", TABLES, CHECKSUM,
+    "by_size", "by_distractor", BASELINES, EARLIER_BASELINES, "decision", "metrics", COSOD, "model", "checkpoint",
+    "predictions", "benchmark", "input_size", "seconds", TABLES, CHECKSUM,
 )  # fmt: skip
 """Keys of ``results.json`` beside the scores, which no metric of a user may have as its name."""
 
@@ -51,7 +54,8 @@ def rounded(value: SupportsFloat) -> float | None:
 def tested_words(results: Mapping[str, Any]) -> str:
     """How much was tested: ``3012 pairs of 208 images``, or ``7 groups of 208 images``."""
     unit = "groups" if results.get("groups") else "pairs"
-    return f"{results[unit]} {unit} of {results['images']} images"
+    listed = f", list {str(results['benchmark'])[:8]}" if results.get("benchmark") else ""
+    return f"{results[unit]} {unit} of {results['images']} images{listed}"
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
@@ -83,6 +87,7 @@ def format_table(results: Mapping[str, Any]) -> str:
     scores += [(name, results[name], None) for name in results.get("metrics", ())]
     blocks = [
         ("score", "95 % interval", scores),
+        *((f"grey maps, {mean.replace('_', ' ')}", "", _grey(results, mean)) for mean in COSOD_MEANS),
         ("baseline", "", [(BASELINE_NAMES.get(k, k), value, None) for k, value in results[BASELINES].items()]),
         ("part of the masks", "", _parts(results)),
         ("decision", _decided_pairs(results), [(n, results["decision"][n], None) for n in _decisions(results)]),
@@ -95,7 +100,7 @@ def format_table(results: Mapping[str, Any]) -> str:
         f"{results['dataset']} {results['split']}: {tested_words(results)}"
         + ("" if results["complete"] else " (incomplete: not all of the published split)"),
         f"protocol {results['protocol']}, void {results['void']}",
-        f"model {model}, weights {results['checkpoint'] or 'untrained'}, {results['seconds']:.1f} s",
+        f"model {model}, {_origin(results)}, {results['seconds']:.1f} s",
     ]
     for head, note, lines in blocks:
         if not lines:
@@ -107,6 +112,13 @@ def format_table(results: Mapping[str, Any]) -> str:
     return "\n".join(text)
 
 
+def _origin(results: Mapping[str, Any]) -> str:
+    """Where the masks are from."""
+    if results.get("predictions"):
+        return f"masks in {results['predictions']}"
+    return f"weights {results['checkpoint'] or 'untrained'}"
+
+
 def _parts(results: Mapping[str, Any]) -> list[tuple[str, float | None, None]]:
     names = {"by_size": "{} object", "by_distractor": "{} distractor"}
     return [
@@ -115,6 +127,10 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, float | None, None]]:
         for part, values in results.get(key, {}).items()
         if values["masks"]
     ]
+
+
+def _grey(results: Mapping[str, Any], mean: str) -> list[tuple[str, float | None, None]]:
+    return [(name, value, None) for name, value in results.get(COSOD, {}).get(mean, {}).items()]
 
 
 def _decisions(results: Mapping[str, Any]) -> list[str]:

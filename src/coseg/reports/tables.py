@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.metrics import SCORES
+from coseg.metrics import COSOD_MEANS, SCORES
 from coseg.reports.collect import (
     PROTOCOL,
     PublishedScores,
@@ -26,6 +26,7 @@ from coseg.reports.collect import (
     published_scores,
     titles,
 )
+from coseg.reports.results import COSOD
 
 NONE = "-"
 """What an empty cell shows."""
@@ -213,6 +214,64 @@ def icoseg_table(results: Sequence[Result]) -> Table:
         blocks[block].append([method.title, published.origin(method), *cells])
     notes = ["Jaccard, in per cent; what we ran: mean IoU over the masks of a group."]
     return Table(["method", "origin", *groups, "mean"], [block for block in blocks.items() if block[1]], notes)
+
+
+_MAPS = {"max_f_measure": "max F", "s_measure": "S", "mae": "MAE"}
+"""The scores of grey maps that papers print, in the order of ``published.yaml``."""
+
+
+def cosod_table(results: Sequence[Result]) -> Table:
+    """Scores of grey maps: ours as the mean over images and as that over groups, beside what papers print.
+
+    Raises:
+        CosegError: none of the results has such scores.
+    """
+    ours = [result for result in results if COSOD in result.values]
+    if results and not ours:
+        raise CosegError(
+            "None of the results has scores of grey maps: test with protocol=cosod first, or give no results for the "
+            "published scores alone."
+        )
+    published, tests = published_scores().cosod, titles(ours)
+    heads: dict[Hashable, str] = {tested: title for tested, title in tests.items()}
+    columns: dict[str, Hashable] = {}
+    for key, test in published.tests.items():
+        same = [tested for tested in tests if is_comparable(tested, test, COSOD)]
+        columns[key] = same[0] if len(same) == 1 else key
+        heads.setdefault(columns[key], test.title)
+    blocks: dict[str, dict[tuple[str, ...], dict[Hashable, list[str]]]] = {}
+    for mean in COSOD_MEANS:
+        rows = blocks.setdefault(f"{RAN}, {mean.replace('_', ' ')}", {})
+        for name, result in zip(names(ours), ours, strict=True):
+            while result.test in rows.get((name, result.origin), {}):  # tested twice: a row each
+                name += " (again)"
+            cells = rows.setdefault((name, result.origin), {})
+            cells[result.test] = [_three(result.values[COSOD][mean][score]) for score in _MAPS]
+    blocks[PUBLISHED] = {
+        (method.title, f"published, {method.source}"): {
+            columns[key]: [_three(value) for value in values] for key, values in method.scores.items()
+        }
+        for method in published.methods.values()
+    }
+    nothing = [NONE] * len(_MAPS)
+    lines = {
+        title: [[*row, *(cell for head in heads for cell in cells.get(head, nothing))] for row, cells in rows.items()]
+        for title, rows in blocks.items()
+        if rows
+    }
+    notes = [
+        "Scores of grey maps, 0 to 1; for MAE less is better. results.json has all eight, and those of each group.",
+        "Papers average over images or over groups; which of the two the published ones do is not known.",
+    ]
+    return Table(
+        ["method", "origin", *(f"{title} {score}" for title in heads.values() for score in _MAPS.values())],
+        list(lines.items()),
+        notes,
+    )
+
+
+def _three(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def _percent(value: float | None, ends: Sequence[float | None] | None = None) -> str:

@@ -47,11 +47,12 @@ COMMON: Table = {
     "trust": switch(),
     # of coseg-train
     "name": path(null=False),
-    "resume": path(),
+    **dict.fromkeys(("resume", "weights"), path()),
     "check": switch(),
     "checkpoint_minutes": number(0, null=True),
     # of coseg-test
-    "ckpt": path(),
+    **dict.fromkeys(("ckpt", "predictions"), path()),
+    "save_masks": switch(words=("masks", "probabilities")),
     "input_size": PIXELS_OR_NULL,
     "mirrored": switch(),
     "threshold": number(0, 1, above=True, null=True),
@@ -69,7 +70,7 @@ TASK: Table = {
 
 LOSS: Table = {"weight": number(0), "void": word()}
 
-PROTOCOL: Table = {"name": word(), "void": word(), "unit": word(), "size": PIXELS_OR_NULL}
+PROTOCOL: Table = {"name": word(), "void": word(), "unit": word(), "size": PIXELS_OR_NULL, "grey_maps": switch()}
 
 DATA: Table = {
     "batch_size": whole(1, 10**9),
@@ -79,6 +80,7 @@ DATA: Table = {
     "clique": whole(2, 10**4, null=True),
     "val_pairs": PAIRS,
     "test_pairs": PAIRS,
+    "pairs": path(),
     "val_negatives": COUNT,
     "test_negatives": COUNT,
     "test_size": PIXELS_OR_NULL,
@@ -87,21 +89,25 @@ DATA: Table = {
     "seed": whole(0, 2**63 - 1),
 }
 
-DATASET: Table = {
-    "name": word(),
-    "root": path(),
-    "split_val": switch(),
-    "unseen_classes": listed(word(), "names of classes", least=0),
-    "counts": described(mapping(whole(0, null=True)), "a number of images, or null, for each group"),
-}
-
 READER: Table = {
-    "root": path(),
+    **dict.fromkeys(("root", "images"), path()),
     "split_val": switch(),
     "unseen_classes": listed(word(), "names of classes", least=0),
+    "classes": described(StrictStr | several(StrictStr), "all, a name of a class or a list of them"),
+    "min_area": number(0),
+    "max_area": number(0, null=True),
+    **dict.fromkeys(("annotations", "folders", "lists"), described(mapping(path()), "a path or null for each split")),
+    "subset": path(),
+    **dict.fromkeys(("published_groups", "published_images"), whole(1, null=True)),
     "seed": whole(0, 2**63 - 1),
     "size": whole(1, MOST_PIXELS),
     **dict.fromkeys(("train", "val", "seen", "unseen"), whole(1, 10**7)),
+}
+
+DATASET: Table = {
+    **READER,
+    "name": word(),
+    "counts": described(mapping(whole(0, null=True)), "a number of images, or null, for each group"),
 }
 
 DEVICES = described(
@@ -196,15 +202,13 @@ MODEL: Table = {
     "decoder_channels": listed(CHANNELS, f"a list of whole numbers from 1 to {MOST_CHANNELS}, or null", null=True),
     "width": number(0, 64, above=True, null=True),
     "hidden": whole(1, MOST_CHANNELS, null=True),
-    "reduction": whole(1, MOST_CHANNELS),
-    "metric_channels": CHANNELS,
-    "decision_channels": CHANNELS,
-    **dict.fromkeys(("channels", "pyramid_channels", "skip_channels", "decoder_width"), CHANNELS),
+    **dict.fromkeys(("channels", "pyramid_channels", "decoder_width"), CHANNELS),
+    **dict.fromkeys(("metric_channels", "decision_channels", "reduction"), CHANNELS),
+    "skip_channels": whole(0, MOST_CHANNELS),
     "top": number(0, 0.2, above=True),
     "dropout": number(0, 1, below=True),
     "margin": number(0, 2, above=True),
-    "metric_weight": number(0),
-    "decision_weight": number(0),
+    **dict.fromkeys(("metric_weight", "decision_weight"), number(0)),
     **dict.fromkeys(("batch_norm", "rescale", "low_level", "matching"), switch()),
     **dict.fromkeys(
         ("pooling", "normalization", "fusion", "correlation", "use", "partner", "mask_pairs", "attention"), word()
@@ -216,8 +220,7 @@ ENCODER: Table = {
     "stride": whole(1, 1024),
     "layer": word(),
     "weights": path(),
-    "frozen": switch(),
-    "batch_norm": switch(),
+    **dict.fromkeys(("frozen", "batch_norm"), switch()),
     "model_name": word(),
     "out_indices": listed(whole(-100, 100), "a list of whole numbers, such as [1,2,3,4], or null", null=True),
     "train_from": whole(0, 100, null=True),

@@ -24,6 +24,7 @@ from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
 from coseg.files.writing import in_use, remove_leftovers, write_text_atomically
 from coseg.hub.checkpoint import read_checkpoint
+from coseg.hub.load import load_fitting
 from coseg.instantiate import make, parameters_of_target, plain, without_weights
 from coseg.lightning_internals import (
     SpawnedProcess,
@@ -52,7 +53,11 @@ log = logging.getLogger(__name__)
 
 
 def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
-    """The task that `config` describes, for data with these classes."""
+    """The task that `config` describes, for data with these classes; its network has the weights of ``weights=``.
+
+    Raises:
+        CosegError: the configuration can't be used, or no weights fit.
+    """
     settings = plain(config.task)
     standard = {key: settings.pop(key) for key in ("void", "jaccard", "semantic") if key in settings}
     # A run of an earlier version, which is resumed, has no group of losses.
@@ -60,7 +65,7 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
     for name in ("jaccard", "semantic"):
         if standard.get(name) and name not in losses:
             log.warning(f"task.{name}={standard[name]} has no effect: '{name}' is not among the terms of loss=")
-    return CosegTask(
+    task = CosegTask(
         network=plain(config.model),
         optimizer=plain(config.optimizer),
         schedule=plain(config.get("schedule")) or None,
@@ -71,6 +76,11 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
         trust=True,  # the user composed it, or was asked; see coseg.training.run.resumed_config
         **settings,
     )
+    if config.get("weights") is not None:
+        fitted = load_fitting(task.network, config.weights, bool(config.get("trust", False)))
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            log.info(str(fitted))
+    return task
 
 
 def make_datamodule(config: DictConfig, **changes: Any) -> PairDataModule:
@@ -239,6 +249,8 @@ def _train(
     score = _best_score(best)
     if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
         finish_run(folder, score, trainer.global_step, time.monotonic() - began)
+        if best.best_model_path:
+            log.info(f"best checkpoint: {best.best_model_path}, jaccard {score:.4f}")
     return score
 
 
@@ -287,6 +299,8 @@ def _without_weights(config: DictConfig) -> DictConfig:
     """Of a resumed run: its checkpoint holds all weights; those that it began with may not exist any more."""
     config = config.copy()
     config.model = without_weights(plain(config.model))
+    if config.get("weights") is not None:
+        config.weights = None
     return config
 
 

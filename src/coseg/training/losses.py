@@ -215,10 +215,11 @@ class SemanticLoss(Loss):
 
         Args:
             features: what ``network.encode`` gives; `CosegNetwork.feature_map` makes (B, C, h, w) of them.
-            labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void.
+            labels: uint8 (B, H, W): 0 background, k + 1 class k, 255 void; objects of no class (K + 1) count as void.
         """
         features = self._network[0].feature_map(features)
         truth = labels[:, ::2, ::2].long()
+        truth = truth.where(truth < self.layer.out_channels, VOID)
         logits = F.interpolate(self.layer(features).float(), truth.shape[-2:], mode="bilinear", align_corners=False)
         cost = F.cross_entropy(logits, truth.where(truth != VOID, _IGNORED), ignore_index=_IGNORED, reduction="none")
         classes = torch.arange(self.layer.out_channels, device=truth.device)

@@ -9,6 +9,7 @@ from facts import naming
 from layouts.groups import SIZE, items, pairs_of, write_folder
 from PIL import Image
 
+from coseg.data.readers.cosod import CosodReader
 from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.groups import groups_name
 from coseg.data.readers.icoseg import IcosegReader
@@ -105,7 +106,7 @@ def test_a_check_tells_all_of_them(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reader", [FolderReader, MsrcReader, IcosegReader, InternetReader])
+@pytest.mark.parametrize("reader", [FolderReader, MsrcReader, IcosegReader, InternetReader, CosodReader])
 def test_a_missing_folder_is_told_with_the_layout(reader, tmp_path):
     for root, words in ((None, "dataset.root"), (tmp_path / "nowhere", "nowhere"), (tmp_path, str(tmp_path))):
         with pytest.raises(CosegError, match=naming(words, "/", "\n")):

@@ -1,4 +1,4 @@
-"""From the logits of all pairs of a group to the group and to each of its images: which one does not belong.
+"""From the logits of all pairs of a group to the group and to each of its images: which belong together, which do not.
 
 Most of a group may share an object and some images may not, up to half of them. So an image is not compared with all
 others alike but with the *core*: the images that resemble one another most, by a few steps of a power iteration.
@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from coseg.hub.calibration import LARGEST, Calibration
@@ -102,3 +105,22 @@ def belonging_values(pairs: Tensor) -> Tensor:
     total, weighted = middle.weights.sum(), middle.logits * middle.weights
     rest = (weighted.sum() - weighted) / (total - middle.weights)
     return torch.stack((middle.logits, middle.logits * math.log(min(len(pairs), LARGEST) / 2), rest), 1)
+
+
+def clusters(pairs: Tensor) -> list[list[int]]:
+    """Groups of images of which each two probably share an object: complete linkage, cut at a probability of a half.
+
+    Args:
+        pairs: logits (n, n) of all pairs, symmetric.
+
+    Returns:
+        The images of each group, from the largest group to single images, each in their order.
+    """
+    n = len(pairs)
+    if n < 2:
+        return [list(range(n))] if n else []
+    distances = 1 - pairs.double().sigmoid().numpy()
+    np.fill_diagonal(distances, 0)
+    labels = fcluster(linkage(squareform(distances, checks=False), "complete"), 0.5, "distance")
+    groups = [np.flatnonzero(labels == label).tolist() for label in dict.fromkeys(labels.tolist())]
+    return sorted(groups, key=lambda group: (-len(group), group[0]))

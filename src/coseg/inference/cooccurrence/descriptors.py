@@ -66,6 +66,20 @@ def describe(network: CosegNetwork, features: Any, size: Size) -> Descriptors:
     return Descriptors(vectors[None].cpu(), F.pad(best.values, (0, padding))[None].clamp_min(1e-6).cpu())
 
 
+def describe_positions(feature_map: Tensor, positions: Tensor) -> Descriptors:
+    """The descriptor of an object that a person has shown, on the CPU: of `POSITIONS` of its positions, evenly spaced.
+
+    Args:
+        feature_map: (1, C, h, w), of the image.
+        positions: bool (h, w), of the object.
+    """
+    vectors = feature_map.float()[0][:, positions].T.cpu()
+    some = torch.linspace(0, len(vectors) - 1, min(POSITIONS, len(vectors))).round().long()
+    padding = POSITIONS - len(some)
+    vectors, weights = F.pad(vectors[some], (0, 0, 0, padding)), F.pad(torch.ones(len(some)), (0, padding))
+    return Descriptors(vectors[None], weights[None].clamp_min(1e-6))
+
+
 def stacked(descriptors: Sequence[Descriptors]) -> Descriptors:
     """Descriptors of several images as one."""
     return Descriptors(*(torch.cat(parts) for parts in zip(*descriptors, strict=True)))
@@ -130,6 +144,19 @@ def pair_statistics(similar: Tensor, images: Descriptors, classes: ClassDirectio
     matrix = similar.new_zeros(*similar.shape[:2], further.shape[1])
     matrix[first, second] = matrix[second, first] = further
     return torch.cat((similar, matrix), 2)
+
+
+def exemplar_statistics(exemplar: Descriptors, image: Descriptors, classes: ClassDirections | None) -> Tensor:
+    """The statistics of an object that a person has shown with an image, float32 (F,), as in `pair_statistics`.
+
+    But ``best_match`` is of the exemplar's positions alone: an image with further objects is not the less alike.
+    """
+    both = stacked((exemplar, image))
+    similar = alike(both)
+    unit = F.normalize(both.vectors, dim=2)
+    share = exemplar.weights[0] / exemplar.weights.sum()
+    similar[0, 1, 0] = (unit[0] @ unit[1].T).amax(1) @ share
+    return pair_statistics(similar, both, classes)[0, 1]
 
 
 def class_statistics(

@@ -12,7 +12,7 @@ neighbours. The more pairs there are, the more reliable is their mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,19 @@ def compares_all(calibration: Calibration) -> bool:
     return calibration.names == descriptors.statistics_names(calibration.classes)
 
 
+def pair_logits(
+    network: CosegNetwork, calibration: Calibration, features: Iterable[Any], sizes: Iterable[Size]
+) -> Tensor:
+    """The logit (n, n) that each two of n images share an object, by a calibration that `compares_all`.
+
+    The arguments are those of `answer_for`.
+    """
+    described = [descriptors.describe(network, *image) for image in zip(features, sizes, strict=True)]
+    images = descriptors.stacked(described)
+    similar = descriptors.alike(images)
+    return calibration.logits(descriptors.pair_statistics(similar, images, calibration.classes))
+
+
 def answer_for(
     network: CosegNetwork,
     calibration: Calibration,
@@ -216,12 +229,7 @@ def answer_for(
         CosegError: the calibration is of another number of statistics, or of channels.
     """
     if compares_all(calibration):
-        described = [descriptors.describe(network, *image) for image in zip(features, sizes, strict=True)]
-        images = descriptors.stacked(described)
-        similar = descriptors.alike(images)
-        return answer(
-            calibration, calibration.logits(descriptors.pair_statistics(similar, images, calibration.classes))
-        )
+        return answer(calibration, pair_logits(network, calibration, features, sizes))
     statistics = neighbour_statistics(network, features, probabilities, device)
     if calibration.group is None or calibration.group.names == GROUP_STATISTICS:
         return Answer(calibration.common(statistics, len(features)))
