@@ -16,7 +16,7 @@ from coseg.inference.photographs import Photograph
 from coseg.models.base import Size
 from coseg.models.features import dtypes, restore, size_in_bytes, to_half_on_cpu
 
-FULL_BYTES = 512 * 2**20
+FULL_BYTES = 128 * 2**20
 """Features of more bytes in total are held on the CPU in half precision."""
 
 
