@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 demo: install  ## train and test on drawn shapes; leaves runs/demo/summary.json
 	$(BIN)/python -m coseg.cli.demo
 
-compare: install  ## train all networks and ablations 12 minutes each on COSEG_VOC_ROOT; stopped, it goes on
+compare: install  ## train all networks and ablations 5 minutes each on COSEG_VOC_ROOT; stopped, it goes on
 	$(BIN)/python -m benchmarks.equal_budget $(COMPARE)
 
 test: install  ## the tests, without those marked slow

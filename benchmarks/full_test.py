@@ -167,8 +167,8 @@ class Benchmark:
                 self.pairs,
                 partial_results,
                 protocol.void,
-                self.config.feature_gb,
-                self.config.pairs_at_once,
+                feature_gb=self.config.feature_gb,
+                at_once=self.config.pairs_at_once,
             )
             self.trainer().test(test, verbose=False)
             plan = TestPlan(

@@ -3,8 +3,9 @@
     python benchmarks/page_examples.py                            # the bundled model
     python benchmarks/page_examples.py --checkpoint RUN --seeds 40
 
-It first checks the examples of today, then searches: for each object and seed, a pair, a group of five and a pair with
-another object. It prints the best as a replacement for `EXAMPLES`: run it again when the bundled model is exchanged.
+It first checks the examples of today, then searches: for each object and seed, a pair, a group of five, a pair with
+another object, and three scenes with two kinds of objects, one of which is clicked on. It prints the best as a
+replacement for `EXAMPLES`: run it again when the bundled model is exchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coseg.inference.segmenter import CoSegmenter, Encoded
-from coseg.page.examples import EXAMPLES, OBJECTS, Example, Scene, SceneSpec, draw_scene
+from coseg.page.examples import EXAMPLES, OBJECTS, Example, Scene, SceneSpec, draw_scene, point_on
 
 LEAST_IOU = 0.75
 """Of each mask with what was drawn, in an example that is answered rightly."""
@@ -59,9 +60,14 @@ def answer(segmenter: CoSegmenter, example: Example, known: Known | None = None)
             drawn = draw_scene(spec)
             known[spec] = drawn, segmenter.encode(drawn.picture)
     scenes = [known[spec][0] for spec in example.scenes]
-    result = segmenter.cosegment([known[spec][1] for spec in example.scenes])
+    encoded = [known[spec][1] for spec in example.scenes]
+    result = segmenter.cosegment(encoded)
+    segments = list(result)
+    if example.shown and example.common is not None:
+        search = segmenter.exemplar([(encoded[0], point_on(scenes[0], example.common))])
+        segments = [search.segment_encoded(image) for image in encoded]
     ious = []
-    for scene, segment in zip(scenes, result, strict=True):
+    for scene, segment in zip(scenes, segments, strict=True):
         if example.common is not None:
             truth, mask = scene.masks[example.common], segment.mask()
             ious.append(float((truth & mask).sum() / max((truth | mask).sum(), 1)))
@@ -71,7 +77,7 @@ def answer(segmenter: CoSegmenter, example: Example, known: Known | None = None)
 
 def candidates(seeds: int) -> Iterable[tuple[int, Example]]:
     """For each of `EXAMPLES`, by its index, what could replace it."""
-    pair, group, nothing = EXAMPLES
+    pair, group, nothing, two = EXAMPLES
     size = len(group.scenes)
     for name in OBJECTS:
         for first in range(1, seeds, 2):
@@ -84,6 +90,8 @@ def candidates(seeds: int) -> Iterable[tuple[int, Example]]:
     for a, b in permutations(OBJECTS, 2):
         for seed in range(1, max(2, seeds // 4)):
             yield 2, nothing._replace(scenes=(SceneSpec((a,), seed), SceneSpec((b,), seed + 1)), common=None)
+            scenes = (SceneSpec((a, b), seed), SceneSpec((b, a), seed + 10), SceneSpec((a, b), seed + 20))
+            yield 3, two._replace(scenes=scenes, common=b)
 
 
 def _line(example: Example, found: Answer) -> str:

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "full_test": "--images 6 --width 0.125 --apart-pairs 4 --device cpu dataset.reader.size=48 threads=1",
     "group": "--images 2 3 --width 0.125 --size 32 --repeats 1",
     "loader": "--pairs 8 --workers 0",
+    "named_objects": "--dataset shapes --set reader.size=64 reader.val=8",
     "page_examples": "--seeds 5 --show 1",
     "pair_index": "--images 500 --classes 5 --accesses 10",
     "predict": "--images 2 --megapixels 0.02 --pair 0.02 --size 64",
@@ -30,7 +31,7 @@ ARGUMENTS = {
 TRAINING = {"loader", "training_step"}
 """Those that take overrides of `coseg-train`."""
 
-SLOW = {"exemplar", "page_examples", "predict", "serve"}
+SLOW = {"exemplar", "named_objects", "page_examples", "predict", "serve"}
 """Those that run the bundled model often, or start processes, each of which loads torch anew."""
 
 

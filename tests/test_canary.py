@@ -308,6 +308,7 @@ def test_each_command_with_a_hostile_folder(
     (model / "config.json").write_text(json.dumps(settings))
     refused(call(entry, str(model)))
     refused(call(entry, str(model / "model.safetensors")))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_interpolations_anywhere_in_a_folder(model: Path, settings: dict[str, Any], canary: Path) -> None:
@@ -341,10 +342,13 @@ def test_weights_that_a_model_would_fetch_or_read_are_left_alone(
     model: Path, settings: dict[str, Any], canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
+    expected = load_pretrained(model).network.state_dict()
     for weights in ("IMAGENET1K_V1", "/etc/passwd", str(canary)):
         settings["network"]["encoder"]["weights"] = weights
         (model / "config.json").write_text(json.dumps(settings))
-        load_pretrained(model)
+        loaded = load_pretrained(model).network.state_dict()
+        assert loaded.keys() == expected.keys()
+        assert all(torch.equal(loaded[key], tensor) for key, tensor in expected.items())
 
 
 @pytest.mark.parametrize(
@@ -505,6 +509,7 @@ def test_interpolations_in_a_checkpoint(checkpoint: Path, canary: Path) -> None:
         refused_checkpoint(checkpoint, contents, replaced(given, path, payloads[k % len(payloads)]))
     for path in (("void",), ("network", "encoder"), ("network", "encoder", "width"), ("class_names", 0)):
         refused_checkpoint(checkpoint, contents, renamed(given, path, payloads[0]))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_targets_in_a_checkpoint(checkpoint: Path, canary: Path) -> None:
@@ -513,6 +518,7 @@ def test_targets_in_a_checkpoint(checkpoint: Path, canary: Path) -> None:
     for path in (("network",), ("network", "encoder")):
         for payload in targets(canary):
             refused_checkpoint(checkpoint, contents, replaced(contents["hyper_parameters"], path, payload))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_hyper_parameters_of_other_types(checkpoint: Path, canary: Path) -> None:
@@ -541,6 +547,7 @@ def test_hyper_parameters_of_other_types(checkpoint: Path, canary: Path) -> None
         refused_checkpoint(checkpoint, contents, contents["hyper_parameters"] | wrong)
     for parameters in ([1], None, {}):
         refused_checkpoint(checkpoint, contents, parameters)
+    assert not canary.exists(), "a payload ran"
 
 
 def test_what_only_a_training_needs_is_not_imported(checkpoint: Path, canary: Path) -> None:
@@ -559,12 +566,14 @@ def test_each_command_with_a_hostile_checkpoint(entry: str, checkpoint: Path, ca
         lambda found: found["hyper_parameters"]["network"]["encoder"].update(width=interpolations(canary)[0]),
     )
     refused(call(entry, str(checkpoint)))
+    assert not canary.exists(), "a payload ran"
 
 
 @pytest.mark.parametrize("entry", COMMANDS)
 def test_each_command_with_a_pickle(entry: str, checkpoint: Path, call: Call, canary: Path) -> None:
     torch.save({"state_dict": Runs(canary)}, checkpoint)
     refused(call(entry, str(checkpoint)))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_pickles_in_every_wrapping(checkpoint: Path, tmp_path: Path, canary: Path) -> None:
@@ -726,6 +735,7 @@ def test_resuming_a_hostile_run(run: Path, call: Call, canary: Path) -> None:
     for payload in (Runs(canary), {"state_dict": {}, "hyper_parameters": {}, "global_step": Runs(canary)}):
         torch.save(payload, run / "checkpoints" / "last.ckpt")
         refused(call("train", str(run)))
+    assert not canary.exists(), "a payload ran"
 
 
 # --- results, sweeps, studies --------------------------------------------------------------------------------------
@@ -887,6 +897,7 @@ def test_a_pipe_in_a_shared_model(name: str, model: Path, call: Call, canary: Pa
 def test_a_pipe_in_a_run(name: str, run: Path, call: Call, canary: Path) -> None:
     pipe(run / name)
     refused(call("train", str(run)))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_a_pipe_as_a_checkpoint(checkpoint: Path, run: Path, tmp_path: Path, call: Call, canary: Path) -> None:
@@ -910,8 +921,10 @@ def test_a_pipe_in_results(
 ) -> None:
     pipe(results / name)
     refused(report(capsys, "figures", results, "--out", tmp_path / "figures"))
+    assert not canary.exists(), "a payload ran"
 
 
 def test_a_pipe_in_a_sweep(sweep: Path, canary: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pipe(sweep / "1" / "environment.json")
     refused(report(capsys, "sweep", sweep))
+    assert not canary.exists(), "a payload ran"

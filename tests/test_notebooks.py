@@ -25,6 +25,7 @@ def kinds(notebook: NotebookNode) -> list[tuple[str, list[str]]]:
     return [(output.output_type, sorted(output.get("data", {}))) for output in outputs(notebook)]
 
 
+@pytest.mark.slow
 def test_all_run_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     """A cell that fails raises here, with its traceback."""
     assert [path.name[:3] for path in PATHS] == ["01_", "02_", "03_", "04_"]

@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 from omegaconf import OmegaConf
@@ -37,6 +38,13 @@ def starts_command_again(trainer: L.Trainer) -> bool:
 def spawns_processes(trainer: L.Trainer) -> bool:
     """Whether the trainer runs in processes that this one spawns or forks, as with ``ddp_spawn``."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def leave_requeue(trainer: L.Trainer) -> None:
+    """Have Lightning not queue a job of SLURM's again: `coseg.training.slurm` does, when the work is saved."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        environment.auto_requeue = False
 
 
 def leave_sigterm(trainer: L.Trainer) -> None:

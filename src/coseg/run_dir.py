@@ -57,6 +57,9 @@ COMPRESSED = ".gz"
 SAVED = ("masks", "probabilities")
 """Folders with all masks of a test, or all probability maps, if it saves them."""
 
+STUDY = "COSEG_STUDY"
+"""Environment variable with the name of the study of which a run is a trial."""
+
 PARTS = "parts"
 """Partial results of a test that runs or was interrupted; removed when it is complete."""
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a request to stop, who takes it over, and how it reaches the processes that work for this one.
+"""Ctrl-C, SIGTERM and the like: a request to stop, who takes it over, and how it reaches the processes of this one.
 
 Without torch, so that the commands start quickly.
 """
@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""The last two are what SLURM sends ahead of a time limit: with ``--signal=USR1@300``, and with submitit."""
 
 Handler = Callable[[int, FrameType | None], None]
 

@@ -56,6 +56,7 @@ def test_a_step_too_short_to_time_divides_nothing_by_zero(tmp_path: Path) -> Non
     assert Comparison(tmp_path, 1.0, [], [])._steps(job) == 60_000_000
 
 
+@pytest.mark.slow
 def test_a_real_check_measures_all(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
     cost = runner.cost(tmp_path / "cost.json", ["experiment=shapes", *tiny_overrides["train"], "panels=0"])
     assert cost.parameters > 1000 and cost.batch >= 1

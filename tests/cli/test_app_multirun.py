@@ -49,6 +49,7 @@ def test_a_failed_job_does_not_end_the_sweep(
     assert (sweep / "2" / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_jobs_in_parallel_one_failing_and_what_the_report_makes_of_them(
     command: Command,
     tmp_path: Path,
@@ -102,6 +103,7 @@ def test_without_its_parts_a_report_is_a_sentence(tmp_path: Path, capsys: pytest
     assert mentions(capsys.readouterr().err, tmp_path, "no sweep")
 
 
+@pytest.mark.slow
 def test_tests_in_a_sweep_leave_what_lies_where_they_are_started(
     command: Command, tmp_path: Path, trained: Path, tiny_overrides: dict[str, tuple[str, ...]]
 ) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -15,13 +16,24 @@ from typing import Any
 import numpy as np
 import pytest
 from facts import mentions
-from layouts.groups import GroupItem, write_folder, write_icoseg, write_msrc
+from layouts.annotated import write_coco
+from layouts.groups import (
+    GroupItem,
+    items,
+    write_folder,
+    write_fss1000,
+    write_icoseg,
+    write_msrc,
+    write_weizmann_horses,
+)
 from layouts.shapes import write_tree
 from layouts.voc import write_voc
 from PIL import Image
 
 from coseg.cli import data
-from coseg.data.benchmark import listed_pairs, read_benchmark
+from coseg.data.benchmark import read_benchmark
+from coseg.data.listed import listed_pairs
+from coseg.data.readers.coco import CocoReader
 from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.msrc import COUNTS
 from coseg.data.readers.shapes import ShapesReader
@@ -179,6 +191,72 @@ def test_groups_on_every_command(run: Run, tmp_path: Path) -> None:
     assert (code, err.count("\n")) == (2, 1)
     assert mentions(err, "group dog", 1, tmp_path / "own")
     assert json.loads(run("pairs", "folder", "--root", tmp_path / "own", "--groups", "cat")[1]) == {"cat": 3}
+
+
+def test_a_list_of_coco_by_a_rule(run: Run, tmp_path: Path) -> None:
+    """Class and area filters, a number of pairs a class, and of uses of an image; the same from the same seed."""
+    labels = np.zeros((24, 24), np.uint8)
+    labels[2:12, 2:12], labels[14:20, 14:20], labels[20:22, 2:4] = 1, 2, 3
+    shown = [labels * np.isin(labels, chosen) for chosen in ((1,), (1, 2), (2, 3), (1, 2, 3)) * 4]
+    image = np.zeros((24, 24, 3), np.uint8)
+    drawn = [(f"{k:03}", image, mask) for k, mask in enumerate(shown)]
+    write_coco(tmp_path, drawn, ["person", "dog", "ball"], "val2017")
+    choice = ("--set", "classes=[person,dog]", "min_area=20", "--per-class", "4", "--most-uses", "2", "--seed", "3")
+    for name in ("a.csv", "b.csv"):
+        code, _, err = run("pairs", "coco", "--root", tmp_path, "--split", "val", "--out", tmp_path / name, *choice)
+        assert code == 0, err
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    listed = read_benchmark(tmp_path / "a.csv")
+    assert listed.settings == "classes=[person,dog] min_area=20" and "seed 3" in listed.rule
+    uses = Counter(name for cells in listed.table for name in cells[:2])
+    classes = Counter(name for cells in listed.table for name in cells[2].split(";"))
+    assert max(uses.values()) <= 2 and set(classes) == {"person", "dog"} and min(classes.values()) >= 4
+    catalog = CocoReader(tmp_path, classes=["person", "dog"], min_area=20).read("val")
+    assert len(listed_pairs(listed, catalog)) == len(listed.table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (("--per-class", "2"), ("--out",)),
+        (("--out", "list.csv", "--most-uses", "2"), ("--per-class",)),
+        (("--out", "list.csv", "--images", "gone.txt"), ("gone.txt",)),
+    ],
+)
+def test_mistakes_of_a_rule(arguments: tuple[str, ...], facts: tuple[str, ...], run: Run) -> None:
+    code, _, err = run("pairs", "shapes", "--split", "unseen", *arguments)
+    assert code == 2 and mentions(err, *facts) and not Path("list.csv").exists()
+
+
+def test_groups_of_voc_2010_and_a_part_of_them(run: Run, tmp_path: Path) -> None:
+    """The images of a list of ids alone, as the selection of 1037 images that co-segmentation papers test."""
+    drawn = [(f"2009_{k:06}", np.zeros((8, 9, 3), np.uint8), np.full((8, 9), 1 + k % 2, np.uint8)) for k in range(8)]
+    ids = [name for name, *_ in drawn]
+    write_voc(tmp_path / "VOCdevkit" / "VOC2010", drawn, {"train": ids[:4], "val": ids[4:], "trainval": ids})
+    (tmp_path / "some.txt").write_text("\n".join(ids[:5]))
+    code, out, _ = run(
+        *("pairs", "voc2010", "--root", tmp_path, "--split", "trainval", "--unit", "group"),
+        *("--images", tmp_path / "some.txt", "--out", tmp_path / "groups.csv"),
+    )
+    assert (code, json.loads(out)) == (0, {"trainval": 12})
+    listed = read_benchmark(tmp_path / "groups.csv")
+    assert (listed.dataset, listed.split) == ("voc2010", "trainval") and "5 images" in listed.rule
+    assert Counter(group for group, _ in listed.table) == {"aeroplane": 3, "bicycle": 2}
+    code, out, _ = run("check", "voc2010", "--root", tmp_path)
+    assert code == 2 and mentions(out, "voc2010/trainval", 1928) and mentions(out, "val has 4", 964)
+
+
+def test_released_layouts_of_folders(run: Run, tmp_path: Path) -> None:
+    write_fss1000(tmp_path / "fss", items({"bus": 10, "zebra": 10}))
+    write_weizmann_horses(tmp_path / "horses", items({"horse": 3}))
+    code, out, _ = run("pairs", "fss1000", "--root", tmp_path / "fss", "--groups", "all")
+    assert (code, json.loads(out)) == (0, {"all": 90})
+    code, out, _ = run("pairs", "weizmann", "--root", tmp_path / "horses", "--out", tmp_path / "list.csv")
+    assert (code, json.loads(out)) == (0, {"all": 3}) and read_benchmark(tmp_path / "list.csv").dataset == "weizmann"
+    code, out, err = run("check", "weizmann", "--root", tmp_path / "horses")
+    assert (code, err.strip()) == (2, "1 problem") and mentions(out, 3, 328)
+    code, _, _ = run("show", "fss1000", "--root", tmp_path / "fss", "--groups", "bus", "--out", tmp_path / "s.png")
+    assert code == 0 and (tmp_path / "s.png").is_file()
 
 
 def test_what_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_each_layout_is_tested(layout: str, trees: Callable[[str], Path], traine
     assert ("published images" in out) == (not results["complete"])
 
 
+@pytest.mark.slow
 def test_another_protocol_has_results_of_its_own(trees: Callable[[str], Path], trained: Path, command: Command) -> None:
     arguments = ("dataset=folder", f"dataset.root={trees('folder')}", f"ckpt={trained / 'checkpoints' / 'best.ckpt'}")
     assert command("test", *arguments, *OVERRIDES).code == 0
@@ -134,7 +135,10 @@ def test_truth_without_foreground(
         assert mentions(err, mask, "no pixel")
 
 
-@pytest.mark.parametrize("dataset", ["voc", "msrc", "icoseg", "internet", "folder"])
+OTHERS = ("msrc", "icoseg", "internet", "folder")
+
+
+@pytest.mark.parametrize("dataset", ["voc", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_the_installed_command(dataset: str, trees: Callable[[str], Path], trained: Path, tmp_path: Path) -> None:
     """As a user starts it, from another directory; with the root in the environment."""
     script = Path(sys.executable).with_name("coseg-test")

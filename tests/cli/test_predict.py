@@ -19,7 +19,9 @@ from red_network import picture, written
 from tiny_networks import model_of, network_config, tiny_network
 
 from coseg.hub import load as hub_load
+from coseg.hub.calibration import Calibration
 from coseg.inference import album
+from coseg.inference.cooccurrence.descriptors import ALIKE
 
 Predict = Callable[..., Any]
 
@@ -448,6 +450,65 @@ def test_an_exemplar_is_searched_for_in_each_image(searching: Predict) -> None:
     assert scores["exemplars"] == 3 and scores["threshold"] == 0.5 and scores["common"] is None
     assert len(scores["images"]) == 3 and len(written()) == 10
     assert [k + 1 for k in range(3) if not scores["images"][k]["foreground"]] == scores["outside"]
+
+
+NAMED = ("--exemplar", "left=album/a.png:mask.png", "--exemplar", "other=album/b.png:40,0,20,40")
+
+
+def test_several_named_objects(searching: Predict) -> None:
+    outcome = searching("album", *NAMED, "--only", "mask", "--json", "scores.json", "--how-sure")
+    assert outcome.code == 0, outcome.err
+    assert mentions(outcome.out, "'left'", "'other'", "3 images")
+    assert written() == sorted(
+        f"{place}{name}_{end}.png"
+        for name in "abc"
+        for place, end in (("", "labels"), ("left/", "mask"), ("other/", "mask"))
+    )
+    scores = json.loads(Path("scores.json").read_text())
+    assert [of_object["name"] for of_object in scores["objects"]] == ["left", "other"]
+    assert scores["images"][2]["objects"]["other"]["mask"] == str(Path("coseg-output/other/c_mask.png"))
+    mask, photograph = Path("coseg-output/left/a_mask.png"), Path("coseg-output/b_labels.png")
+    picture(str(photograph), 30)
+    before = mask.read_bytes(), photograph.read_bytes()
+    own = searching(
+        "album", "--exemplar", f"left=album/a.png:{mask}", "--exemplar", f"other={photograph}:40,0,20,40", "--only",
+        "mask", "--overwrite",
+    )  # fmt: skip
+    assert own.code == 2 and mentions(own.err, str(mask), str(photograph), "exemplars", "kept")
+    assert (mask.read_bytes(), photograph.read_bytes()) == before
+    kept = searching("album", *NAMED, "--only", "mask")
+    assert kept.code == 2 and "kept" in kept.err
+    assert mentions(searching("album", *NAMED, "--exemplar", "album/a.png:3,4").err, "none")
+
+
+def test_a_split_needs_likelihoods(searching: Predict) -> None:
+    for words in (["--exemplar", "album/a.png:mask.png"], NAMED, []):
+        outcome = searching("album", *words, "--split-out", "s")
+        assert outcome.code == 2 and "calibration" in outcome.err and not Path("s").exists()
+
+
+def test_photographs_are_split_by_what_they_show(searching: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_network(network_config())
+    network, settings, source = model_of(network)
+    calibration = Calibration(ALIKE, (0.0, 0.0), (1.0, 1.0), (0.0, 0.0), 3.0).to_dict()
+    loaded = network, {**settings, "cooccurrence": calibration}, source
+    monkeypatch.setattr(hub_load, "load_pretrained", lambda *_: loaded)
+    before = {path: path.read_bytes() for path in Path("album").iterdir()}
+    words = ("album", "--only", "mask", "--overwrite", "--json", "s.json", "--split-out")
+    assert searching(*words, "one", "--exemplar", "album/a.png:mask.png").code == 0
+    assert written("one") == ["belongs/a.png", "belongs/b.png", "belongs/c.png"]
+    assert json.loads(Path("s.json").read_text())["images"][1]["copy"] == str(Path("one/belongs/b.png"))
+    outcome = searching(*words, "two", *NAMED)
+    assert outcome.code == 0 and "3 in left/belongs" in outcome.out and len(written("two")) == 6
+    assert searching("album/a.png", "album/b.png", "--overwrite", "--split-out", "three").code == 0
+    assert written("three") == ["belongs/a.png", "belongs/b.png"]
+    assert searching("album", "--clusters", "--overwrite", "--json", "s.json", "--split-out", "four").code == 0
+    scores = json.loads(Path("s.json").read_text())
+    assert sorted(map(int, scores["alone_copies"])) == scores["alone"]
+    assert {name.partition("/")[0] for name in written("four")} <= {"group_1", "alone"} and len(written("four")) == 3
+    again = searching(*words, "one", "--exemplar", "album/a.png:mask.png")
+    assert again.code == 2 and mentions(again.err, "one/belongs/a.png")
+    assert {path: path.read_bytes() for path in Path("album").iterdir()} == before
 
 
 def test_one_image_is_enough_with_an_exemplar(searching: Predict) -> None:

@@ -53,6 +53,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_settings_through_the_commands(command: Command) -> None:
     assert len(SETTINGS) >= 30
     for name, override, key in SETTINGS:

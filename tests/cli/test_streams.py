@@ -93,6 +93,7 @@ def test_standard_input_into_a_folder(predict: Predict, monkeypatch: pytest.Monk
         (b"", ["b.png", "c.png", "--out", "-", "--json"], "--json"),
         (b"", ["b.png", "c.png", "--out", "-", "--only", "mask,cutout"], "--only"),
         (b"", ["b.png", "c.png", "--out", "-", "--only", "sheet"], "--only"),
+        (b"", ["b.png", "--out", "-", "--exemplar", "x=c.png:1,2", "--exemplar", "y=c.png:9,9"], "label map"),
         (b"", ["gone.png", "b.png", "c.png", "--out", "-"], "gone.png"),
     ],
 )

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from facts import mentions
-from layouts.benchmark import resealed, shortened
+from facts import naming
+from fenced import blocks
+from layouts.groups import items, write_folder
 
-from coseg.data.benchmark import (
-    ListedCatalog,
-    listed_groups,
-    listed_pairs,
-    read_benchmark,
-    require_unit,
-    write_benchmark,
-)
+from coseg.data import benchmark as benchmarks
+from coseg.data.benchmark import Rule, read_benchmark, write_benchmark
 from coseg.data.catalog import Catalog
-from coseg.data.datamodule import PairDataModule
+from coseg.data.listed import ListedCatalog, listed_groups, listed_pairs, require_unit
+from coseg.data.readers.folder import FolderReader
 from coseg.data.readers.shapes import ShapesReader
 from coseg.errors import CosegError
 
 READER = ShapesReader(size=48, train=12, val=12, seen=12, unseen=8)
-SPLITS = dict.fromkeys(("train", "val", "test"), "seen")
 
 
 @pytest.fixture
@@ -64,52 +59,6 @@ def test_groups_are_those_of_the_catalog(catalog: Catalog, tmp_path: Path) -> No
         require_unit(read_benchmark(tmp_path / "groups.csv"), "pair")
 
 
-def test_a_test_has_the_pairs_of_a_file(catalog: Catalog, tmp_path: Path) -> None:
-    count = write_benchmark(tmp_path / "pairs.csv", catalog)
-    shortened(tmp_path / "pairs.csv", count, 3)
-    module = PairDataModule(READER, SPLITS, pairs=tmp_path / "pairs.csv", workers=0)
-    order, everything = module.order("test"), PairDataModule(READER, SPLITS, workers=0).order("test")
-    assert [order.pair(0, k) for k in range(len(order))] == [everything.pair(0, k) for k in range(3)]
-    assert len(module.order("val")) == min(300, len(everything))
-    with pytest.raises(CosegError, match="test_pairs"):
-        PairDataModule(READER, SPLITS, pairs=tmp_path / "pairs.csv", test_pairs=2)
-
-
-def first_row(text: str) -> str:
-    return text.splitlines()[9]
-
-
-CHANGES: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
-    "another data set": (lambda text: text.replace("dataset: shapes", "dataset: voc"), ("voc/seen", "shapes/seen")),
-    "another split": (lambda text: text.replace("split: seen", "split: val"), ("shapes/val", "shapes/seen")),
-    "an unknown image": (lambda text: text.replace("seen_000003", "nobody"), ("nobody", "1 image")),
-    "other classes": (lambda text: text.replace(first_row(text), first_row(text) + "x"), ("common classes",)),
-    "a pair twice": (
-        lambda text: text.replace(text.splitlines()[10], ",".join(np.array(first_row(text).split(","))[[1, 0, 2]])),
-        ("twice",),
-    ),
-    "a count": (lambda text: text.replace("# count: ", "# count: 9"), ("count",)),
-    "columns": (lambda text: text.replace("image_a,image_b", "a,b"), ("columns", "image_a")),
-    "a cell more": (lambda text: text.replace(first_row(text), first_row(text) + ",x"), ("columns",)),
-    "a format": (lambda text: text.replace("benchmark: 1", "benchmark: 2"), ("format", "2")),
-    "a unit": (lambda text: text.replace("unit: pair", "unit: triple"), ("unit", "triple", "group")),
-    "groups": (lambda text: text.replace("unit: pair", "unit: group"), ("columns",)),
-    "no rule": (lambda text: text.replace("# rule", "# ruler"), ("lacks rule",)),
-    "a line": (lambda text: text.replace("# unit", "# nothing\n# unit"), ("key: value",)),
-    "an open quote": (lambda text: text + '"', ("no benchmark file",)),
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_what_does_not_fit_is_a_sentence(name: str, catalog: Catalog, tmp_path: Path) -> None:
-    change, words = CHANGES[name]
-    write_benchmark(tmp_path / "pairs.csv", catalog)
-    resealed(tmp_path / "pairs.csv", change)
-    with pytest.raises(CosegError) as error:
-        listed_pairs(read_benchmark(tmp_path / "pairs.csv"), catalog)
-    assert mentions(str(error.value), "pairs.csv", *words)
-
-
 def test_what_was_changed_or_is_no_such_file_is_a_sentence(catalog: Catalog, tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     write_benchmark(path, catalog)
@@ -131,25 +80,65 @@ def test_what_was_changed_or_is_no_such_file_is_a_sentence(catalog: Catalog, tmp
         read_benchmark(tmp_path)
 
 
-@pytest.mark.parametrize("what", ["no class", "one image", "not shown"])
-def test_groups_that_do_not_fit_are_a_sentence(what: str, catalog: Catalog, tmp_path: Path) -> None:
-    path = tmp_path / "groups.csv"
-    write_benchmark(path, catalog, "group")
-    table = path.read_text().splitlines()[9:]
-    name = table[0].partition(",")[0]
-    absent = catalog.ids[int(np.flatnonzero(~catalog.presence[:, catalog.class_names.index(name)])[0])]
-    chosen = {
-        "no class": ["dragon,seen_000001", "dragon,seen_000002"],
-        "one image": table[:1],
-        "not shown": [*table[:2], f"{name},{absent}"],
-    }[what]
+def head(path: Path) -> dict[str, str]:
+    lines = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+    return dict(line.split(": ", 1) for line in lines)
 
-    def change(text: str) -> str:
-        head = "\n".join(text.splitlines()[:9]).replace(f"count: {len(table)}", f"count: {len(chosen)}")
-        return "\n".join((head, *chosen, ""))
 
-    resealed(path, change)
-    words = {"no class": ("dragon",), "one image": (name, "two"), "not shown": (absent, name)}[what]
-    with pytest.raises(CosegError) as error:
-        listed_groups(read_benchmark(path), catalog)
-    assert mentions(str(error.value), *words)
+def test_a_rule_is_written_in_the_file(catalog: Catalog, tmp_path: Path) -> None:
+    rule = Rule(per_class=2, most_uses=3, seed=7)
+    count = write_benchmark(tmp_path / "pairs.csv", catalog, rule=rule, settings="min_area=9")
+    facts = head(tmp_path / "pairs.csv")
+    assert all(word in facts["rule"] for word in ("2 pairs", "3 times", "seed 7"))
+    assert (facts["settings"], facts["count"]) == ("min_area=9", str(count))
+    benchmark = read_benchmark(tmp_path / "pairs.csv")
+    pairs = listed_pairs(benchmark, catalog)
+    assert benchmark.settings == "min_area=9" and np.bincount(pairs.ravel()).max() <= 3
+    assert facts["images"] == str(len(np.unique(pairs)))
+    write_benchmark(tmp_path / "again.csv", catalog, rule=rule, settings="min_area=9")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "pairs.csv").read_bytes()
+    write_benchmark(tmp_path / "groups.csv", catalog, "group", Rule(per_class=2))
+    assert set(listed_groups(read_benchmark(tmp_path / "groups.csv"), catalog).sum(0).tolist()) <= {0, 2}
+
+
+def test_a_list_of_images_alone(catalog: Catalog, tmp_path: Path) -> None:
+    chosen = catalog.ids[:6]
+    write_benchmark(tmp_path / "groups.csv", catalog, "group", Rule(images=chosen))
+    groups = listed_groups(read_benchmark(tmp_path / "groups.csv"), catalog)
+    part = catalog.presence.copy()
+    part[6:] = False
+    assert np.array_equal(groups, part & (part.sum(0) > 1))
+    with pytest.raises(CosegError, match=naming("nobody", 1)):
+        write_benchmark(tmp_path / "groups.csv", catalog, "group", Rule(images=[*chosen, "nobody"]))
+    with pytest.raises(CosegError, match=naming("no pair")):
+        write_benchmark(tmp_path / "none.csv", catalog, "pair", Rule(images=chosen[:1]))
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_too_many_pairs_ask_for_a_sample(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "MAX_LINES", 5)
+    with pytest.raises(CosegError, match=naming("--per-class", 5)):
+        write_benchmark(tmp_path / "pairs.csv", catalog)
+    assert write_benchmark(tmp_path / "pairs.csv", catalog, rule=Rule(per_class=1)) > 0
+
+
+def test_the_checksum_of_files_is_that_of_sha256sum(tmp_path: Path) -> None:
+    """sha256sum FILES | cut -c -64 | sort | sha256sum"""
+    write_folder(tmp_path / "mine", items({"cat": 2, "dog": 3}))
+    write_benchmark(tmp_path / "pairs.csv", FolderReader(tmp_path / "mine", ["dog"]).read("dog"))
+    facts = head(tmp_path / "pairs.csv")
+    files = [path for path in (tmp_path / "mine" / "dog").rglob("*") if path.is_file()]
+    lines = sorted(hashlib.sha256(path.read_bytes()).hexdigest() + "\n" for path in files)
+    assert facts["files"] == "6"
+    assert facts["files_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_the_program_of_the_documentation_reads_a_file(catalog: Catalog, tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
+    (program,) = [block.text for block in blocks(page) if "def read_pairs" in block.text]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    count = write_benchmark(tmp_path / "pairs.csv", catalog)
+    facts, rows = names["read_pairs"](tmp_path / "pairs.csv")
+    assert (facts["dataset"], int(facts["count"]), len(rows)) == ("shapes", count, count)
+    assert set(rows[0]) == {"image_a", "image_b", "classes"}

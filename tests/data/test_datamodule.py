@@ -294,3 +294,22 @@ def test_images_of_several_sizes(clique):
         assert images.shape[1:] == (3, 16, 16)
     one = PairDataModule(Uneven(), {"train": "train"}, batch_size=1)
     assert {batch["image_a"].shape[2] for batch in one.train_dataloader()} == {20, 24}
+
+
+def test_more_classes_than_a_label_map_has_numbers_are_refused():
+    class Blank(Catalog):
+        def image(self, i):
+            return np.zeros((2, 2, 3), np.uint8)
+
+        def labels(self, i):
+            return np.zeros((2, 2), np.uint8)
+
+    class Many(Reader):
+        name, splits = "many", ("train",)
+
+        def read(self, split):
+            presence = np.ones((2, 760), bool)
+            return Blank(self.name, split, ["a", "b"], [f"c{k}" for k in range(760)], presence)
+
+    with pytest.raises(CosegError, match=naming("many/train", 760, 254, "dataset.groups")):
+        module(reader=Many(), splits={"train": "train", "val": "train", "test": ["train"]}).setup("fit")

@@ -1,5 +1,6 @@
 import csv
 import pickle
+import tracemalloc
 from itertools import combinations
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from facts import naming
 
-from coseg.data.pair_index import PairIndex
+from coseg.data.pair_index import PairIndex, balanced_groups, balanced_pairs
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "voc2012_classes.csv"
 
@@ -89,3 +90,49 @@ def test_published_pair_counts():
     val = published_presence("val")
     counts = {cut: (len(PairIndex(val[:cut])), len(PairIndex(val[cut:]))) for cut in (723, 724, 725)}
     assert counts == {723: (46_931, 37_760), 724: (46_973, 37_700), 725: (47_090, 37_605)}
+
+
+@pytest.mark.parametrize(("per_class", "most_uses"), [(5, None), (5, 2), (40, 6), (10**6, None)])
+def test_a_sample_is_balanced(per_class, most_uses):
+    presence = random_presence(150, 8, 0.15, 0)
+    presence[:, 0] = True  # most pairs share this class, as a person
+    presence[3:, 7] = False
+    sample = balanced_pairs(presence, per_class, most_uses, seed=1)
+    pairs = [tuple(pair) for pair in sample.tolist()]
+    assert pairs == sorted(set(pairs)) and all(i < j for i, j in pairs)
+    counts = (presence[sample[:, 0]] & presence[sample[:, 1]]).sum(0)
+    uses = np.bincount(sample.ravel(), minlength=len(presence))
+    everything = np.array([n * (n - 1) // 2 for n in presence.sum(0).tolist()])
+    if most_uses is None:
+        assert (counts >= np.minimum(per_class, everything)).all()
+    else:
+        assert uses.max() <= most_uses
+        short = counts < np.minimum(per_class, everything)  # then all but one of the images are used up
+        assert all((uses[presence[:, k]] < most_uses).sum() <= 2 for k in np.flatnonzero(short))
+    if per_class == 5:
+        assert counts[1:7].max() <= 12 and uses.max() <= 6
+    assert np.array_equal(sample, balanced_pairs(presence, per_class, most_uses, seed=1))
+    if per_class < 10**6:
+        assert not np.array_equal(sample, balanced_pairs(presence, per_class, most_uses, seed=2))
+
+
+def test_a_sample_of_groups_is_balanced():
+    presence = random_presence(90, 6, 0.3, 0)
+    groups = balanced_groups(presence, 4, most_uses=1, seed=0)
+    assert not (groups & ~presence).any() and groups.sum(1).max() == 1
+    assert groups.sum(0).tolist() == [4] * 6
+    assert balanced_groups(np.eye(5, dtype=bool), 4).sum() == 0
+    assert balanced_groups(presence, 10**6).sum() == presence.sum()
+
+
+def test_a_sample_of_a_catalog_as_large_as_coco():
+    """Every 30th image holds the first class; the pairs are millions, the memory a few megabytes."""
+    presence = random_presence(120_000, 4, 0.01, 0)
+    presence[::30, 0] = True
+    tracemalloc.start()
+    sample = balanced_pairs(presence, 100, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 300 <= len(sample) <= 400 and peak < 50e6
+    counts = (presence[sample[:, 0]] & presence[sample[:, 1]]).sum(0)
+    assert counts.min() >= 100

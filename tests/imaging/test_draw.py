@@ -7,7 +7,9 @@ from PIL import Image
 from coseg.imaging.draw import (
     PREDICTION,
     fitted,
+    label_picture,
     letterboxed,
+    object_colour,
     outlined,
     save_picture,
     tinted,
@@ -48,3 +50,12 @@ def test_a_picture_is_written(tmp_path: Path) -> None:
     save_picture(tmp_path / "a" / "b.png", np.zeros((3, 5, 3), np.uint8))
     with Image.open(tmp_path / "a" / "b.png") as picture:
         assert picture.size == (5, 3)
+
+
+def test_a_label_map_has_the_colours_of_its_objects() -> None:
+    labels = np.array([[0, 1], [2, 1]], np.uint8)
+    picture = label_picture(labels, 2)
+    assert picture.mode == "P" and np.array_equal(np.array(picture), labels)
+    colours = np.array(picture.convert("RGB"))
+    assert colours[0, 0].tolist() == [0, 0, 0] and colours[1, 0].tolist() == list(object_colour(2))
+    assert len({object_colour(n) for n in range(1, 33)}) == 32

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from facts import naming
@@ -187,3 +189,24 @@ def test_masks_of_floating_point_numbers(tmp_path):
     assert np.array_equal(read(tmp_path, values_of(0, 1, 0), "tif", dtype=np.float32), values_of(0, 1, 0))
     with pytest.raises(CosegError, match=naming("m.tif", "no mask")):
         read(tmp_path, values_of(0, np.nan, 0), "tif", dtype=np.float32)
+
+
+def test_many_colours_are_refused_in_little_memory(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1500, 3), np.uint8)
+    path = saved(tmp_path, Image.fromarray(pixels), "m.bmp")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CosegError, match=r"… \(255, \d+, \d+\) \(\d{7} different") as caught:
+            read_mask(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24 + 25 * 1000 * 1500  # bytes
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 700
+
+
+def test_numbers_of_any_type(tmp_path):
+    for dtype in (np.int32, np.uint16, np.float32):
+        assert np.array_equal(read(tmp_path, values_of(0, 60000, 0), "tif", dtype=dtype), values_of(0, 1, 0))
+    assert np.array_equal(read(tmp_path, values_of(0, 2**31 - 1, 0), "tif", dtype=np.int32), values_of(0, 1, 0))
+    with pytest.raises(CosegError, match="values -5, 3"):
+        read(tmp_path, values_of(3, -5), "tif", dtype=np.int32)

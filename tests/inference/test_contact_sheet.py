@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.imaging.draw import PAPER
-from coseg.inference import outputs
+from coseg.imaging.draw import PAPER, Piece, line_width
+from coseg.inference import contact_sheet, outputs
 from coseg.inference.contact_sheet import Card, ContactSheet, draw_sheet, layout
 from coseg.inference.outputs import CARDS_PER_SHEET, sheet_paths
 
@@ -57,6 +59,26 @@ def test_the_images_of_a_pair_stand_closer() -> None:
 def test_odd_names_are_drawn() -> None:
     names = ["", "x" * 500, "two\nlines", "bytes \udcff", "猫.jpg"]
     assert draw_sheet([card(30, 40, name=name) for name in names], layout(5), "a\nb").ndim == 3
+
+
+def test_a_long_figure_is_cut_and_leaves_the_name_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[float, float, str]] = []
+
+    def note(draw: Any, left: float, _: float, line: list[Piece], *__: Any) -> None:
+        drawn.append((left, left + line_width(draw, line), "".join(piece.text for piece in line)))
+
+    monkeypatch.setattr(contact_sheet, "draw_line", note)
+    form, size = layout(49), 2 * 112 + 2
+    names, figures = ("a.jpg", "x" * 500), ("no foreground", "horse 9 %, " * 20, "\U0010fffd 9 %")
+    for width, name, figure in product((20, 112), names, figures):
+        drawn.clear()
+        one, other = (card(40, width, name=name)._replace(figure=figure) for _ in range(2))
+        draw_sheet([one, other], form, "title")
+        _, *lines = drawn
+        for column, ((start, end, text), (left, right, share)) in enumerate((lines[:2], lines[2:])):
+            assert form.left(column) <= start < end < left < right <= form.left(column) + size
+            assert (text == name or text.endswith("…")) and (len(share) == len(figure) or share.endswith("…"))
+        assert share.startswith(figure[:9].replace("\U0010fffd", "?"))
 
 
 def test_more_cards_go_onto_further_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

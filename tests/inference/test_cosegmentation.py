@@ -134,3 +134,6 @@ def test_the_sentence_of_exemplars() -> None:
     assert mentions(sentence, "1 of 3 images", "b.jpg (20 % likely) and c.jpg")
     assert common_scores(result) == {"common": None, "shares": None, "outside": [2, 3], "exemplars": 2}
     assert mentions(common_sentence(Cosegmentation(segments[:1], exemplars=1), None), "1 of 1 image")
+    unsure = (segments[0], Segment("d.jpg", (4, 4), full, belongs=0.5))
+    assert Cosegmentation(unsure, exemplars=1).unsure == (1,)
+    assert mentions(common_sentence(Cosegmentation(unsure, exemplars=1), None), "1 of 2 images", "d.jpg (50 % likely)")

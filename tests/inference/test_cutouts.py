@@ -76,6 +76,41 @@ def test_a_colour_behind_the_object(tmp_path: Path, name: str, error: int) -> No
     assert np.abs(pixels[25:35, 40:60] - smooth()[25:35, 40:60]).max() <= error
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize(
+    ("name", "behind", "error"),
+    [
+        ("png", None, 1),
+        ("png", (0, 128, 255), 1),
+        ("webp", None, 12),
+        ("webp", (0, 128, 255), 12),
+        ("jpg", (0, 128, 255), 12),
+    ],
+)
+def test_every_format_with_every_style_is_read_back(
+    tmp_path: Path, name: str, behind: tuple[int, int, int] | None, error: int, crop: bool, soft: bool
+) -> None:
+    """Alpha and colours of the file are those of the picture in memory, and those of the photograph on the object."""
+    path, segment = photograph(tmp_path / "a.png"), Segment("a", SIZE, OBJECT)
+    style = CutoutStyle(name, behind, crop=crop, margin=0.1, soft_edges=soft)
+    image = written(path, style, segment)
+    pixels, expected = np.asarray(image).astype(int), np.asarray(cutout(path, segment, style)).astype(int)
+    assert image.format == {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}[name]
+    assert pixels.shape == expected.shape and pixels.shape[2] == (4 if behind is None else 3)
+    if behind is None:
+        assert np.array_equal(pixels[..., 3], expected[..., 3])  # also of WebP, whose alpha is without loss
+        shown = expected[..., 3] == 255
+    else:
+        shown = np.ones(expected.shape[:2], bool)
+    difference = np.abs(pixels[..., :3] - expected[..., :3])[shown]
+    assert difference.mean() <= error / 2  # at the edge of the object a lossy format mixes hues
+    top, left = (16, 26) if crop and not soft else (0, 0)
+    if not (crop and soft):  # the soft edge decides where it is cropped
+        inside = pixels[25 - top : 35 - top, 40 - left : 60 - left, :3]
+        assert np.abs(inside - smooth()[25:35, 40:60]).max() <= error
+
+
 def test_a_picture_fills_what_is_behind_the_object(tmp_path: Path) -> None:
     halves = np.zeros((30, 300, 3), np.uint8)
     halves[:, :150], halves[:, 150:] = (250, 0, 0), (0, 0, 250)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,34 @@ def test_void_is_neither_object_nor_rest() -> None:
     region = made().exemplar([(A, labels)])._exemplars[0].region
     assert np.array_equal(region.numpy(), labels)
     assert np.array_equal(made().exemplar([(A, mask() * 255)])._exemplars[0].region.numpy(), mask())
+
+
+def test_a_rectangle_that_ends_beyond_all_numbers_has_no_pixel_or_ends_at_the_edge() -> None:
+    with pytest.raises(CosegError, match="has no pixel"):
+        made().exemplar([(A, (1e308, 0, 1e308, 10))])
+    assert len(made().exemplar([(A, (3, 3, 1.7e308, 1.7e308))])) == 1
+
+
+def test_a_large_region_is_kept_small_and_its_positions_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = made(), []
+    counted = type(model.network).shown_positions
+    monkeypatch.setattr(
+        type(model.network), "shown_positions", lambda self, *shown: calls.append(1) or counted(self, *shown)
+    )
+    large = mask().repeat(3, 0).repeat(3, 1)
+    search = exemplar.Exemplars(model, [(replace(model.encode(A), size=large.shape), large)])
+    shown = search._exemplars[0]
+    assert shown.positions is not None and np.array_equal(shown.region.numpy(), mask())
+    expected = search.network.exemplar_positions(
+        Exemplar(shown.features, shown.size, torch.from_numpy(large.astype(np.uint8)))
+    )
+    calls.clear()
+    for another in (False, True):
+        objects, rest = search.network.exemplar_positions(shown._replace(another=another))
+        assert torch.equal(rest if another else objects, expected[0])
+        assert not objects.any() if another else torch.equal(rest, expected[1])
+    search.segment([A, B])
+    assert not calls
 
 
 def test_the_search_needs_nothing_of_the_photograph_but_its_features() -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from coseg.inference.folders import expand, home_expanded, identity, listing, natural_order, trouble, walk
+from coseg.inference.folders import (
+    expand,
+    home_expanded,
+    identity,
+    is_object_name,
+    listing,
+    natural_order,
+    trouble,
+    walk,
+)
 
 
 @pytest.fixture
@@ -81,3 +90,32 @@ def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "~").mkdir()
     (tmp_path / "~" / "a.jpg").touch()
     assert home_expanded("~/a.jpg") == Path("~/a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a", "x_2-y z", "größe", "cafe\u0301", "หมู", "घोड़ा", "_", "馬" * 60])
+def test_names_of_objects_in_any_script(name: str) -> None:
+    assert is_object_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " a",
+        "a ",
+        "-a",
+        "a-",
+        "\u0301a",
+        "a/b",
+        "..",
+        "a.b",
+        "a=b",
+        "a\nb",
+        "a\u202eb",
+        "\ud800",
+        "a" * 61,
+        "𐀀" * 60 + "b",
+    ],
+)
+def test_texts_that_are_no_names_of_objects(name: str) -> None:
+    assert not is_object_name(name)

@@ -13,7 +13,16 @@ from coseg.imaging.draw import PREDICTION
 from coseg.inference import outputs
 from coseg.inference.cosegmentation import Segment
 from coseg.inference.cutouts import CutoutStyle
-from coseg.inference.outputs import OVERLAY_SIDE, PICTURES, Targets, check_folder, overlaid, write_pictures
+from coseg.inference.outputs import (
+    OVERLAY_SIDE,
+    PICTURES,
+    Targets,
+    check_folder,
+    coloured,
+    overlaid,
+    write_labels,
+    write_pictures,
+)
 
 HALF = np.zeros((6, 8), np.float16)
 HALF[:, 4:] = 1  # the right half
@@ -32,6 +41,23 @@ def photograph(path: Path, size: tuple[int, int], **options: object) -> np.ndarr
 
 def files(folder: Path, *kinds: str) -> dict[str, Path]:
     return {kind: folder / f"a{PICTURES[kind]}" for kind in kinds or PICTURES}
+
+
+def test_several_objects_in_one_overlay(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.png", (60, 80))
+    left = Segment("a.png", (60, 80), 1 - HALF)
+    names = {"mask": tmp_path / "l.png", "overlay": tmp_path / "o.jpg"}
+    tiles = write_labels(tmp_path / "a.png", [segment((60, 80)), left], names, tile=40)
+    labels = np.array(Image.open(tmp_path / "l.png"))
+    assert (labels[:, 42:] == 1).all() and (labels[:, :38] == 2).all()
+    assert Image.open(tmp_path / "o.jpg").size == (80, 60)
+    assert tiles is not None and tiles[1].shape == (30, 40, 3)
+    grey = np.full((30, 40, 3), 100, np.uint8)
+    picture = coloured(grey, np.pad(np.array([[1, 2]], np.uint8).repeat(20, 0).repeat(10, 1), ((5, 5), (10, 10))))
+    inside = [tuple(picture[15, x]) for x in (15, 25, 2)]
+    assert len(set(inside)) == 3 and inside[0][0] > inside[0][2] and inside[1][2] > inside[1][0]
+    assert inside[2] == (162, 162, 162)
+    assert write_labels(tmp_path / "a.png", [left], {}) is None
 
 
 def test_all_pictures(tmp_path: Path) -> None:

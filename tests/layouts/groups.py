@@ -1,4 +1,4 @@
-"""Write images in groups in the disk layouts of MSRC v2, iCoseg, object discovery, CoSOD and folders of one's own.
+"""Write images in groups in the disk layouts of data sets that come so, and in folders of one's own.
 
 For generated data sets and for tests: formats, names and modes of the files are those of the releases.
 """
@@ -99,6 +99,45 @@ def write_folder(root: Path, items: Iterable[GroupItem]) -> None:
     for number, item in _numbered(items):
         _save(item.image, root / item.group / "images" / f"{number:04d}.jpg")
         _save(_white(item.truth), root / item.group / "masks" / f"{number:04d}.png")
+
+
+def write_fss1000(root: Path, items: Iterable[GroupItem]) -> None:
+    """Write ``root/<class>/{1.jpg,1.png}`` … as JPEG and 24-bit PNG, whose edges are grey."""
+    for number, item in _numbered(items):
+        grey = _white(item.truth)
+        grey[:, 1:][(grey[:, 1:] == 0) & (grey[:, :-1] == 255)] = 100  # below the threshold
+        _save(item.image, root / item.group / f"{number}.jpg")
+        _save(np.repeat(grey[..., None], 3, 2), root / item.group / f"{number}.png")
+
+
+def write_weizmann_horses(root: Path, items: Iterable[GroupItem]) -> None:
+    """Write ``root/{rgb,gray,figure_ground}/horse001.jpg`` …, all as JPEG."""
+    for number, item in _numbered(items):
+        name = f"horse{number:03d}.jpg"
+        _save(item.image, root / "rgb" / name)
+        _save(np.array(Image.fromarray(item.image).convert("L")), root / "gray" / name)
+        _save(_white(item.truth), root / "figure_ground" / name)
+
+
+def write_weizmann_objects(root: Path, items: Iterable[GroupItem], people: int = 3) -> None:
+    """Write ``root/<name>/{src_color,src_bw,human_seg}`` as PNG, of Alpert et al. (CVPR 2007).
+
+    People mark the object in red, another object in blue, on the grey image. All but the last mark just that; the last
+    one everything.
+    """
+    for number, item in _numbered(items):
+        name = f"{item.group}{number}"
+        grey = np.array(Image.fromarray(item.image).convert("L"))
+        _save(item.image, root / name / "src_color" / f"{name}.png")
+        _save(grey, root / name / "src_bw" / f"{name}.png")
+        for person in range(people):
+            drawn = np.repeat(grey[..., None], 3, 2)
+            drawn[item.truth == FOREGROUND] = (255, 0, 0)
+            drawn[item.truth == OTHER_OBJECT] = (0, 0, 255)
+            if person == people - 1 and people > 1:
+                drawn[:] = (255, 0, 0)
+            _save(drawn, root / name / "human_seg" / f"{name}_{person + 1}.png")
+    (root / "info.txt").write_text("of the archive")
 
 
 def _numbered(items: Iterable[GroupItem]) -> Iterable[tuple[int, GroupItem]]:

@@ -189,14 +189,14 @@ def test_kernels_of_chosen_positions_pool_these_alone(pooling: str) -> None:
     chosen[1:7, 2:5] = True
     matching = DepthwiseCorrelation([1, 3], pooling=pooling, normalization="none")
     for kernel, expected in zip(
-        matching.kernels_of(features, chosen), matching.kernels(features[..., 1:7, 2:5]), strict=True
+        matching.kernels_of(features, chosen[None]), matching.kernels(features[..., 1:7, 2:5]), strict=True
     ):
         torch.testing.assert_close(kernel, expected)
     changed = features.clone()
     chosen[1, 2] = chosen[5, 3] = False
     changed[..., ~chosen] = 1e6
     for kernel, expected in zip(
-        matching.kernels_of(changed, chosen), matching.kernels_of(features, chosen), strict=True
+        matching.kernels_of(changed, chosen[None]), matching.kernels_of(features, chosen[None]), strict=True
     ):
         assert torch.equal(kernel, expected)
 
@@ -205,6 +205,29 @@ def test_a_bin_without_a_chosen_position_is_zero() -> None:
     chosen = torch.eye(6, dtype=torch.bool)
     for pooling in ("average", "max"):
         (kernel,) = DepthwiseCorrelation([3], pooling=pooling, normalization="none").kernels_of(
-            torch.full((1, 1, 6, 6), -2.0), chosen
+            torch.full((1, 1, 6, 6), -2.0), chosen[None]
         )
         assert torch.equal(kernel[0, 0], -2 * torch.eye(3))
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "strided"])
+def test_kernels_of_a_batch_are_those_of_loops_over_bins(pooling: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(5, 2, 9, 7, generator=generator)
+    chosen = torch.rand(5, 9, 7, generator=generator) < torch.tensor([0.05, 0.2, 0.5, 0.9, 1.1])[:, None, None]
+    chosen[0, 8, 0] = True
+    (kernels,) = DepthwiseCorrelation([3], pooling=pooling, normalization="none").kernels_of(features, chosen)
+    for image, places, kernel in zip(features, chosen, kernels, strict=True):
+        (top, bottom), (left, right) = ((int(at.min()), int(at.max()) + 1) for at in places.nonzero().T)
+        for i in range(3):
+            for j in range(3):
+                ranges = []
+                for k, start, end in ((i, top, bottom), (j, left, right)):
+                    n = end - start
+                    middle = start + (2 * k + 1) * n // 6
+                    bin_ = range(start + k * n // 3, start - (-(k + 1) * n // 3))
+                    ranges.append(range(middle, middle + 1) if pooling == "strided" else bin_)
+                values = [image[:, y, x] for y in ranges[0] for x in ranges[1] if places[y, x]] or [torch.zeros(2)]
+                stacked = torch.stack(values)
+                expected = stacked.amax(0) if pooling == "max" else stacked.mean(0)
+                torch.testing.assert_close(kernel[:, i, j], expected)

@@ -86,3 +86,34 @@ def test_skips_are_of_the_levels_at_strides_of_4_and_8() -> None:
         skip_modules(TimmEncoder("test_vit", [1]), 5)
     with pytest.raises(CosegError, match="skip_channels"):
         skip_modules(encoder, -1)
+
+
+@pytest.mark.parametrize("stride", [2, 8, 14, 16])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4)])
+def test_evaluation_gives_what_the_layers_give_one_after_the_other(stride: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(24, stride, skip_strides=(4,), skip_channels=3)
+    decoder(torch.randn(3, 24, 4, 4), torch.randn(3, 3, stride, stride))  # statistics of batch norm
+    features = torch.randn(2, 24, *size)
+    skip = torch.randn(2, 3, *(side * stride // 4 for side in size))
+    decoder.eval()
+    with torch.no_grad():
+        maps = features
+        for position, layer in enumerate(decoder.blocks):
+            maps = layer(maps)
+            if position in decoder.joins:
+                maps = torch.cat((maps, skip), 1)
+        torch.testing.assert_close(decoder(features, skip), decoder.logits(maps), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_in_evaluation_are_those_of_the_layers() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(8, 4).eval()
+    gradients = []
+    for decode in (decoder, lambda maps: decoder.logits(decoder.blocks(maps))):
+        decoder.zero_grad()
+        maps = torch.ones(1, 8, 3, 4, requires_grad=True)
+        decode(maps).square().sum().backward()
+        gradients.append([maps.grad, *(parameter.grad for parameter in decoder.parameters())])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

@@ -197,7 +197,13 @@ def test_an_exemplar_is_matched_by_its_object_and_by_its_rest() -> None:
         image, partner = made.encode(photo(48, 64, 2, 1)), made.encode(photo(48, 64, 1, 1))
         half = partner[-1].shape[-1] // 2
         sides = [partner[-1][..., :half], partner[-1][..., half:]]
-        parts = [made.decoder(*image, *made.match(image[-1], side.flatten(2))) for side in sides]
+        matched = [made.match(image[-1], side.flatten(2)) for side in sides]
+        parts = [made.decoder(*image, *of_side) for of_side in matched]
+        # A similarity of 0.1 more to the object than to the rest is 0.5 more of its logit.
+        unit, units = (torch.nn.functional.normalize(maps, dim=1) for maps in (image[-1], partner[-1]))
+        cosine = torch.einsum("bchw,bcyx->bhwyx", unit, units).amax(-2)
+        nearer = 5 * (cosine[..., :half].amax(-1) - cosine[..., half:].amax(-1))
+        parts[0][:, 1] += torch.nn.functional.interpolate(nearer[None], parts[0].shape[-2:], mode="bilinear")[0]
         (logits,) = made.cosegment_exemplars([exemplar(partner, region)], [image], [(48, 64)])
         torch.testing.assert_close(logits, contrasted(*parts)[..., :48, :64], atol=1e-4, rtol=1e-4)
         both = [exemplar(partner, region), exemplar(partner, 1 - region)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,15 @@ def small_config(config: DictConfig, encoder: str) -> dict[str, Any]:
     return network
 
 
-@pytest.fixture(scope="module", params=itertools.product(MODELS, ENCODERS), ids=" ".join)
+def pairs() -> Iterator[Any]:
+    """All of them; what is not slow has each network and each encoder, and those with real weights."""
+    for k, model in enumerate(MODELS):
+        for n, encoder in enumerate(ENCODERS):
+            quick = k == n % len(MODELS) or n == k % len(ENCODERS) or encoder == REAL_WEIGHTS
+            yield pytest.param((model, encoder), marks=() if quick else pytest.mark.slow, id=f"{model} {encoder}")
+
+
+@pytest.fixture(scope="module", params=pairs())
 def config(request: pytest.FixtureRequest, compose: Callable[..., DictConfig]) -> dict[str, Any]:
     """Of a network and an encoder, as the command composes it."""
     model, encoder = request.param

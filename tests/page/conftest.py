@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from coseg.inference.cosegmentation import Cosegmentation, Segment
 from coseg.inference.photographs import Photograph, load_photograph
+from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.page.server import make_app
 from coseg.page.visitors import Quota, Visitors
 from coseg.serve.guard import Names
@@ -32,18 +34,27 @@ class FakeSegmenter:
     size_note: str | None = None
     calibration: None = None
     asked: list[str] = field(default_factory=list)
+    belongs: dict[str, float] = field(default_factory=dict)
+    network: Any = field(default_factory=lambda: CrossCorrelationNetwork.__new__(CrossCorrelationNetwork))
+
+    def exemplar(self, shown: Sequence[tuple[Photograph, Any]]) -> FakeExemplars:
+        self.asked.append("exemplar")
+        return FakeExemplars(self, [image.pixels[_pixel(image, place)] for image, place in shown], shown)
 
     def encode(self, image: Any) -> Photograph:
         self.asked.append("encode")
         return load_photograph(image, 32)
 
-    def cosegment(self, encoded: Sequence[Photograph]) -> Cosegmentation:
+    def cosegment(self, encoded: Sequence[Photograph], progress: Any = None) -> Cosegmentation:
         self.asked.append("cosegment")
-        segments = [
-            Segment(each.name, each.size, (each.pixels[..., 0] / 255).astype(np.float16), self.threshold)
-            for each in encoded
-        ]
+        for k in range(len(encoded)):
+            progress(len(encoded) + k + 1, 2 * len(encoded))
+        segments = [self.segment(each, (each.pixels[..., 0] / 255).astype(np.float16)) for each in encoded]
         return Cosegmentation(tuple(segments), self.common, self.repeated)
+
+    def segment(self, image: Photograph, probability: Any, threshold: float | None = None) -> Segment:
+        limit = self.threshold if threshold is None else threshold
+        return Segment(image.name, image.size, probability, limit, belongs=self.belongs.get(image.name, math.nan))
 
     def model_scores(self, source: str, count: int = 2) -> dict[str, Any]:
         return {"model": source, "size": self.size, "threshold": self.threshold, "calibration": None}
@@ -54,6 +65,33 @@ class FakeSegmenter:
         vector = a.pixels[min(int(y * height), height - 1), min(int(x * width), width - 1)].astype(float)
         others = b.pixels.astype(float)
         return (others @ vector / (np.linalg.norm(others, axis=-1) * np.linalg.norm(vector))).astype(np.float32)
+
+
+@dataclass
+class FakeExemplars:
+    """The object is what has a colour that was shown; where `belongs` is low there is none."""
+
+    segmenter: FakeSegmenter
+    colours: list[NDArray[np.uint8]]
+    shown: Sequence[tuple[Photograph, Any]]
+
+    @property
+    def regions(self) -> list[NDArray[np.uint8]]:
+        return [self._alike(image).astype(np.uint8) for image, _ in self.shown]
+
+    def segment_encoded(self, image: Photograph) -> Segment:
+        alike = self._alike(image) & (self.segmenter.belongs.get(image.name, 1) > 0.3)
+        return self.segmenter.segment(image, alike.astype(np.float16), 0.4)
+
+    def _alike(self, image: Photograph) -> NDArray[np.bool_]:
+        return np.any([(image.pixels == colour).all(-1) for colour in self.colours], axis=0)
+
+
+def _pixel(image: Photograph, place: Sequence[float]) -> tuple[int, int]:
+    """Of a point, or of the middle of a rectangle, in pixels of the original."""
+    x, y, width, height = (*place, 0, 0)[:4]
+    rows, columns = image.pixels.shape[:2]
+    return int((y + height / 2) / image.size[0] * rows), int((x + width / 2) / image.size[1] * columns)
 
 
 @pytest.fixture
@@ -95,4 +133,4 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClien
 
 
 class _Segmenter:
-    threshold, device, size, size_note, calibration = 0.5, "cpu", 32, None, None
+    threshold, device, size, size_note, calibration, network = 0.5, "cpu", 32, None, None, None

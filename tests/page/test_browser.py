@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ import numpy as np
 import pytest
 from facts import mentions
 from PIL import Image
+
+from coseg.page.examples import EXAMPLES, Scene, draw_scene, point_on
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver") or shutil.which("chromium.chromedriver")
@@ -56,35 +59,15 @@ class Served(NamedTuple):
     temporary: Path
 
 
-NETWORK = {
-    "_target_": "coseg.models.cross_correlation.CrossCorrelationNetwork",
-    "encoder": {"_target_": "coseg.models.encoders.vgg.VGG16Encoder", "width": 0.125, "stride": 8, "weights": None},
-}
-
-
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that has learned nothing, as a folder to share."""
-    import torch
-
-    from coseg.hub.share import save_pretrained
-    from coseg.instantiate import build_network
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    save_pretrained(folder, NETWORK, build_network(NETWORK), {"size": 64})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page with a tiny network, on a free port; its requests to the outside would go to a proxy that is not."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page with the bundled model, on a free port; its requests to the outside would go to a proxy that is not."""
     temporary = tmp_path_factory.mktemp("temporary")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**os.environ, **nowhere, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "coseg.cli.page", "--port", "0", "--no-browser", "--device", "cpu"]
     process = subprocess.Popen(
-        [*command, "--checkpoint", str(model)],
+        command,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -156,11 +139,31 @@ class Visitor:
         """The pictures themselves, as the server gives them."""
         return [np.asarray(Image.open(io.BytesIO(_fetched(source)))) for source in self.sources(selector)]
 
-    def changed(self, selector: str, before: list[str]) -> None:
+    def show(self, view: str) -> list[np.ndarray]:
+        """Switch the gallery, and give its pictures."""
+        before = self.sources("#gallery")
+        next(label for label in self.find("#view label") if label.text == view).click()
         self.until(
-            lambda: (now := self.sources(selector)) and len(now) == len(before) and not set(now) & set(before),
-            f"{selector} to change",
+            lambda: (now := self.sources("#gallery")) and len(now) == len(before) and not set(now) & set(before), view
         )
+        return self.pictures("#gallery")
+
+    def masks(self) -> list[np.ndarray]:
+        """Of the gallery, which shows masks, when they no longer change."""
+        time.sleep(0.5)
+        return self.pictures("#gallery")
+
+    def point(self, x: float, y: float) -> None:
+        """Click in the chosen photograph, at shares of its width and height; until what was clicked is drawn."""
+        from selenium.webdriver import ActionChains
+
+        progress = "#chosen [data-testid=status-tracker]:not(.hide)"
+        self.until(lambda: not any(bar.is_displayed() for bar in self.find(progress)), "no progress over it")
+        image, before = self.find("#chosen img")[0], self.sources("#chosen")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", image)
+        across, down = round((x - 0.5) * image.size["width"]), round((y - 0.5) * image.size["height"])
+        ActionChains(self.driver).move_to_element_with_offset(image, across, down).click().perform()
+        self.until(lambda: self.sources("#chosen") != before, "what was clicked")
 
     def hosts(self) -> set[str | None]:
         """Of all requests since the browser started, but for the browser's own pages."""
@@ -213,10 +216,14 @@ def test_a_visit(served: Served, visitor: Visitor, half_red: Callable[..., Path]
     _a_file_past_the_limit_is_refused(visitor, tmp_path)
     _two_photographs_get_masks_and_the_wrong_file_a_message(visitor, [a, wrong, b])
     _the_threshold_moves_the_masks(visitor)
-    _a_point_gets_a_response(visitor)
     _everything_can_be_downloaded(visitor)
     _other_photographs_clear_the_results(visitor, b)
     _the_example_set_can_be_tried(visitor)
+    scenes = [draw_scene(spec) for spec in EXAMPLES[3].scenes]
+    _scenes_of_two_kinds_of_objects_are_cosegmented(visitor)
+    _a_click_on_an_object_finds_that_one(visitor, scenes)
+    _a_rectangle_by_two_clicks_finds_the_other(visitor, scenes)
+    _the_page_fits_a_phone(visitor)
     assert visitor.hosts() == {"127.0.0.1"}
 
     assert _files(served.temporary)
@@ -230,7 +237,7 @@ def _one_photograph_is_not_enough(visitor: Visitor, photograph: Path) -> None:
     visitor.until(lambda: len(visitor.uploaded()) == 1, "one file")
     visitor.click("#press")
     visitor.until(lambda: mentions(visitor.text("#notice"), "two photographs"), "a message")
-    assert not visitor.sources("#masks")
+    assert not visitor.sources("#gallery")
     visitor.clear()
 
 
@@ -247,14 +254,16 @@ def _two_photographs_get_masks_and_the_wrong_file_a_message(visitor: Visitor, fi
     visitor.upload(*files)
     visitor.until(lambda: len(visitor.uploaded()) == len(files), "all files")
     visitor.click("#press")
-    visitor.until(lambda: len(visitor.sources("#masks")) == 2, "two masks")
+    visitor.until(lambda: len(visitor.sources("#gallery")) == 2, "two pictures")
     assert mentions(visitor.text("#notice"), "notes.jpg", "image")
-    assert "not calibrated" in visitor.text("#verdict")  # this network is not calibrated
-    first, second = visitor.pictures("#masks")
-    assert first.shape == (512, 768) and second.shape == (300, 200)
-    assert set(np.unique(first)) <= {0, 255}
-    assert [each.shape for each in visitor.pictures("#overlays")] == [(512, 768, 3), (300, 200, 3)]
-    assert [each.shape for each in visitor.pictures("#cutouts")] == [(512, 768, 4), (300, 200, 4)]
+    assert "photographs" in visitor.text("#verdict .answer") and "%" not in visitor.text("#verdict")
+    visitor.click("#verdict summary")
+    assert mentions(visitor.text("#verdict"), "% likely", "interval", "voc val", "seed")
+    assert [picture.shape for picture in visitor.pictures("#gallery")] == [(600, 900, 3), (300, 200, 3)]
+    assert [picture.shape for picture in visitor.show("Cut-out")] == [(600, 900, 4), (300, 200, 4)]
+    first, second = visitor.show("Mask")
+    assert first.shape == (600, 900) and second.shape == (300, 200) and set(np.unique(first)) <= {0, 255}
+    assert mentions(visitor.text("#gallery"), "first.png", "second.png")
 
 
 def _the_threshold_moves_the_masks(visitor: Visitor) -> None:
@@ -262,29 +271,11 @@ def _the_threshold_moves_the_masks(visitor: Visitor) -> None:
 
     shares = []
     for key in (Keys.HOME, Keys.END):
-        before = visitor.sources("#masks")
+        before = visitor.sources("#gallery")
         visitor.find("#threshold input[type=range]")[0].send_keys(key)
-        visitor.changed("#masks", before)
-        shares.append([mask.mean() / 255 for mask in visitor.pictures("#masks")])
-    assert min(shares[0]) > max(shares[1])
-    assert np.mean(shares[0]) - np.mean(shares[1]) > 0.5  # 0.02 marks nearly all, 0.98 nearly nothing
-
-
-def _a_point_gets_a_response(visitor: Visitor) -> None:
-    from selenium.webdriver import ActionChains
-
-    before_a, before_b = visitor.sources("#point-a"), visitor.sources("#response-b")
-    image = visitor.find("#point-a img")[0]
-    visitor.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", image)
-    width = image.size["width"]
-    ActionChains(visitor.driver).move_to_element_with_offset(image, -width // 4, 0).click().perform()
-    visitor.changed("#response-b", before_b)
-    visitor.changed("#point-a", before_a)
-    (marked,), (heat,) = visitor.pictures("#point-a"), visitor.pictures("#response-b")
-    assert marked.shape == (512, 768, 3) and heat.shape == (300, 200, 3)
-    ring = np.argwhere((marked == 255).all(-1)).mean(0)  # white, on a picture without white
-    assert abs(ring[0] / 512 - 0.5) < 0.02 and abs(ring[1] / 768 - 0.25) < 0.02
-    assert mentions(visitor.text("#matched"), "second.png", "first.png")
+        visitor.until(lambda before=before: visitor.sources("#gallery") != before, "other masks")
+        shares.append([mask.mean() / 255 for mask in visitor.pictures("#gallery")])
+    assert sum(shares[0]) - sum(shares[1]) > 0.3
 
 
 def _everything_can_be_downloaded(visitor: Visitor) -> None:
@@ -304,31 +295,88 @@ def _everything_can_be_downloaded(visitor: Visitor) -> None:
 
 def _other_photographs_clear_the_results(visitor: Visitor, photograph: Path) -> None:
     visitor.clear()
-    visitor.until(lambda: not visitor.sources("#masks") and not visitor.sources("#cutouts"), "no results")
-    assert "changed" in visitor.text("#verdict")
-    assert not visitor.find("#download")[0].is_enabled()
+    visitor.until(lambda: not visitor.sources("#gallery"), "no results")
+    assert "changed" in visitor.text("#verdict") and not visitor.text("#download")
     visitor.upload(photograph)
     visitor.until(lambda: len(visitor.uploaded()) == 1, "one file")
 
 
-def _captions_cover_nothing_and_fit_a_phone(visitor: Visitor) -> None:
-    size = visitor.driver.get_window_size()
-    visitor.driver.set_window_size(500, 900)  # Chromium's windows are no narrower
-    try:
-        for item in visitor.find(".results .thumbnail-item"):
-            picture, caption = (item.find_element("css selector", name) for name in ("img", ".caption-label"))
-            assert caption.rect["y"] >= picture.rect["y"] + picture.rect["height"] - 1
-            assert caption.rect["width"] <= 500 and caption.value_of_css_property("white-space") == "normal"
-        tops = [visitor.find(name)[0].rect["y"] for name in ("#cutouts", "#overlays", "#masks")]
-        assert tops == sorted(tops)
-    finally:
-        visitor.driver.set_window_size(size["width"], size["height"])
-
-
 def _the_example_set_can_be_tried(visitor: Visitor) -> None:
     visitor.click("#examples button")
-    visitor.until(lambda: len(visitor.sources("#masks")) == 2, "two masks")
-    _captions_cover_nothing_and_fit_a_phone(visitor)
+    visitor.until(lambda: len(visitor.sources("#gallery")) == 2, "two pictures")
     visitor.until(lambda: any("pair_1" in each for each in visitor.uploaded()), "the example's files")
-    assert [each.shape for each in visitor.pictures("#masks")] == [(300, 400), (300, 400)]
-    assert visitor.text("#notice").strip() == ""
+    assert [picture.shape for picture in visitor.pictures("#gallery")] == [(300, 400), (300, 400)]
+    visitor.show("Overlay")
+    assert visitor.text("#notice").strip() == "" and visitor.text("#verdict .answer").startswith("Both photographs")
+    visitor.clear()
+    visitor.until(lambda: not visitor.sources("#gallery"), "no results")
+
+
+def _scenes_of_two_kinds_of_objects_are_cosegmented(visitor: Visitor) -> None:
+    visitor.find("#examples button")[3].click()
+    visitor.until(lambda: len(visitor.sources("#gallery")) == 3, "three pictures")
+    assert visitor.text("#verdict .answer").startswith("All three photographs")
+    assert mentions(visitor.text("#gallery"), "two_3.png", "% likely")
+    visitor.show("Mask")
+    visitor.click("#showing button")
+    visitor.until(lambda: visitor.find("#chosen img"), "a photograph to click in")
+
+
+def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float((truth & (mask > 0)).sum() / (truth | (mask > 0)).sum())
+
+
+def _a_click_on_an_object_finds_that_one(visitor: Visitor, scenes: list[Scene]) -> None:
+    before = [_iou(mask, scene.masks["sheep"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
+    x, y = point_on(scenes[0], "sheep")
+    visitor.point(x / 400, y / 300)
+    visitor.until(lambda: mentions(visitor.text("#verdict"), "you showed", "all three"), "the answer")
+    after = [_iou(mask, scene.masks["sheep"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
+    assert min(after) > 0.8 and max(before) < 0.7
+    assert mentions(visitor.text("#shown"), "a point in two_1.png", "taken for")
+    (shown,) = visitor.pictures("#chosen")
+    shown = np.asarray(Image.fromarray(shown).convert("RGB").resize((400, 300)))
+    changed = (np.abs(shown.astype(int) - scenes[0].picture) > 40).any(-1)
+    assert changed[scenes[0].masks["sheep"]].mean() > 0.6 and changed[:, :200].mean() < 0.02
+    assert [heat.shape for heat in visitor.show("What matched")] == [(300, 400, 3)] * 3
+    visitor.show("Mask")
+
+
+def _a_rectangle_by_two_clicks_finds_the_other(visitor: Visitor, scenes: list[Scene]) -> None:
+    visitor.click("#take-all-back")
+    visitor.until(lambda: visitor.text("#verdict").startswith("All three"), "the answer without what was shown")
+    visitor.find("#chooser button.thumbnail-item")[1].click()
+    visitor.until(lambda: "two_2.png" in visitor.text("#chosen"), "the second photograph")
+    visitor.find("#tool label")[1].click()
+    rows, columns = np.nonzero(scenes[1].masks["aeroplane"])
+    visitor.point(columns.min() / 400, rows.min() / 300)
+    visitor.until(lambda: "opposite corner" in visitor.text("#shown"), "the first corner")
+    visitor.point(columns.max() / 400, rows.max() / 300)
+    visitor.until(lambda: "you showed" in visitor.text("#verdict"), "the answer")
+    assert mentions(visitor.text("#shown"), "a rectangle in two_2.png", "taken for")
+    found = [_iou(mask, scene.masks["aeroplane"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
+    assert min(found) > 0.55
+
+
+def _the_page_fits_a_phone(visitor: Visitor) -> None:
+    def size(width: int, height: int) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        visitor.until(lambda: visitor.driver.execute_script("return innerWidth") == width, "the width")
+
+    def widths() -> list[float]:
+        return [
+            item.find_element("css selector", "img").rect["width"] for item in visitor.find("#gallery .thumbnail-item")
+        ]
+
+    size(1280, 900)
+    visitor.until(lambda: min(widths()) >= 400, "large pictures")
+    size(390, 844)
+    visitor.until(lambda: 360 <= min(widths()) <= max(widths()) <= 390, "pictures of the phone's width")
+    wide = """return [...document.querySelectorAll('.contain *')]
+        .filter(e => e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 80))"""
+    inner = [html for html in visitor.driver.execute_script(wide) if "svg" not in html]
+    assert not inner and visitor.driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    for item in visitor.find("#gallery .thumbnail-item"):
+        picture, caption = (item.find_element("css selector", name) for name in ("img", ".caption-label"))
+        assert caption.rect["y"] >= picture.rect["y"] + picture.rect["height"] - 1

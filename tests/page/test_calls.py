@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,22 +11,26 @@ from facts import mentions
 
 from coseg.page.visitors import Visitors
 
+LOOK = ["Mask", "As added", 0.5]
 
-def _press(page: Any) -> int:
-    return next(i for i, function in page.fns.items() if function.name == "find_common")
+
+def _function(page: Any, name: str) -> int:
+    return next(i for i, function in page.fns.items() if function.name == name)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"data": []},
-        {"data": [None, "high"]},
-        {"data": [None, 7]},
-        {"data": ["a", 0.5]},
-        {"data": [[{"path": "/etc/passwd"}], 0.5]},
-        {"data": [[{"path": "http://127.0.0.1:1/x", "url": "http://127.0.0.1:1/x"}], 0.5]},
-        {"data": [[{"path": "a\0b"}], 0.5]},
-        {"data": [[{}], 0.5]},
+        {"data": [None, *LOOK[:2], "high"]},
+        {"data": [None, *LOOK[:2], 7]},
+        {"data": [None, "Everything", *LOOK[1:]]},
+        {"data": [None, ["Mask"], *LOOK[1:]]},
+        {"data": ["a", *LOOK]},
+        {"data": [[{"path": "/etc/passwd"}], *LOOK]},
+        {"data": [[{"path": "http://127.0.0.1:1/x", "url": "http://127.0.0.1:1/x"}], *LOOK]},
+        {"data": [[{"path": "a\0b"}], *LOOK]},
+        {"data": [[{}], *LOOK]},
         {"data": None},
         {"session_hash": None},
         {"session_hash": "../x"},
@@ -36,10 +41,32 @@ def _press(page: Any) -> int:
 )
 def test_malformed_calls_get_a_sentence(client: Any, change: dict[str, Any], capsys: Any, caplog: Any) -> None:
     http, page, _ = client
-    call = {"data": [None, 0.5], "fn_index": _press(page), "session_hash": "abc"} | change
+    call = {"data": [None, *LOOK], "fn_index": _function(page, "find_common"), "session_hash": "abc"} | change
     answer = http.post("/gradio_api/queue/join", json=call)
     assert answer.status_code == 400 and mentions(answer.json()["detail"], "page")
     assert "Traceback" not in capsys.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize("index", [None, 5, [5], [5, None], [5, 1e9], ["a", "b"], [5, 5, 5]])
+def test_a_click_has_a_place(client: Any, index: Any) -> None:
+    http, page, _ = client
+    call = {"data": ["A point on it", *LOOK], "fn_index": _function(page, "click"), "session_hash": "abc"}
+    answer = http.post("/gradio_api/queue/join", json=call | {"event_data": {"index": index}})
+    assert answer.status_code == 400 and mentions(answer.json()["detail"], "page")
+
+
+@pytest.mark.parametrize("index", [None, True, -1, 2, 0.5, [0, 0], "a.png"])
+def test_a_visitor_can_only_choose_photographs_of_the_own_page(client: Any, index: Any) -> None:
+    http, page, visitors = client
+    photographs = SimpleNamespace(names=("a.png", "b.png"), previews=(), encoded=(), showing=None)
+    photographs.cosegmentation = SimpleNamespace(segments=())
+    visitors.keep_result("mine", photographs)
+    call = {"data": [], "fn_index": _function(page, "choose"), "event_data": {"index": index}}
+    for tab in ("mine", "of somebody else"[:2]):
+        answer = http.post("/gradio_api/queue/join", json=call | {"session_hash": tab})
+        assert answer.status_code == 400 and mentions(answer.json()["detail"], "photograph")
+    other = http.post("/gradio_api/queue/join", json=call | {"session_hash": "other", "event_data": {"index": 1}})
+    assert other.status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from facts import mentions
 
 from coseg.page.server import prepare_gradio
-from coseg.page.visitors import Visitors
 
 
 @pytest.fixture(autouse=True)
@@ -31,18 +30,15 @@ def test_a_size_that_is_not_the_models_is_noted(segmenter: Any) -> None:
     assert mentions(heading(segmenter, "mine"), "made for &lt;32&gt;")
 
 
-def test_every_function_of_the_page_is_private_and_the_network_runs_one_at_a_time(
-    segmenter: Any, tmp_path: Path
-) -> None:
-    from coseg.page.layout import build
+def test_a_model_that_cannot_search_for_an_exemplar_is_known(segmenter: Any) -> None:
+    import gradio as gr
 
-    page = build(segmenter, "a model", {"A pair": [tmp_path / "a.png"]}, tmp_path, Visitors(tmp_path))
-    functions = [function for function in page.fns.values() if function.fn is not None]
-    names = [function.name for function in functions]
-    assert {"find_common", "rethreshold", "match", "click", "pack"} <= set(names)
-    assert {function.api_visibility for function in functions} == {"private"}
-    on_network = [function for function in functions if function.name in ("find_common", "run", "match")]
-    assert {(function.concurrency_limit, function.concurrency_id) for function in on_network} == {(1, "network")}
+    from coseg.page.layout import lay_out
+
+    for network, words in ((segmenter.network, "click on an object"), (None, "cannot search")):
+        segmenter.network = network
+        with gr.Blocks():
+            assert mentions(lay_out(segmenter, "mine", ["A pair"]).instructions.value, words)
 
 
 def test_the_page_fetches_nothing_from_elsewhere() -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from facts import mentions, naming
 from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.page.results import MOST_FILES, cosegment_files, write_archive
+from coseg.page.results import MOST_FILES, Showing, cosegment_files, scores, write_archive
 
 Draw = Callable[..., Path]
 
@@ -24,8 +25,9 @@ def test_photographs_are_encoded_once_and_cosegmented(tmp_path: Path, segmenter,
     result, told = cosegment_files(segmenter, files, lambda *step: steps.append(step))
     assert told == []
     assert segmenter.asked == ["encode", "encode", "cosegment"]
-    assert steps == [(0, 2, "a.png"), (1, 2, "b.png")]
-    assert [each.shape for each in result.previews] == [(60, 90, 3), (384, 768, 3)]  # of a pair, at most 768 pixels
+    assert [step[:2] for step in steps] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert mentions(steps[1][2], "photograph 2 of 2", "b.png") and mentions(steps[3][2], "photograph 2 of 2", "b.png")
+    assert [each.shape for each in result.previews] == [(60, 90, 3), (500, 1000, 3)]  # of a pair, at most 1024 pixels
     assert [each.size for each in result.cosegmentation] == [(60, 90), (500, 1000)]
 
 
@@ -37,13 +39,6 @@ def test_masks_have_the_size_of_the_previews(tmp_path: Path, segmenter, half_red
     assert not result.mask(1, 0.5).any()  # its red is 100 of 255
     assert result.mask(1, 0.3)[:, :360].all()
     assert segmenter.asked.count("encode") == 2
-
-
-def test_points_of_a_preview_are_places_of_the_photograph(tmp_path: Path, segmenter, half_red: Draw) -> None:
-    result, _ = cosegment_files(segmenter, [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png")])
-    assert result.place(0, 0, 0) == pytest.approx((0.5 / 60, 0.5 / 90))
-    assert result.place(0, 89, 59) == pytest.approx((59.5 / 60, 89.5 / 90))
-    assert result.place(0, 500, -7) == (0.0, 1.0)
 
 
 def test_files_that_are_no_photographs_are_told_by_name_and_the_rest_goes_on(
@@ -88,7 +83,7 @@ def test_too_many_files_are_left_out_and_told(tmp_path: Path, segmenter, half_re
     result, told = cosegment_files(segmenter, [one] * (MOST_FILES + 3))
     assert len(result.files) == MOST_FILES
     assert mentions(told[0], 3, "left out")
-    assert {each.shape for each in result.previews} == {(13, 320, 3)}  # many are shown small
+    assert {each.shape for each in result.previews} == {(20, 500, 3)}  # many are shown small
     assert np.unique(result.names).size == MOST_FILES
 
 
@@ -117,6 +112,18 @@ def test_the_archive_holds_everything_at_the_photographs_own_size(tmp_path: Path
         ("a (2).png", 90, 60),
     ]
     assert all(abs(each["foreground"] - 0.5) < 0.04 for each in scores["images"])
+
+
+def test_the_scores_are_at_the_threshold_of_the_masks(tmp_path: Path, segmenter, half_red: Draw) -> None:
+    segmenter.model_scores = lambda *_: {"calibration": {"accuracy": 0.9}}
+    files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", level=100)]
+    result, _ = cosegment_files(segmenter, files)
+    assert scores(segmenter, result, 0.5, "a model")["calibration"] == {"accuracy": 0.9}
+    searched = replace(result, showing=Showing(cosegmentation=replace(result.cosegmentation, exemplars=1)))
+    for threshold, outside in ((0.3, []), (0.5, [2]), (0.9, [1, 2])):  # red is 200 and 100 of 255
+        written = scores(segmenter, searched, threshold, "a model")
+        assert written["outside"] == outside and written["calibration"] is None
+        assert [k + 1 for k, image in enumerate(written["images"]) if not image["foreground"]] == outside
 
 
 def test_photographs_that_are_gone_are_told_and_leave_no_archive(tmp_path: Path, segmenter, half_red: Draw) -> None:

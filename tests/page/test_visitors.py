@@ -11,7 +11,7 @@ from coseg.page.visitors import ResultQuota, Visitors
 
 def result(size: int) -> Any:
     return SimpleNamespace(
-        previews=(np.zeros(size, np.uint8),), encoded=(), cosegmentation=SimpleNamespace(segments=())
+        previews=(np.zeros(size, np.uint8),), encoded=(), cosegmentation=SimpleNamespace(segments=()), showing=None
     )
 
 
@@ -31,6 +31,17 @@ def test_results_in_memory_are_bounded_and_go_with_the_page(tmp_path: Path) -> N
     assert visitors.counts()["result_bytes"] == 1000 and visitors.result("47") is None
     visitors.close_tab("large", "visitor")
     assert visitors.result("large") is None
+
+
+def test_a_result_that_was_cleared_does_not_come_back(tmp_path: Path) -> None:
+    visitors = Visitors(tmp_path)
+    first, second = result(5), result(6)
+    visitors.keep_result("1", first)
+    assert visitors.exchange_result("1", first, second) and visitors.result("1") is second
+    assert not visitors.exchange_result("1", first, result(7))
+    assert visitors.counts()["result_bytes"] == 6
+    visitors.keep_result("1", None)
+    assert not visitors.exchange_result("1", second, first) and visitors.result("1") is None
 
 
 def test_uploads_go_with_the_last_page_of_their_visitor(tmp_path: Path) -> None:

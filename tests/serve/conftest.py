@@ -20,10 +20,10 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @pytest.fixture
 def serve() -> Callable[..., Service]:
-    """``serve(**limits)``: a service without a port."""
+    """``serve(model, **limits)``: a service without a port; the model is a fake one."""
 
-    def make(**limits: Any) -> Service:
-        model, jobs = FakeModel(), Jobs(Limits(**limits))
+    def make(served: Any = None, **limits: Any) -> Service:
+        model, jobs = served or FakeModel(), Jobs(Limits(**limits))
         app = Guard(make_app(model, jobs), Names("127.0.0.1", 8000), SERVICE)
         return Service(TestClient(app, base_url=ADDRESS, raise_server_exceptions=False), model, jobs)
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from facts import naming
+from PIL import Image
 
 from coseg.errors import CosegError
+from coseg.inference.photographs import in_srgb, load_photograph
 from coseg.serve.graphs import GraphModel, _pooled
 
 
@@ -36,6 +38,36 @@ def test_probabilities_are_those_of_the_network(graphs: dict[str, tuple[Path, An
             assert mine.size == other.size and mine.probability.shape == other.probability.shape
             assert np.abs(mine.probability.astype(float) - other.probability.astype(float)).max() < 0.02
     assert model.cosegment([ours[0], ours[1], ours[0]]).repeated == ((0, 2),)
+
+
+def test_of_the_same_bytes_the_probabilities_are_the_same(graphs: dict[str, tuple[Path, Any]]) -> None:
+    folder, network = graphs["join"]
+    model = GraphModel(folder, threads=1)
+    pixels = [np.random.default_rng(k).integers(0, 256, (90, 120, 3), np.uint8) for k in range(2)]
+    pair = model.cosegment([model.encode(image) for image in pixels])
+    with torch.inference_mode():
+        features = [
+            network.encode(
+                torch.from_numpy(np.array(Image.fromarray(image).resize((256, 256), 2))).permute(2, 0, 1)[None]
+            )
+            for image in pixels
+        ]
+        logits = network.cosegment(*features, (90, 120), (90, 120))
+    for segment, expected in zip(pair, logits, strict=True):
+        difference = segment.probability.astype(np.float32) - expected.softmax(1)[0, 1].numpy()
+        assert np.abs(difference).max() < 2e-3
+
+
+def test_a_photograph_is_converted_from_its_profile(graphs: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+    from test_metadata import swapped_primaries
+
+    model = GraphModel(graphs["join"][0], threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "swapped.png", icc_profile=swapped_primaries())
+    converted = in_srgb(load_photograph(tmp_path / "swapped.png"))
+    assert not np.array_equal(converted.pixels, pixels)
+    assert model.encode(tmp_path / "swapped.png").digest == model.encode(converted.pixels).digest
 
 
 @pytest.mark.parametrize(("grid", "most"), [((12, 12), 50), ((9, 7), 20)])

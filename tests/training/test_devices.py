@@ -20,6 +20,7 @@ from coseg.training.devices import (
     LAUNCHER_VARIABLES,
     _wait,
     chosen_precision,
+    device_of,
     meeting,
     native_precision,
     require_devices,
@@ -55,8 +56,7 @@ def test_commands_refuse_devices_at_once(
     def read(*_: Any, **__: Any) -> None:
         raise AssertionError("data were read")
 
-    monkeypatch.setattr(fit_module, "make_datamodule", read)
-    monkeypatch.setattr("coseg.evaluation.score.make_datamodule", read)
+    monkeypatch.setattr("coseg.evaluation.score.make_datamodule", read)  # first: its import takes that of `fit`
     words = {
         "train": ["runs=runs"],
         "check": ["runs=runs", "check=true"],
@@ -64,6 +64,7 @@ def test_commands_refuse_devices_at_once(
     }[name]
     if name == "check":
         monkeypatch.setattr("coseg.training.check.make_datamodule", read)
+    monkeypatch.setattr(fit_module, "make_datamodule", read)
     code, _, err = command(
         "test" if name == "test" else "train", "trainer.accelerator=cpu", f"trainer.devices={value}", *words
     )
@@ -213,5 +214,13 @@ def test_a_restarted_job_does_not_see_the_failure_before(store: TCPStore, monkey
 
 def test_a_single_process_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
-    with meeting() as meet:
+    began = time.monotonic()
+    with meeting(60.0) as meet:
         meet()
+    assert time.monotonic() - began < 5
+
+
+def test_devices_by_name() -> None:
+    assert device_of("cpu") == torch.device("cpu") and device_of("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(CosegError, match="abacus"):
+        device_of("abacus")

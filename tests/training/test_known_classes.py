@@ -134,6 +134,7 @@ def test_what_shipped_configurations_name_is_known(compose: Callable[..., Any]) 
 
     from coseg.configs import choices
 
+    checked = []
     for group in ("augmentation", "callbacks", "dataset", "optimizer", "schedule", "trainer", "logger"):
         for name in choices(group):
             if (group, name) == ("trainer", "test"):
@@ -141,6 +142,8 @@ def test_what_shipped_configurations_name_is_known(compose: Callable[..., Any]) 
             more = ["dataset.root=/"] if group == "dataset" and name != "shapes" else []
             config = OmegaConf.to_container(compose("train", f"{group}={name}", *more), resolve=True)
             require_known_classes(json.loads(json.dumps(config)), name)
+            checked.append((group, name))
+    assert len(checked) == len(set(checked)) > 30
 
 
 @pytest.mark.parametrize(

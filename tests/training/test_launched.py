@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from facts import mentions, naming
+from omegaconf import OmegaConf
 
 from coseg.cli import run_folder
 from coseg.errors import CosegError
@@ -46,6 +47,9 @@ FITTING: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("settings", FITTING)
 def test_fitting_settings(launcher: str, settings: dict[str, Any]) -> None:
     require_launched({"accelerator": "cpu", **settings})
+    if "plugins" not in settings:  # the same on more machines does not fit
+        with pytest.raises(CosegError, match=naming(launcher, 6)):
+            require_launched({"accelerator": "cpu", **settings, "num_nodes": 7})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,19 @@ def test_other_numbers_are_refused(launcher: str, settings: dict[str, Any]) -> N
         require_launched({"accelerator": "cpu", **settings})
 
 
+@pytest.mark.parametrize(
+    ("missing", "named"), [("SLURM_STEP_ID", "srun"), ("SLURM_NTASKS_PER_NODE", "--ntasks-per-node")]
+)
+def test_tasks_of_slurm_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, missing: str, named: str) -> None:
+    for name, value in LAUNCHERS["srun"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(CosegError, match=naming(named, 6)):
+        require_launched({"devices": 3, "num_nodes": 2, "strategy": "ddp"})
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    require_launched({"accelerator": "cpu", "devices": 1})
+
+
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork_find_unused_parameters_true", {"start_method": "spawn"}])
 def test_processes_that_start_more_are_refused(launcher: str, strategy: object) -> None:
     with pytest.raises(CosegError, match=naming(launcher, 6, "strategy=ddp")):
@@ -64,6 +81,7 @@ def test_processes_that_start_more_are_refused(launcher: str, strategy: object) 
 
 
 def test_a_process_alone_may_have_any() -> None:
+    assert this_job() is None
     require_launched({"devices": 2, "strategy": "ddp_spawn"})
 
 
@@ -90,3 +108,15 @@ def test_commands_refuse_before_they_read(
     code, _, err = command(name, "trainer.accelerator=cpu", "dataset=voc", "dataset.root=none", place)
     assert code == 2 and mentions(err, launcher, "6 processes") and "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("chosen", "started"), [("ddp", "torchrun"), ("slurm", "srun")])
+def test_the_configurations_of_launchers_take_their_numbers(
+    compose: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, chosen: str, started: str
+) -> None:
+    for name, value in LAUNCHERS[started].items():
+        monkeypatch.setenv(name, value)
+    trainer = OmegaConf.to_container(compose("train", f"trainer={chosen}").trainer, resolve=True)
+    assert isinstance(trainer, dict)
+    assert (trainer["devices"], trainer["num_nodes"], trainer["strategy"]) == (3, 2, "ddp")
+    require_launched(trainer)

@@ -15,7 +15,12 @@ from coseg.training.fit import fit, prepare_process
 MODELS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("model", MODELS)
+QUICK = ("cross_correlation", "embedding_matching")
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+)
 def test_a_few_pairs_are_learnt_by_heart(model: str, tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
     prepare_process(1)
     settings = ("dataset.reader.train=12", "augmentation=none", "data.pairs_per_epoch=96", "data.val_pairs=1")

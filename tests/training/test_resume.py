@@ -87,20 +87,26 @@ def test_workers_do_not_change_the_numbers(tiny: Tiny, whole: Callable[..., Path
 @pytest.mark.parametrize(
     ("overrides", "batch", "logged"),
     [
-        pytest.param([], 2, 2, id="first epoch"),
+        pytest.param([], 2, 2, id="first epoch", marks=pytest.mark.slow),
         pytest.param([], 6, 6, id="second epoch"),
         pytest.param([], 4, 4, id="end"),
-        pytest.param(["callbacks=ema"], 6, 6, id="average of the weights"),
+        pytest.param(["callbacks=ema"], 6, 6, id="average of the weights", marks=pytest.mark.slow),
+        pytest.param(["task.exemplars=0.5"], 6, 6, id="exemplars"),
         pytest.param(
-            ["callbacks=resizing", "callbacks.resizing.sizes=[16,32]", "model.input_size=48"], 6, 6, id="growing sizes"
+            ["callbacks=resizing", "callbacks.resizing.sizes=[16,32]", "model.input_size=48"],
+            6,
+            6,
+            id="growing sizes",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             ["optimizer.encoder_lr_scale=0.1", "optimizer.layer_decay=0.8", "callbacks=learning_rates"],
             6,
             6,
             id="rates by layer",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(["trainer.accumulate_grad_batches=2"], 5, 3, id="accumulation"),
+        pytest.param(["trainer.accumulate_grad_batches=2"], 5, 3, id="accumulation", marks=pytest.mark.slow),
         pytest.param(["callbacks=ema", "trainer.accumulate_grad_batches=2"], 4, 2, id="average, accumulation, end"),
     ],
 )

@@ -22,9 +22,10 @@ from test_resume import stop_in_step
 from wandb_file import read_offline
 
 from coseg.errors import CosegError
+from coseg.run_dir import STUDY
 from coseg.signals import Stopped
 from coseg.training.fit import fit
-from coseg.training.run import STUDY, resumed_config
+from coseg.training.run import resumed_config
 from coseg.training.tracking import make_loggers
 
 Command = Callable[..., tuple[int, str, str]]
@@ -159,6 +160,7 @@ def test_a_damaged_file_of_the_run_is_told(tiny: Tiny, tmp_path: Path) -> None:
         fit(tiny(*OFFLINE), tmp_path)
 
 
+@pytest.mark.slow
 def test_wandb_is_imported_only_with_its_logger(tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> None:
     code = "import sys; from coseg.cli.train import main; main(); print('wandb' in sys.modules)"
     words = [*tiny_overrides["train"], "logger=csv", "panels=1", "trainer.max_epochs=1", "data.pairs_per_epoch=4"]

@@ -36,12 +36,21 @@ def test_two_processes_train_and_test(
     assert (run / "train.log").read_text().count("validation: ") == 1
     assert len(json.loads((run / "environment.json").read_text())) == 1
     checkpoint = run / "checkpoints" / "best.ckpt"
-    settings = (f"ckpt={checkpoint}", "split=seen", "panels=1", "data.test_negatives=3")
+    settings = (f"ckpt={checkpoint}", "split=seen", "panels=1", "data.test_negatives=3", "save_masks=true")
+    left = run / "test" / "shapes-seen-two" / "masks" / "old" / "mask.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of an earlier test")
     command("test", *settings, "protocol.name=two")
 
     (one,) = score(compose("test", *tiny_overrides["test"], *settings, "protocol.name=one"))
     two = run / "test" / "shapes-seen-two"
     assert (one / "pairs.csv").read_text() == (two / "pairs.csv").read_text()
+    masks = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (one / "masks", two / "masks")
+    ]
+    assert masks[0] == masks[1], "each mask is written once, by one of the processes"
+    assert len(masks[0]) == 2 * (json.loads((one / "results.json").read_text())["pairs"] + 3)  # negatives have no score
     results = [json.loads((folder / "results.json").read_text()) for folder in (one, two)]
     assert results[0]["pairs"] % 2 == 1, "an odd number of pairs shows that none is counted twice"
     for each in results:

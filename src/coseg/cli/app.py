@@ -31,10 +31,10 @@ from coseg.configs import (
 )
 from coseg.errors import CosegError
 from coseg.files.writing import write_text_atomically
-from coseg.run_dir import FAILED
+from coseg.run_dir import FAILED, STUDY
 from coseg.signals import SignalHandlers, stop_children
 from coseg.sweeps.processes import read_failure, write_failure
-from coseg.training.run import STUDY
+from coseg.training.slurm import SUBMITIT, job_id, requeue
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,10 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
         except Exception as error:
             if is_interrupted(error):
                 raise KeyboardInterrupt from None
-            code = report_error(error, f"job {chosen.job.num}: " if in_sweep else "")
+            # Of jobs side by side in one job of SLURM's, the process that started them asks for the queue, at the end.
+            code = report_error(
+                error, f"job {chosen.job.num}: " if in_sweep else "", queue=not parallel or SUBMITIT in os.environ
+            )
             if code is not None and code > 128:  # a signal ends the sweep, not one job
                 if parallel:
                     leave_stop(Path(chosen.sweep.dir), code)
@@ -89,6 +92,8 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
             remove_empty_folders(folder)
         return None
 
+    if job_id() is not None and SUBMITIT not in os.environ:  # before training or test handle them, or after
+        SignalHandlers().set(_leave, (signal.SIGTERM, signal.SIGUSR1))
     try:
         sys.argv[1:] = config_dir_first(sys.argv[1:])
         require_names(sys.argv[1:])
@@ -105,9 +110,16 @@ def run(job: Callable[[DictConfig], Any], config_name: str) -> None:
             print(hint, file=sys.stderr)
         raise
     if Multirun.stopped:
+        requeue(Multirun.stopped - 128)
         raise SystemExit(Multirun.stopped)
     if codes := set(Multirun.codes):
         raise SystemExit(codes.pop() if len(codes) == 1 else 1)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End a command that has nothing to save; its job of SLURM's is queued again where the signal asks for that."""
+    requeue(number)
+    os._exit(128 + number)
 
 
 _STOP = ".stopped"

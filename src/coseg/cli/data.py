@@ -85,11 +85,14 @@ def _describe(catalog: Catalog) -> None:
 
 def _pairs(options: argparse.Namespace) -> int:
     from coseg.cli.sentences import writing
-    from coseg.data.benchmark import write_benchmark
+    from coseg.data.benchmark import Rule, write_benchmark
     from coseg.data.catalog import without_class
     from coseg.data.pair_index import PairIndex
+    from coseg.data.readers.files import read_list
     from coseg.files.writing import write_text_atomically
 
+    if options.most_uses is not None and options.per_class is None:
+        raise CosegError("--most-uses limits a sample: give --per-class too.")
     reader = _reader(options)
     if options.split is not None:
         reader.check_split(options.split)
@@ -112,8 +115,13 @@ def _pairs(options: argparse.Namespace) -> int:
             names = ", ".join(catalogs)
             raise CosegError(f"A file of --out is of one split, and {options.name} has {names}: give --split.")
         (catalog,) = catalogs.values()
+        only = None if options.images is None else read_list(options.images)
+        rule = Rule(options.per_class, options.most_uses, options.seed, only)
+        settings = [*options.set, *([] if options.groups is None else [f"groups={options.groups}"])]
         with writing(options.out):
-            write_benchmark(options.out, catalog, options.unit)
+            write_benchmark(options.out, catalog, options.unit, rule, " ".join(settings))
+    elif (options.per_class, options.most_uses, options.images) != (None, None, None):
+        raise CosegError("--per-class, --most-uses and --images choose what --out lists: give --out FILE.")
     for split, catalog in catalogs.items():
         if without := without_class(catalog):
             print(f"{split}: {without}", file=sys.stderr)
@@ -205,6 +213,12 @@ def _parser() -> argparse.ArgumentParser:
         help="write a benchmark file, with a checksum, for coseg-test data.pairs=FILE",
     )
     pairs.add_argument("--unit", choices=("pair", "group"), default="pair", help="what --out lists (pair)")
+    pairs.add_argument(
+        "--per-class", type=whole(1), metavar="N", help="of --out: a balanced sample, N pairs or images of each class"
+    )
+    pairs.add_argument("--most-uses", type=whole(1), metavar="K", help="an image is in K pairs or groups at most")
+    pairs.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="of the sample (0)")
+    pairs.add_argument("--images", type=Path, metavar="FILE", help="of --out: list these images alone, an id a line")
     show = command("show", _show, "a picture of sample pairs with their truth")
     show.add_argument("--split", metavar="SPLIT", help="the first one, if not given")
     show.add_argument("--pairs", type=whole(1, 1000), default=6, metavar="N", help="how many (6)")

@@ -15,6 +15,7 @@ from coseg.progress import Progress
 
 if TYPE_CHECKING:
     from coseg.inference.cosegmentation import Cosegmentation
+    from coseg.inference.named_objects import NamedObjects
 
 
 _LISTED = 20
@@ -111,6 +112,27 @@ class PredictOutput:
             self.say(f"  and {left_out} more: the contact sheet and --json have them all")
         if on_sheet:
             self.say(f"{_NO_FONT}: No. {', '.join(map(str, sorted(on_sheet)))}.")
+
+    def objects(self, result: NamedObjects, numbers: Sequence[int], on_sheet: Collection[int]) -> None:
+        """List the images in which several objects were searched for; see `images` for the arguments."""
+        self.done()
+        names = [printable(segment.name) for segment in result[result.names[0]]]
+        width = min(40, max(map(len, names)))
+        for k, (name, number) in enumerate(zip(names, numbers, strict=True)):
+            if k >= _LISTED and number not in on_sheet:
+                continue
+            label = f"{number:>{len(str(max(numbers)))}}  " if on_sheet else ""
+            objects = []
+            for of_object, segment in zip(result.names, result.segments(k), strict=True):
+                likely = "" if math.isnan(segment.belongs) else f" ({percent(segment.belongs)} likely)"
+                objects.append(f"{of_object} {segment.foreground:.1%}{likely}")
+            self.say(f"  {label}{name:<{width}}  {', '.join(objects)}")
+        if len(names) > _LISTED:
+            self.say(f"  and more, {len(names)} in all: the contact sheet and --json have them")
+        if on_sheet:
+            self.say(f"{_NO_FONT}: No. {', '.join(map(str, sorted(on_sheet)))}.")
+        for sentence in result.sentences():
+            self.say(sentence)
 
     def pair(self, result: Cosegmentation) -> None:
         """One line for one of many pairs."""

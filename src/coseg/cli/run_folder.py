@@ -17,6 +17,7 @@ from coseg.errors import CosegError
 from coseg.files.writing import require_writable, short_path
 from coseg.hydra_internals import hydra_config
 from coseg.training.launched import ask_folder, tell_folder, this_job
+from coseg.training.slurm import folder_name, is_restarted
 
 SWEEP = "COSEG_SWEEP_DIR"
 """Environment variable that tells jobs in processes of their own, in which the clock has moved on, their sweep."""
@@ -32,7 +33,8 @@ def run_directory(runs: str, name: str, resume: str | None) -> str:
     """``<runs>/<name>/<time>``, or the directory that is resumed; of one process always the same.
 
     The name is chosen here, but the directory made by `claim_directory`: a configuration that is only shown leaves
-    none. Of a job of several processes, that of rank 0.
+    none. Of a job of several processes, that of rank 0. A job of SLURM that is queued again has the directory that it
+    had before.
     """
     key = (runs, name, resume)
     if key not in _chosen:
@@ -42,8 +44,10 @@ def run_directory(runs: str, name: str, resume: str | None) -> str:
         elif job is not None and job.rank > 0:
             folder = ask_folder(job, Path(runs).resolve())
         else:
-            started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-            folder = _first_free(Path(runs, name, started).resolve())
+            started = folder_name() or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+            folder = Path(runs, name, started).resolve()
+            if not is_restarted():
+                folder = _first_free(folder)
         if job is None or job.rank == 0:
             _new_folders.extend(path for path in (folder, *folder.parents) if not path.exists())
         _chosen[key] = folder
@@ -84,6 +88,8 @@ def claim_directory(folder: Path) -> Path:
             except FileExistsError:
                 if not folder.parent.is_dir():
                     raise
+                if is_restarted():
+                    break
                 folder = _first_free(folder)
             except FileNotFoundError:  # another process took away the folder above, which it had made for nothing
                 left -= 1

@@ -21,6 +21,7 @@ from coseg.errors import CosegError, causes, user_error
 from coseg.files.writing import short_path
 from coseg.run_dir import CONFIG
 from coseg.signals import Stopped
+from coseg.training.slurm import requeue
 
 BAD_INPUT = 2
 """Exit code after a sentence."""
@@ -114,8 +115,11 @@ def _trust(run: Path) -> list[str]:
     return ["trust=true"] if readable(True) and not readable(False) else []
 
 
-def report_error(error: BaseException, prefix: str = "") -> int | None:
-    """Print the sentence for a mistake of the user or a stop; its exit code, or None for a defect."""
+def report_error(error: BaseException, prefix: str = "", queue: bool = True) -> int | None:
+    """Print the sentence for a mistake of the user or a stop; its exit code, or None for a defect.
+
+    After a stop in a job of SLURM's, `queue` has the job queued again where its signal asks for that.
+    """
     stop = Stopped.find(error)
     text = stopped_sentence(stop) if stop is not None else sentence(error)
     if text is None:
@@ -123,6 +127,8 @@ def report_error(error: BaseException, prefix: str = "") -> int | None:
     if stop is None and os.environ.get("HYDRA_FULL_ERROR") == "1":
         traceback.print_exception(error)
     print(f"{prefix}{text}", file=sys.stderr)
+    if stop is not None and queue:
+        requeue(stop.code - 128)
     return stop.code if stop is not None else BAD_INPUT
 
 

@@ -71,6 +71,11 @@ def _check(options: argparse.Namespace) -> None:
         raise CosegError("--out - writes one picture to standard output: leave out --pairs and --json without a file.")
     if set(options.only) == set(OUTPUTS):
         options.only = ("cutout",)
+    if options.only == ("cutout",) and any(options.exemplars):
+        raise CosegError(
+            "--out - writes one picture, but named objects have a cut-out each: choose --only mask, for their label "
+            "map, or overlay."
+        )
     if len(options.only) != 1 or options.only[0] not in PICTURES:
         raise CosegError(f"--out - writes one picture to standard output: choose --only {', '.join(PICTURES)}.")
     if sys.stdout.isatty():

@@ -8,7 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from coseg.cli.app import run
 from coseg.errors import CosegError
+from coseg.run_dir import CHECKPOINTS, LAST
 from coseg.training.launched import require_launched, this_job
+from coseg.training.slurm import is_restarted
 
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 """What may be given beside ``resume=``: where the run ends."""
@@ -51,7 +53,9 @@ def job(config: DictConfig) -> float | None:
         if process is None or process.rank == 0:  # it times one process alone
             check(config, Path(HydraConfig.get().runtime.output_dir))
         return None
-    return fit(config, Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    # The same command as before, in a job of SLURM that was queued again: its configuration is that of the run.
+    return fit(config, folder, resume=is_restarted() and (folder / CHECKPOINTS / LAST).exists())
 
 
 def main() -> None:

@@ -8,13 +8,16 @@ A file is CSV in UTF-8 below a head of lines ``# key: value``::
     # unit: pair
     # rule: all pairs of images of the split that share a class; the foreground is the union of the common classes
     # images: 725
+    # files: 1450
+    # files_sha256: 91d5…
     # count: 37700
     # sha256: 0f3c…
     image_a,image_b,classes
     2007_000033,2007_000042,aeroplane;person
 
-The checksum is that of all other lines: ``grep -v '^# sha256: ' FILE | sha256sum``. Of groups the columns are ``group``
-and ``image``.
+The checksum is that of all other lines: ``grep -v '^# sha256: ' FILE | sha256sum``. That of the files (images and
+annotations of the listed images) is of their sorted checksums: ``sha256sum FILES | cut -c -64 | sort | sha256sum``.
+Of groups the columns are ``group`` and ``image``.
 """
 
 from __future__ import annotations
@@ -22,15 +25,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import Catalog
-from coseg.data.pair_index import PairIndex
+from coseg.data.catalog import Catalog, file_checksums
+from coseg.data.pair_index import PairIndex, balanced_groups, balanced_pairs
 from coseg.errors import CosegError
 from coseg.files.plain_data import read_bytes
 from coseg.files.writing import atomic_path
@@ -46,6 +49,9 @@ RULES = {
     "group": "all images of each class that two images or more of the split hold; the foreground is that class",
 }
 """What coseg lists, by the unit."""
+
+MAX_LINES = 5_000_000
+"""Of a table that is written: all pairs of COCO's training images are billions."""
 
 MAX_BYTES = 512 * 2**20
 """Of a file: VOC's 169,587 pairs of training images have 6 million."""
@@ -67,6 +73,8 @@ class Benchmark(NamedTuple):
         split: likewise.
         unit: ``pair`` or ``group``.
         rule: by which the table was made, in words.
+        settings: of the data set, as it was read for the file; empty: as it is configured, or not known.
+        files_sha256: the checksum of images and annotations; empty: not known.
         sha256: the checksum.
         table: the cells of each line, see `COLUMNS`.
     """
@@ -76,43 +84,133 @@ class Benchmark(NamedTuple):
     split: str
     unit: str
     rule: str
+    settings: str
+    files_sha256: str
     sha256: str
     table: list[list[str]]
 
 
-def write_benchmark(path: Path, catalog: Catalog, unit: str = "pair") -> int:
-    """Write all pairs of a catalog, or the images of all its groups.
+class Rule(NamedTuple):
+    """Which pairs, or which images of groups, are listed; without values, all.
+
+    Attributes:
+        per_class: so many pairs, or images of a group, for each class, if it has so many; None: all.
+        most_uses: of an image, in pairs or groups; None: any number. Only with `per_class`.
+        seed: of the sample.
+        images: ids of the only images that are listed; None: all.
+    """
+
+    per_class: int | None = None
+    most_uses: int | None = None
+    seed: int = 0
+    images: Sequence[str] | None = None
+
+    def words(self, unit: str) -> str:
+        """A sentence for the head of a file."""
+        text = RULES[unit]
+        if self.per_class is not None:
+            uses = "" if self.most_uses is None else f", in which an image is {self.most_uses} times at most"
+            what = "pairs that share it" if unit == "pair" else "images"
+            text += f"; of these, for each class from the rarest on, {self.per_class} {what}{uses}; seed {self.seed}"
+        return text + ("" if self.images is None else f"; only {len(self.images)} images of a list")
+
+
+ALL = Rule()
+"""Everything that there is to list."""
+
+
+def write_benchmark(path: Path, catalog: Catalog, unit: str = "pair", rule: Rule = ALL, settings: str = "") -> int:
+    """Write the pairs of a catalog, or the images of its groups.
+
+    Args:
+        path: the file.
+        catalog: the images.
+        unit: ``pair`` or ``group``.
+        rule: which are listed; see `coseg.data.pair_index.balanced_pairs`.
+        settings: of the data set, which were changed for the catalog, for the head.
 
     Returns:
         How many lines the table has.
 
     Raises:
+        CosegError: there is nothing to list, or too much; an image of the rule is not in the catalog.
         OSError: the file can't be written.
     """
-    index = PairIndex(catalog.presence)
-    classes = np.flatnonzero(catalog.presence.sum(0) > 1).tolist()
+    presence = catalog.presence
+    if rule.images is not None:
+        places = {name: i for i, name in enumerate(catalog.ids)}
+        if lacking := [name for name in rule.images if name not in places]:
+            raise CosegError(
+                f"The list of images has {some(lacking, 'ids')} that {catalog.name}/{catalog.split} lacks."
+            )
+        chosen = np.isin(np.arange(len(catalog)), [places[name] for name in rule.images])
+        presence = presence & chosen[:, None]
+    table = _pairs(catalog, presence, rule) if unit == "pair" else _groups(catalog, presence, rule)
+    if not table.lines:
+        raise CosegError(f"{catalog.name}/{catalog.split} has no {unit} that the rule lists.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[unit])
-    if unit == "pair":
-        count = len(index)
-        pairs = (index[k] for k in range(count))
-        writer.writerows((catalog.ids[i], catalog.ids[j], _common(catalog, i, j)) for i, j in pairs)
-    else:
-        masks = [(k, i) for k in classes for i in np.flatnonzero(catalog.presence[:, k]).tolist()]
-        count = len(masks)
-        writer.writerows((catalog.class_names[k], catalog.ids[i]) for k, i in masks)
-    facts = {FORMAT: VERSION, "dataset": catalog.name, "split": catalog.split, "unit": unit, "rule": RULES[unit]}
-    facts |= {"images": str(len(catalog)), "count": str(count)}
+    writer.writerows(table.lines)
+    facts = {FORMAT: VERSION, "dataset": catalog.name, "split": catalog.split, "unit": unit, "rule": rule.words(unit)}
+    if settings:
+        facts["settings"] = settings
+    facts["images"] = str(len(table.images) if rule != ALL else len(catalog))
+    if files := files_of(catalog, table.images):
+        facts |= {"files": str(len(files)), "files_sha256": checksum_of(files)}
+    facts["count"] = str(len(table.lines))
     head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in facts.items()).encode()
-    table = text.getvalue().encode()
-    checksum = _CHECKSUM + hashlib.sha256(head + table).hexdigest().encode() + b"\n"
+    body = text.getvalue().encode()
+    checksum = _CHECKSUM + hashlib.sha256(head + body).hexdigest().encode() + b"\n"
     with atomic_path(path) as temporary:
-        temporary.write_bytes(head + checksum + table)
-    return count
+        temporary.write_bytes(head + checksum + body)
+    return len(table.lines)
 
 
-def _common(catalog: Catalog, i: int, j: int) -> str:
+class _Table(NamedTuple):
+    """The lines of a file, and the images that they name."""
+
+    lines: list[tuple[str, ...]]
+    images: list[int]
+
+
+def _pairs(catalog: Catalog, presence: NDArray[np.bool_], rule: Rule) -> _Table:
+    if rule.per_class is None:
+        index = PairIndex(presence)
+        if len(index) > MAX_LINES:
+            raise CosegError(
+                f"{catalog.name}/{catalog.split} has {len(index)} pairs, and a file at most {MAX_LINES}: choose a "
+                "sample with --per-class, or fewer classes or images."
+            )
+        pairs = [index[k] for k in range(len(index))]
+    else:
+        sample = balanced_pairs(presence, rule.per_class, rule.most_uses, rule.seed)
+        pairs = [(i, j) for i, j in sample.tolist()]
+    lines: list[tuple[str, ...]] = [(catalog.ids[i], catalog.ids[j], common_classes(catalog, i, j)) for i, j in pairs]
+    return _Table(lines, sorted({i for pair in pairs for i in pair}))
+
+
+def _groups(catalog: Catalog, presence: NDArray[np.bool_], rule: Rule) -> _Table:
+    groups = presence & (presence.sum(0) > 1)
+    if rule.per_class is not None:
+        groups = balanced_groups(presence, rule.per_class, rule.most_uses, rule.seed)
+    lines: list[tuple[str, ...]] = [(catalog.class_names[k], catalog.ids[i]) for k, i in np.argwhere(groups.T).tolist()]
+    return _Table(lines, np.flatnonzero(groups.any(1)).tolist())
+
+
+def files_of(catalog: Catalog, images: Iterable[int]) -> list[Path]:
+    """Images and annotations of some images of a catalog; none: they are not on disk."""
+    return sorted(set(catalog.files(images)))
+
+
+def checksum_of(files: Sequence[Path]) -> str:
+    """The checksum of files for the head of a benchmark file; their names and order do not count."""
+    lines = "".join(f"{checksum}\n" for checksum in sorted(file_checksums(files)))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def common_classes(catalog: Catalog, i: int, j: int) -> str:
+    """The names of the common classes of two images, as a file has them."""
     return ";".join(catalog.class_names[k] for k in np.flatnonzero(catalog.presence[i] & catalog.presence[j]))
 
 
@@ -146,7 +244,9 @@ def read_benchmark(path: Path) -> Benchmark:
     if facts["count"] != str(len(table)) or not table:
         count = facts["count"][:20]
         raise CosegError(f"{path} is damaged (it has {len(table)} lines, but its count is {count}): {advice}.")
-    return Benchmark(path, facts["dataset"], facts["split"], facts["unit"], facts["rule"], facts["sha256"], table)
+    settings, files = facts.get("settings", ""), facts.get("files_sha256", "")
+    dataset, split, unit, rule = (facts[key] for key in _NEEDED[:4])
+    return Benchmark(path, dataset, split, unit, rule, settings, files, facts["sha256"], table)
 
 
 def _head(text: str) -> tuple[dict[str, str], str]:
@@ -181,120 +281,7 @@ def _without_checksum(data: bytes) -> bytes:
     return data[:start] + data[data.find(b"\n", start) + 1 :]
 
 
-def listed_pairs(benchmark: Benchmark, catalog: Catalog) -> NDArray[np.int64]:
-    """The pairs ``i < j`` of a file in its order, int64 (N, 2).
-
-    Raises:
-        CosegError: the file is of another data set or split, of groups, or names what the catalog lacks; a pair
-            comes twice, or has other common classes than in the catalog.
-    """
-    _require_same(benchmark, catalog, "pair")
-    places = _places(benchmark, catalog, (name for cells in benchmark.table for name in cells[:2]))
-    pairs = np.sort(np.array([[places[a], places[b]] for a, b, _ in benchmark.table], np.int64), axis=1)
-    _require_unique(benchmark, pairs.tolist())
-    for (i, j), (name_a, name_b, classes) in zip(pairs.tolist(), benchmark.table, strict=True):
-        common = _common(catalog, i, j) if i != j else ""
-        if not common or common != classes:
-            raise CosegError(
-                f"{benchmark.path} has the pair {name_a}, {name_b} with the common classes '{classes[:60]}', which has "
-                f"'{common}' in {catalog.name}/{catalog.split}: is it of the same release?"
-            )
-    return pairs
-
-
-def listed_groups(benchmark: Benchmark, catalog: Catalog) -> NDArray[np.bool_]:
-    """Which image of a catalog is in which group of a file, bool (N, K): part of the catalog's `presence`.
-
-    Raises:
-        CosegError: as `listed_pairs`; or a group is no class, has one image, or an image without its class.
-    """
-    _require_same(benchmark, catalog, "group")
-    places = _places(benchmark, catalog, (image for _, image in benchmark.table))
-    numbers = {name: k for k, name in enumerate(catalog.class_names)}
-    lacking = dict.fromkeys(group for group, _ in benchmark.table if group not in numbers)
-    if lacking:
-        raise CosegError(f"{benchmark.path} has {_some(list(lacking), 'groups')} that {catalog.name} has no class for.")
-    masks = np.array([[places[image], numbers[group]] for group, image in benchmark.table])
-    _require_unique(benchmark, masks.tolist())
-    presence = np.zeros_like(catalog.presence)
-    presence[masks[:, 0], masks[:, 1]] = True
-    absent = [f"{catalog.ids[i]} ({catalog.class_names[k]})" for i, k in np.argwhere(presence & ~catalog.presence)]
-    if absent:
-        raise CosegError(
-            f"{benchmark.path} has {_some(absent, 'images')} in a group whose class they do not show in "
-            f"{catalog.name}/{catalog.split}: is it of the same release?"
-        )
-    if single := [catalog.class_names[k] for k in np.flatnonzero(presence.sum(0) == 1)]:
-        raise CosegError(f"{benchmark.path} has {_some(single, 'groups')} of one image: a group needs two at least.")
-    return presence
-
-
-class ListedCatalog(Catalog):
-    """A catalog whose groups are those of a benchmark file.
-
-    Args:
-        catalog: the catalog to read from.
-        presence: of `listed_groups`.
-    """
-
-    def __init__(self, catalog: Catalog, presence: NDArray[np.bool_]) -> None:
-        super().__init__(catalog.name, catalog.split, catalog.ids, catalog.class_names, presence, catalog.expected)
-        self.catalog = catalog
-
-    def image(self, i: int) -> NDArray[np.uint8]:
-        """See `Catalog.image`."""
-        return self.catalog.image(i)
-
-    def labels(self, i: int) -> NDArray[np.uint8]:
-        """See `Catalog.labels`."""
-        return self.catalog.labels(i)
-
-    def files(self) -> Iterator[Path]:
-        """See `Catalog.files`."""
-        return self.catalog.files()
-
-
-def require_unit(benchmark: Benchmark, unit: str) -> None:
-    """Refuse a file of pairs for groups, and the reverse.
-
-    Raises:
-        CosegError: the file's unit is another one.
-    """
-    if benchmark.unit != unit:
-        raise CosegError(
-            f"{benchmark.path} lists {benchmark.unit}s, and the test is of {unit}s: choose the protocol or the file "
-            "that fits."
-        )
-
-
-def _require_same(benchmark: Benchmark, catalog: Catalog, unit: str) -> None:
-    if (benchmark.dataset, benchmark.split) != (catalog.name, catalog.split):
-        raise CosegError(
-            f"{benchmark.path} is of {benchmark.dataset[:60]}/{benchmark.split[:60]}, and the test of "
-            f"{catalog.name}/{catalog.split}: give its dataset= and split=, or another file."
-        )
-    require_unit(benchmark, unit)
-
-
-def _places(benchmark: Benchmark, catalog: Catalog, names: Iterable[str]) -> dict[str, int]:
-    places = {name: i for i, name in enumerate(catalog.ids)}
-    lacking = dict.fromkeys(name for name in names if name not in places)
-    if lacking:
-        raise CosegError(
-            f"{benchmark.path} has {_some(list(lacking), 'images')} that {catalog.name}/{catalog.split} lacks: is it "
-            "of the same release, and complete?"
-        )
-    return places
-
-
-def _require_unique(benchmark: Benchmark, keys: list[list[int]]) -> None:
-    seen: set[tuple[int, ...]] = set()
-    for key, cells in zip(map(tuple, keys), benchmark.table, strict=True):
-        if key in seen:
-            raise CosegError(f"{benchmark.path} has {', '.join(cells[:2])} twice: take another file.")
-        seen.add(key)
-
-
-def _some(names: Sequence[str], what: str) -> str:
+def some(names: Sequence[str], what: str) -> str:
+    """The number of names and the first ones, for a sentence: ``2 images (a, b)``."""
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)} {what} ({', '.join(name[:80] for name in names[:_NAMED])}{rest})"

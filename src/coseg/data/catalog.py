@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.errors import CosegError, DamagedFile, unknown_choice
-from coseg.imaging.read import exposure_note, read_photograph
+from coseg.imaging.read import damaged, exposure_note, read_photograph
+from coseg.labels import VOID
 
 Item = TypeVar("Item")
 Facts = TypeVar("Facts")
@@ -74,8 +76,8 @@ class Catalog(ABC):
     def labels(self, i: int) -> NDArray[np.uint8]:
         """The label map of image ``i`` as uint8 of shape (H, W), of the image's size."""
 
-    def files(self) -> Iterator[Path]:
-        """The files that hold the images and label maps, always in the same order; none where they are not on disk."""
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
+        """The files of all images and label maps, or of these, always in the same order; none: they are not on disk."""
         return iter(())
 
 
@@ -109,18 +111,50 @@ class ResizedCatalog(Catalog):
         """The label map of image ``i`` as uint8 of shape (size, size)."""
         return self._resized(self.catalog.labels(i), Image.Resampling.NEAREST)
 
-    def files(self) -> Iterator[Path]:
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
         """See `Catalog.files`."""
-        return self.catalog.files()
+        return self.catalog.files(images)
 
     def _resized(self, picture: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
         return np.array(Image.fromarray(picture).resize((self.size, self.size), how))
+
+
+def file_checksum(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Raises:
+        CosegError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise damaged(path, error) from error
+
+
+def file_checksums(files: Iterable[Path]) -> list[str]:
+    """`file_checksum` of files, in parallel."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+        return list(pool.map(file_checksum, files))
 
 
 def without_class(catalog: Catalog) -> str:
     """How many images hold none of the classes, in a few words; empty: all hold one."""
     count = int((~catalog.presence.any(1)).sum())
     return f"{count} of {len(catalog)} images hold no object of a class and are in no pair" if count else ""
+
+
+def require_labels(catalog: Catalog) -> None:
+    """Refuse more classes than the numbers of a label map, 1 to 254.
+
+    Raises:
+        CosegError: the catalog has more.
+    """
+    if len(catalog.class_names) >= VOID:
+        raise CosegError(
+            f"{catalog.name}/{catalog.split} has {len(catalog.class_names)} classes, but a label map holds "
+            f"{VOID - 1}: choose some of them, for example with dataset.groups=[…]."
+        )
 
 
 class Reader(ABC):
@@ -208,6 +242,13 @@ def check_images(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
         return list(pool.map(checked, items))
+
+
+def exposure_notes(checked: Iterable[CheckedImage[Item, Facts]], image_of: Callable[[Item], Path]) -> Iterator[Note]:
+    """A note for each photograph in which hardly anything can be seen."""
+    for image in checked:
+        if image.note is not None:
+            yield Note(f"{image_of(image.item)} is {image.note}")
 
 
 def sound_images(

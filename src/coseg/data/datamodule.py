@@ -12,8 +12,8 @@ import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from coseg.data.benchmark import Benchmark, ListedCatalog, listed_groups, listed_pairs, read_benchmark
-from coseg.data.catalog import Catalog, Reader, ResizedCatalog, without_class
+from coseg.data.benchmark import Benchmark, read_benchmark
+from coseg.data.catalog import Catalog, Reader, ResizedCatalog, require_labels, without_class
 from coseg.data.dataset import (
     CachedCatalog,
     CliqueBatch,
@@ -26,6 +26,7 @@ from coseg.data.dataset import (
     Transform,
     collate,
 )
+from coseg.data.listed import ListedCatalog, listed_groups, listed_pairs
 from coseg.data.pair_orders import AllPairs, ListedPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order
 from coseg.data.samplers import CliqueSampler, PairSampler, checked_clique, pairs_of
 from coseg.errors import CosegError, unknown_choice
@@ -228,6 +229,7 @@ class PairDataModule(L.LightningDataModule):
         roles = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for role in roles:
             self.order(role)
+            require_labels(self.catalog(role))
 
     def train_dataloader(self) -> DataLoader[PairBatch] | DataLoader[CliqueBatch]:
         """Batches of training pairs or cliques; after a stop, from the batch after the last one that was trained on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -299,9 +299,9 @@ class CachedCatalog(Catalog):
         """See `Catalog.labels`."""
         return self._cached(i, "labels")
 
-    def files(self) -> Iterator[Path]:
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
         """See `Catalog.files`."""
-        return self.catalog.files()
+        return self.catalog.files(images)
 
     def _cached(self, i: int, array_name: str) -> NDArray[np.uint8]:
         path = self.folder / f"{i}-{array_name}.npy"

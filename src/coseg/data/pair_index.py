@@ -167,3 +167,71 @@ class Permutation:
             key = (key + _GOLDEN) & _MASK
             y = (y + _scramble(_scramble(key ^ x) ^ key)) % b
         return x * b + y
+
+
+def balanced_pairs(
+    presence: NDArray[np.bool_], per_class: int, most_uses: int | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """A sample of pairs in which classes are balanced; memory is proportional to the images and the sample.
+
+    For each class, those with few images first, pairs of its images are taken until `per_class` pairs share it; a pair
+    counts for all classes that it shares. The images of a class are walked in a shuffled order, first those next
+    to each other, then those at distance 2, and so on, so that an image is seldom used again before others.
+
+    Args:
+        presence: bool (N, K), which image holds which class.
+        per_class: so many pairs of a class, if it has so many.
+        most_uses: so many pairs of an image at most; None: any number.
+        seed: of the orders.
+
+    Returns:
+        int64 (P, 2), ``i < j``, ascending.
+    """
+    uses = np.zeros(len(presence), np.int64)
+    counts = np.zeros(presence.shape[1], np.int64)
+    pairs: set[tuple[int, int]] = set()
+    for k in np.argsort(presence.sum(0), kind="stable").tolist():
+        order = _shuffled_members(presence, k, seed)
+        distance = 1
+        while counts[k] < per_class:
+            if most_uses is not None:
+                order = order[uses[order] < most_uses]
+            if distance > len(order) // 2:
+                break
+            for first, second in zip(order.tolist(), np.roll(order, -distance).tolist(), strict=True):
+                pair = min(first, second), max(first, second)
+                if pair in pairs or (most_uses is not None and max(uses[first], uses[second]) >= most_uses):
+                    continue
+                pairs.add(pair)
+                uses[[first, second]] += 1
+                counts += presence[first] & presence[second]
+                if counts[k] >= per_class:
+                    break
+            distance += 1
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+
+
+def balanced_groups(
+    presence: NDArray[np.bool_], per_class: int, most_uses: int | None = None, seed: int = 0
+) -> NDArray[np.bool_]:
+    """A sample of the images of each class: `presence` with at most `per_class` images of a class.
+
+    An image is in `most_uses` groups at most, those of classes with few images first. A class of which less than two
+    images are left has none.
+    """
+    groups = np.zeros_like(presence)
+    for k in np.argsort(presence.sum(0), kind="stable").tolist():
+        order = _shuffled_members(presence, k, seed)
+        if most_uses is not None:
+            order = order[groups[order].sum(1) < most_uses]
+        if min(len(order), per_class) > 1:
+            groups[order[:per_class], k] = True
+    return groups
+
+
+def _shuffled_members(presence: NDArray[np.bool_], k: int, seed: int) -> NDArray[np.int64]:
+    members = np.flatnonzero(presence[:, k])
+    if not len(members):
+        return members
+    shuffle = Permutation(len(members), mix(seed, k))
+    return members[[shuffle[n] for n in range(len(members))]]

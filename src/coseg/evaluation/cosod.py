@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coseg.data.catalog import Catalog
-from coseg.evaluation.lightning_test import GroupTest
+from coseg.evaluation.group_test import GroupTest
 from coseg.evaluation.mask_files import MaskFiles, write_map
 from coseg.evaluation.partial_results import Key, explain_write_error
 from coseg.metrics.cosod import MapScores, map_scores

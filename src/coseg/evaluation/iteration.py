@@ -52,6 +52,22 @@ class EncodedImage(NamedTuple):
         return size_in_bytes((self.features, self.labels))
 
 
+Known = Callable[[int], Any]
+"""Gives the features of an image by its index, where they are known without encoding it; None elsewhere."""
+
+
+def nothing_known(image: int) -> None:
+    """`Known` where every image is to be encoded."""
+
+
+def encoded(item: ImageItem, known: Known, encode: Callable[[Tensor], Any], device: torch.device | str) -> EncodedImage:
+    """An image that was read, with its features: those that are known, or else of its encoding."""
+    features = known(item.i)
+    if features is None:
+        features = encode(item.image[None].to(device))
+    return EncodedImage(features, item.labels[None].to(device))
+
+
 class PairIteration:
     """Iterates over groups of pairs, each pair once.
 
@@ -69,6 +85,7 @@ class PairIteration:
         gigabytes: bound on the features and label maps in memory.
         at_once: pairs in a group, at most.
         device: where they are.
+        known: gives the features of an image that was encoded before, None of another.
     """
 
     def __init__(
@@ -79,9 +96,11 @@ class PairIteration:
         gigabytes: float,
         at_once: int = 1,
         device: torch.device | str = "cpu",
+        known: Known = nothing_known,
     ) -> None:
         self.read = read
         self.encode = encode
+        self.known = known
         self.bound = int(gigabytes * 1e9)
         self.at_once = at_once
         self.device = device
@@ -106,7 +125,7 @@ class PairIteration:
                 partners = [i for i in self._before.get(j, ()) if i in self._held]
                 if self._full and not partners:  # was read in advance
                     continue
-                new = EncodedImage(self.encode(item.image[None].to(self.device)), item.labels[None].to(self.device))
+                new = encoded(item, self.known, self.encode, self.device)
                 largest = max(largest, new.bytes)
                 yield from self._groups(partners, j, new)
                 for k in (*partners, *[j] * len(partners)):
@@ -174,6 +193,7 @@ class GroupIteration:
         encode: ``images (1, 3, H, W) -> features``, a tensor or nested tuples of tensors, the batch first.
         gigabytes: bound on the features and label maps in memory. One image that does not stay comes on top.
         device: where they are.
+        known: gives the features of an image that was encoded before, None of another.
     """
 
     def __init__(
@@ -183,10 +203,12 @@ class GroupIteration:
         encode: Callable[[Tensor], Any],
         gigabytes: float,
         device: torch.device | str = "cpu",
+        known: Known = nothing_known,
     ) -> None:
         self.groups = groups
         self.read = read
         self.encode = encode
+        self.known = known
         self.bound = int(gigabytes * 1e9)
         self.device = device
         self._groups_left = Counter(image for group in groups for image in group)
@@ -221,7 +243,7 @@ class GroupIteration:
         return self._take(next(iter(self.read([image])))) if held is None else held
 
     def _take(self, item: ImageItem) -> EncodedImage:
-        new = EncodedImage(self.encode(item.image[None].to(self.device)), item.labels[None].to(self.device))
+        new = encoded(item, self.known, self.encode, self.device)
         self._sizes[item.i] = (item.labels.shape[-2], item.labels.shape[-1])
         self._last = item.i, new
         for image in [image for image in self._held if image not in self._group]:

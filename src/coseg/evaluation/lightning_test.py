@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning as L
@@ -19,9 +18,10 @@ from torchmetrics import Metric
 from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import ImageItem
 from coseg.errors import CosegError
-from coseg.evaluation.iteration import GroupIteration, PairGroup, PairIteration
+from coseg.evaluation.iteration import PairGroup, PairIteration
 from coseg.evaluation.mask_files import MaskSaver, SavedMasks
 from coseg.evaluation.partial_results import Key, Part, PartialResults, explain_write_error
+from coseg.evaluation.shared_features import SHARED, SharedFeatures, encoders
 from coseg.labels import pair_targets
 from coseg.metrics.baselines import BaselineScores, mask_baselines
 from coseg.metrics.mask_counts import KEY, MaskScore, counts_table, mask_score, predicted_mask
@@ -32,9 +32,6 @@ from coseg.training.extra_metrics import states_of
 
 WRITE_SECONDS = 5.0
 """Partial results are written this often, after the pairs or the image in progress."""
-
-_FEW = 4
-"""Images for which starting workers takes longer than reading them."""
 
 
 class NetworkTest(L.LightningModule, ABC):
@@ -50,13 +47,14 @@ class NetworkTest(L.LightningModule, ABC):
         partial_results: where finished parts are written.
         void: ``background`` or ``ignored``.
         feature_gb: bound on the features and label maps that a process keeps in memory.
+        shared_gb: bound on the features in files that processes share, of all of them together; 0: none are.
         at_once: pairs whose images have the same sizes are matched and decoded together, at most this many.
         bar: show a progress bar rather than lines.
         metrics: of the user, updated with the masks of pairs or images that have a common class.
         saver: writes all masks as files; a part is written after its masks.
 
     Raises:
-        CosegError: `at_once` or `feature_gb` is out of its range.
+        CosegError: `at_once`, `feature_gb` or `shared_gb` is out of its range.
     """
 
     unit: ClassVar[str]
@@ -70,6 +68,7 @@ class NetworkTest(L.LightningModule, ABC):
         partial_results: PartialResults,
         void: str,
         feature_gb: float = 2.0,
+        shared_gb: float = 0.0,
         at_once: int = 1,
         bar: bool = False,
         metrics: Mapping[str, Metric] | None = None,
@@ -78,14 +77,17 @@ class NetworkTest(L.LightningModule, ABC):
         super().__init__()
         if not isinstance(at_once, int) or at_once < 1:
             raise CosegError(f"pairs_at_once is '{at_once}', but must be a number of pairs, 1 or more.")
-        if not isinstance(feature_gb, int | float) or feature_gb < 0:
-            raise CosegError(f"feature_gb is '{feature_gb}', but must be a number of gigabytes, 0 or more.")
+        for name, bound in (("feature_gb", feature_gb), ("shared_gb", shared_gb)):
+            if not isinstance(bound, int | float) or bound < 0:
+                raise CosegError(f"{name} is '{bound}', but must be a number of gigabytes, 0 or more.")
         self.network = network
         self.datamodule = datamodule
         self.keys = sorted(keys)
         self.partial_results = partial_results
         self.void = void
         self.feature_gb = feature_gb
+        self.shared_gb = shared_gb
+        self.shared = SharedFeatures(partial_results.folder.parent / SHARED, 0)
         self.at_once = at_once
         self.bar = bar
         self.presence = datamodule.catalog("test").presence
@@ -103,6 +105,10 @@ class NetworkTest(L.LightningModule, ABC):
     @abstractmethod
     def share(self, rank: int, world: int) -> Sequence[Key]:
         """Which of the keys the process `rank` of `world` scores."""
+
+    @abstractmethod
+    def images_in(self, keys: Sequence[Key]) -> set[int]:
+        """The images, by their indices, that are read and encoded to score these keys."""
 
     @abstractmethod
     def images_of(self, keys: NDArray[np.int64]) -> list[str]:
@@ -124,15 +130,44 @@ class NetworkTest(L.LightningModule, ABC):
         self.metrics = {name: copy.deepcopy(metric).to(self.device) for name, metric in self.metrics.items()}
         self.written = time.monotonic()
         self.request.listen(quiet=not self.trainer.is_global_zero)  # Lightning restores the handlers when the test ends
+        if self.trainer.is_global_zero:
+            self.shared.remove()  # of a killed test, perhaps of other weights
         # No process may write before all have read the parts of an earlier run: all skip the same keys.
         self.trainer.strategy.barrier()
 
     def test_step(self, batch: int, batch_idx: int) -> None:
         """Score the share of this process."""
         keys = self.share(self.trainer.global_rank, self.trainer.world_size)
+        if self.trainer.world_size > 1 and self.shared_gb and not isinstance(self.network, SavedMasks):
+            self._encode_shared()
         quiet = not self.trainer.is_global_zero
         with Progress("Testing", len(keys), self.unit, self.bar, quiet) as progress:
             self.score_all(keys, progress)
+
+    def _encode_shared(self) -> None:
+        """Encode this process's part of the images that several need, and wait until the others have, too."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        needed = [self.images_in(self.share(process, world)) for process in range(world)]
+        mine = [image for image, process in encoders(needed).items() if process == rank]
+        self.shared = SharedFeatures(self.shared.folder, self.shared_gb / world)
+        # Without `pause`, which would leave the other processes alone at the barrier.
+        self.shared.write(self._until_stopped(self.read(mine)), self.network.encode, self.device)
+        self.trainer.strategy.barrier()
+        self.pause()
+
+    def _until_stopped(self, items: Iterable[ImageItem]) -> Iterator[ImageItem]:
+        for item in items:
+            if self.request.number is not None:
+                return
+            yield item
+
+    def known(self, image: int) -> Any:
+        """The features of an image that another process has encoded, or this one before; None of the others."""
+        return self.shared.read(image, self.device)
+
+    def read(self, images: Iterable[int]) -> Iterable[ImageItem]:
+        """These images of the test."""
+        return self.datamodule.image_loader("test", images, pin_memory=self.device.type == "cuda")
 
     def encode(self, image: Tensor) -> Any:
         """The features of one image; finished work is written first, if it is time."""
@@ -191,6 +226,8 @@ class NetworkTest(L.LightningModule, ABC):
         """Write the last part, and wait until all processes have."""
         self._write()
         self.trainer.strategy.barrier()
+        if self.trainer.is_global_zero:
+            self.shared.remove()
 
     def pause(self) -> None:
         """Called between two steps of work: write partial results, if it is time; stop, if a signal came."""
@@ -238,13 +275,15 @@ class PairTest(NetworkTest):
     def share(self, rank: int, world: int) -> Sequence[Key]:
         """Consecutive pairs: no other process has the same first images.
 
-        Pairs within groups hardly share images with other processes. Where most images have pairs with most others,
-        several processes encode the same second images: of the 725 images of VOC's test two processes together encode
-        1,210 and four 2,169, beside 37,700 pairs to match and decode. Blocks of images would save nothing of it with
-        two or four processes, and a sixth with eight.
+        Where most images have pairs with most others, several processes need the same second images, however the pairs
+        are cut: they share their features, see `SharedFeatures`.
         """
         count = len(self.keys)
         return self.keys[rank * count // world : (rank + 1) * count // world]
+
+    def images_in(self, keys: Sequence[Key]) -> set[int]:
+        """See `NetworkTest.images_in`."""
+        return {image for key in keys for image in key}
 
     def images_of(self, keys: NDArray[np.int64]) -> list[str]:
         """See `NetworkTest.images_of`."""
@@ -253,8 +292,9 @@ class PairTest(NetworkTest):
 
     def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
         """See `NetworkTest.score_all`."""
-        read = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
-        for group in PairIteration(keys, read, self.encode, self.feature_gb, self.at_once, self.device):
+        for group in PairIteration(
+            keys, self.read, self.encode, self.feature_gb, self.at_once, self.device, self.known
+        ):
             self.score(group)
             progress.add(len(group.pairs))
             self.pause()
@@ -272,48 +312,3 @@ class PairTest(NetworkTest):
         if isinstance(self.network, PairClassifier):
             decision = self.network.classify(group.features_a, group.features_b)
         self.count(pairs, common, sides, decision)
-
-
-class GroupTest(NetworkTest):
-    """Scores the masks ``(class, image)``: the objects of one class in an image, segmented with all of its group.
-
-    It calls `CosegNetwork.cosegment_group`; see `NetworkTest`.
-    """
-
-    unit = "mask"
-
-    def share(self, rank: int, world: int) -> Sequence[Key]:
-        """Whole groups, assigned in turn, the largest first."""
-        sizes = np.bincount([k for k, _ in self.keys], minlength=self.presence.shape[1])
-        mine = set(np.argsort(-sizes, kind="stable")[rank::world].tolist())
-        return [key for key in self.keys if key[0] in mine]
-
-    def images_of(self, keys: NDArray[np.int64]) -> list[str]:
-        """See `NetworkTest.images_of`."""
-        ids = self.datamodule.catalog("test").ids
-        return [ids[image] for image in keys[:, 1].tolist()]
-
-    def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
-        """See `NetworkTest.score_all`."""
-        wanted = set(keys)
-        classes = sorted({k for k, _ in keys})
-        groups = [np.flatnonzero(self.presence[:, k]).tolist() for k in classes]
-        iteration = GroupIteration(groups, self._read, self.encode, self.feature_gb, self.device)
-        for k, group in zip(classes, iteration, strict=True):
-            common = np.zeros((1, self.presence.shape[1]), bool)
-            common[0, k] = True
-            if isinstance(self.network, SavedMasks):
-                masks: Iterable[Tensor] = self.network.group_logits(k, group.images, group.sizes, self.device)
-            else:
-                masks = self.network.cosegment_group(group.features, group.sizes)
-            for position, logits in enumerate(masks):
-                key = k, group.images[position]
-                if key in wanted:  # the rest were finished before an interruption
-                    self.count(np.array([key]), common, [((key[1],), logits, group.labels[position])])
-                    progress.add(1)
-                self.pause()
-
-    def _read(self, images: Iterable[int]) -> Iterable[ImageItem]:
-        images = list(images)
-        load = partial(self.datamodule.image_loader, "test", pin_memory=self.device.type == "cuda")
-        return load(images, workers=0) if len(images) < _FEW else load(images)

@@ -10,7 +10,6 @@ import os
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import Catalog
+from coseg.data.catalog import Catalog, file_checksum, file_checksums
 from coseg.errors import CosegError
 from coseg.files.seals import Changed, check_seal, seal
 from coseg.files.writing import atomic_path
-from coseg.imaging.read import damaged
 from coseg.metrics.mask_counts import KEY
 
 log = logging.getLogger(__name__)
@@ -188,29 +186,16 @@ def fingerprint(weights: Path | Sequence[Path], catalog: Catalog, facts: Iterabl
     """
     return _digest(
         [
-            _content(weights) if isinstance(weights, Path) else _contents(weights),
+            file_checksum(weights) if isinstance(weights, Path) else _digest(file_checksums(weights)),
             catalog.name,
             catalog.split,
             catalog.ids,
             catalog.class_names,
             np.packbits(catalog.presence).tobytes().hex(),
-            _contents(catalog.files()),
+            _digest(file_checksums(catalog.files())),
             *facts,
         ]
     )
-
-
-def _contents(files: Iterable[Path]) -> str:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-        return _digest(list(pool.map(_content, files)))
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise damaged(path, error) from error
 
 
 def _digest(facts: Any) -> str:

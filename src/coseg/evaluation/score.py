@@ -15,18 +15,21 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from coseg.data.benchmark import ListedCatalog, read_benchmark, require_unit
+from coseg.data.benchmark import read_benchmark
 from coseg.data.catalog import Catalog, without_class
 from coseg.data.datamodule import PairDataModule
+from coseg.data.listed import ListedCatalog, require_unit
 from coseg.data.pair_orders import AllPairs, WithNegatives
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.cosod import CosodTest, remove_other_maps
+from coseg.evaluation.group_test import GroupTest
 from coseg.evaluation.iteration import group_masks
-from coseg.evaluation.lightning_test import GroupTest, NetworkTest, PairTest
+from coseg.evaluation.lightning_test import NetworkTest, PairTest
 from coseg.evaluation.mask_files import MASKS, MaskFiles, MaskSaver, SavedMasks, folder_name
 from coseg.evaluation.outcome import TestPlan, write_outcome
 from coseg.evaluation.partial_results import Key, PartialResults, explain_write_error, fingerprint, keys_of
 from coseg.evaluation.predictions import as_tested, predict_records, saved_masks
+from coseg.evaluation.shared_features import SHARED
 from coseg.files.writing import in_use, remove_leftovers, require_writable, write_text_atomically
 from coseg.hub.load import network_file, network_in_file
 from coseg.instantiate import plain
@@ -181,12 +184,16 @@ def _test_split(
     if len(done) < len(keys):
         remaining = [key for key in keys if key not in done]
         create = partial(CosodTest, folder / MAPS) if grey_maps else make
-        limits = config.feature_gb, config.pairs_at_once
+        limits = config.feature_gb, config.get("shared_gb", 0), config.pairs_at_once
         test = create(
             network, datamodule, remaining, partial_results, config.protocol.void, *limits, bar, metrics, saver
         )
-        with signals_forwarded(trainer):
-            trainer.test(test, verbose=False)
+        try:
+            with signals_forwarded(trainer):
+                trainer.test(test, verbose=False)
+        finally:
+            if trainer.is_global_zero:  # also of a test that was stopped or failed
+                shutil.rmtree(folder / SHARED, ignore_errors=True)
     if trainer.is_global_zero:  # all processes wrote their parts before this
         parts = partial_results.read()
         missing = len(keys) - len(keys_of(parts))

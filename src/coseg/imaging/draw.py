@@ -25,6 +25,33 @@ PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 TRUTH, PREDICTION, OTHER_OBJECT = (46, 204, 64), (255, 110, 20), (205, 205, 205)
 """Colours of the background, of text and of masks."""
 
+Colour = tuple[int, int, int]
+OBJECTS = {
+    "orange": PREDICTION,
+    "blue": (30, 120, 255),
+    "green": (40, 190, 60),
+    "magenta": (215, 40, 200),
+    "yellow": (245, 205, 0),
+    "cyan": (0, 195, 215),
+    "red": (215, 30, 45),
+    "violet": (125, 65, 225),
+}
+"""The colours of the first eight of several objects, by name."""
+
+
+def object_colour(n: int) -> Colour:
+    """The colour of the n-th of several objects, from 1 on; those after the eighth are shades of the first eight."""
+    shade = (1.0, 0.6, 0.8, 0.4)[(n - 1) // len(OBJECTS) % 4]
+    red, green, blue = (round(value * shade) for value in tuple(OBJECTS.values())[(n - 1) % len(OBJECTS)])
+    return red, green, blue
+
+
+def label_picture(labels: NDArray[np.uint8], count: int) -> Image.Image:
+    """A label map (H, W) of `count` objects as a picture of mode P, in their colours; the background is black."""
+    picture = Image.fromarray(labels)
+    picture.putpalette([0, 0, 0, *(value for n in range(1, count + 1) for value in object_colour(n))])
+    return picture
+
 
 def tinted(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The masked pixels in `colour` over grey, the others in faded colours, so that the mask stands out."""

@@ -12,9 +12,8 @@ A mask is one of these, in any mode (1-bit, grey, 16-bit, floating point, palett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ _RANGE = 64  # between the lowest and the highest value of a blurred mask, at le
 _BLURRED = 0.5  # share of a mask's pixels that may lie at blurred edges
 _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "LA", "La")
 _LISTED = 10  # values in a sentence
+_PIECE = 2**20  # values that are looked up at once
 _MIXED = 0.05  # share of the object's pixels from which a second colour is no accident of JPEG
 
 _LABELS = (
@@ -40,20 +40,21 @@ _LABELS = (
 )
 
 
-def read_mask(path: Path, void: bool = False) -> NDArray[np.uint8]:
+def read_mask(path: Path, void: bool = False, file: BinaryIO | None = None) -> NDArray[np.uint8]:
     """A binary mask, uint8 (H, W): 1 foreground, 0 background, 255 void.
 
     Args:
         path: the file.
         void: 255 is void, though this mask alone does not show it: another one of its group has 0, 1 and 255.
+        file: the open file in place of that at `path`, which is its name in messages.
 
     Raises:
         CosegError: the file is missing, damaged or no image; or its values are not those of a mask, and are listed.
     """
     try:
-        with open_image(path) as file:
-            lossy = file.format in ("JPEG", "MPO")
-            return _mask(path, ImageOps.exif_transpose(deepened(file, open_image)), lossy, void)
+        with open_image(path if file is None else file) as image:
+            lossy = image.format in ("JPEG", "MPO")
+            return _mask(path, ImageOps.exif_transpose(deepened(image, open_image)), lossy, void)
     except UNREADABLE as error:
         raise damaged(path, error) from error
 
@@ -67,7 +68,7 @@ def _mask(path: Path, image: Image.Image, lossy: bool, void: bool) -> NDArray[np
             return _of_alpha(image, alpha)
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
         return _of_values(path, np.array(image), lossy, void)
-    return _of_colours(path, np.array(image.convert("RGB")), lossy, void)
+    return _of_colours(path, np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lossy, void)
 
 
 def _label_indices(image: Image.Image) -> bool:
@@ -77,22 +78,22 @@ def _label_indices(image: Image.Image) -> bool:
 
 def _of_alpha(image: Image.Image, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A cut-out: its alpha, from half on."""
-    mask = (alpha.astype(np.int64) * 2 > int(alpha.min()) + int(alpha.max())).astype(np.uint8)
+    mask = (alpha > (int(alpha.min()) + int(alpha.max())) // 2).view(np.uint8)
     if image.mode == "P":  # a label map whose background is transparent
         mask[(np.array(image.convert("RGB")) == _VOC_VOID).all(-1) & (mask == 1)] = VOID
     return mask
 
 
 def _of_values(path: Path, values: NDArray[Any], lossy: bool, void: bool) -> NDArray[np.uint8]:
-    """The mask in numbers (H, W) of any type."""
-    numbers = values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64)
+    """The mask in numbers (H, W) of any type; of large images copies of other types would take gigabytes."""
+    numbers = values.view(np.uint8) if values.dtype.kind == "b" else values
     present = _present(numbers)
-    if not present:
+    if not present.size:
         raise CosegError(f"{path} has no pixels.")
-    low, high = present[0], present[-1]
+    low, high = float(present[0]), float(present[-1])
     if not (low >= 0 and high < float("inf")):  # not a number fails as well
         raise _refused(path, present)
-    of_labels = high in _TOPS and not lossy and set(present) <= {0, 1, high}
+    of_labels = high in _TOPS and not lossy and np.isin(present, (0, 1, high)).all()
     if of_labels and (void or (1 in present and len(present) > 1)):
         return np.where(numbers == high, VOID, numbers).astype(np.uint8)
     if len(present) == 1:
@@ -101,68 +102,90 @@ def _of_values(path: Path, values: NDArray[Any], lossy: bool, void: bool) -> NDA
         return np.full(numbers.shape, low > 0, np.uint8)
     if len(present) > 2 and not _is_blurred(numbers, present, lossy):
         raise _refused(path, present)
-    return (2 * numbers > low + high).astype(np.uint8)
+    return (numbers > (low + high) / 2).view(np.uint8)
 
 
-def _is_blurred(numbers: NDArray[Any], present: list[float], lossy: bool) -> bool:
+def _is_blurred(numbers: NDArray[Any], present: NDArray[Any], lossy: bool) -> bool:
     """Whether a mask of three or more values is one of two whose edges are blurred."""
-    low, high = present[0], present[-1]
+    low, high = float(present[0]), float(present[-1])
     extent = high - low
     if extent < _RANGE * (1 if high > 1 else 1 / 255):
         return False
     if len(present) <= _FEW and not lossy:  # the values between must be of edges, no areas
-        return len(present) > 3 and _flat_values(numbers) <= {low, high}
+        return len(present) > 3 and bool(np.isin(_flat_values(numbers), (low, high)).all())
     between = (numbers > low + extent / 4) & (numbers < high - extent / 4)
     return float(between.mean()) <= _BLURRED
 
 
 def _of_colours(path: Path, rgb: NDArray[np.uint8], lossy: bool, void: bool) -> NDArray[np.uint8]:
     """The mask in colours (H, W, 3): black is background, one colour the object, VOC's void is void."""
-    if (rgb == rgb[..., :1]).all():
-        return _of_values(path, rgb[..., 0], lossy, void)
-    codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return _of_values(path, red, lossy, void)
+    codes = red.astype(np.int32)
+    for channel in (green, blue):
+        codes <<= 8
+        codes |= channel
     ignored = -1 if lossy else _VOC_VOID[0] << 16 | _VOC_VOID[1] << 8 | _VOC_VOID[2]
-    present = np.unique(codes).tolist()
-    colours = set(present) - {0, ignored}
+    present = _occurring(codes, 1 << 24)
+    colours = present[(present != 0) & (present != ignored)]
     if len(colours) == 1:
-        mask = (codes == colours.pop()).astype(np.uint8)
+        mask = (codes == colours[0]).view(np.uint8)
         mask[codes == ignored] = VOID
         return mask
-    names = [f"({code >> 16}, {code >> 8 & 255}, {code & 255})" for code in present]
-    if len(present) <= _FEW and not lossy and (len(colours) == 2 or len(_flat_values(codes) - {0}) > 1):
-        raise _refused(path, names, "colours")
+    if len(present) <= _FEW and not lossy and (len(colours) == 2 or np.count_nonzero(_flat_values(codes)) > 1):
+        raise _refused(path, present, "colours")
+    del codes
     bright = rgb.max(-1)
-    lit = rgb[bright >= 128].astype(np.int64)
-    hues = (2 * lit > lit.max(-1, keepdims=True)) @ np.array([4, 2, 1])
-    if np.sort(np.bincount(hues, minlength=8))[-2] > _MIXED * len(hues):  # two colours of objects, or more
-        raise _refused(path, names, "colours")
+    half, lit = bright // 2, bright >= 128
+    hues = np.zeros(bright.shape, np.uint8)
+    for channel in (red, green, blue):
+        hues <<= 1
+        hues |= channel > half
+    counts = np.sort([np.count_nonzero((hues == hue) & lit) for hue in range(8)])
+    if counts[-2] > _MIXED * counts.sum():  # two colours of objects, or more
+        raise _refused(path, present, "colours")
     return _of_values(path, bright, lossy, void=False)
 
 
-def _present(numbers: NDArray[Any]) -> list[float]:
+def _present(numbers: NDArray[Any]) -> NDArray[Any]:
     """The different values, ascending."""
-    if numbers.dtype.kind == "i" and numbers.size and numbers.min() >= 0 and numbers.max() <= _TOPS[-1]:
-        return [float(value) for value in np.flatnonzero(np.bincount(numbers.ravel()))]  # no sorting
-    return [float(value) for value in np.unique(numbers)]
+    if numbers.dtype.kind in "iu" and numbers.size and numbers.min() >= 0 and numbers.max() <= _TOPS[-1]:
+        return _occurring(numbers, _TOPS[-1] + 1)
+    return np.unique(numbers)
 
 
-def _flat_values(numbers: NDArray[Any]) -> set[float]:
+def _occurring(numbers: NDArray[Any], limit: int) -> NDArray[np.int64]:
+    """The different values of integers 0..`limit` - 1, ascending, without sorting; piece by piece, since NumPy makes
+    indices of 8 bytes of them."""
+    seen = np.zeros(limit, bool)
+    flat = numbers.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        seen[flat[start : start + _PIECE]] = True
+    return np.flatnonzero(seen)
+
+
+def _flat_values(numbers: NDArray[Any]) -> NDArray[Any]:
     """The values that fill a square of 3 x 3 pixels somewhere, as areas do and edges don't."""
     height, width = numbers.shape
     if min(height, width) < 3:
-        return set(_present(numbers))
+        return _present(numbers)
     centre = numbers[1:-1, 1:-1]
     flat = np.ones(centre.shape, bool)
     for y in range(3):
         for x in range(3):
             flat &= numbers[y : height - 2 + y, x : width - 2 + x] == centre
-    return set(_present(centre[flat]))
+    return _present(centre[flat])
 
 
-def _refused(path: Path, present: Sequence[object], what: str = "values") -> CosegError:
-    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in present]
-    count = f" ({len(shown)} different ones)" if len(shown) > _LISTED else ""
-    rest = f", … {shown[-1]}" if len(shown) > _LISTED else ""
-    return CosegError(
-        f"{path} is no mask of one object: it holds the {what} {', '.join(shown[:_LISTED])}{rest}{count}. {_LABELS}"
-    )
+def _refused(path: Path, present: NDArray[Any], what: str = "values") -> CosegError:
+    """The sentence about the different values, or the codes of colours, of which only a few are named."""
+
+    def named(value: Any) -> str:
+        code = int(value) if what == "colours" else 0
+        return f"({code >> 16}, {code >> 8 & 255}, {code & 255})" if what == "colours" else f"{float(value):g}"
+
+    shown, rest = ", ".join(map(named, present[:_LISTED])), ""
+    if len(present) > _LISTED:
+        rest = f", … {named(present[-1])} ({len(present)} different ones)"
+    return CosegError(f"{path} is no mask of one object: it holds the {what} {shown}{rest}. {_LABELS}")

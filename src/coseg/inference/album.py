@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from coseg.errors import CosegError
 from coseg.imaging.draw import drawable
@@ -17,12 +17,14 @@ from coseg.inference.contact_sheet import Card, ContactSheet, layout
 from coseg.inference.cosegmentation import Cosegmentation, Segment, common_scores, image_scores, percent
 from coseg.inference.encoded_images import EncodedImages, require_two
 from coseg.inference.exemplar import Exemplars
-from coseg.inference.outputs import Targets, write_pictures
+from coseg.inference.outputs import Targets, Tiles, write_pictures
 from coseg.inference.segmenter import CoSegmenter
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _PIXELS_AT_ONCE = 30_000_000
 """How many images are written at the same time, and their pixels in total, at most: about 15 bytes each."""
+
+Made = TypeVar("Made")
 
 Progress = Callable[[str, int, int], None]
 """Called with the work (``Reading``), how much of it is finished, and its total."""
@@ -125,30 +127,29 @@ class Album:
         scores: list[dict[str, Any]] = []
         tile = None if sheet is None else sheet.form.tile
         files = [self.targets.wanted(place, places) for place in places]
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            for batch in _batches(result.segments):
-                style = self.targets.style
-                jobs = [
-                    workers.submit(write_pictures, self.paths[places[k]], result[k], files[k], tile, style)
-                    for k in batch
-                ]
-                for k, job in zip(batch, jobs, strict=True):
-                    path, segment = self.paths[places[k]], result[k]
-                    written = files[k]
-                    try:
-                        tiles = job.result()
-                    except CosegError as error:
-                        self.problem(str(error))
-                        written = {picture: file for picture, file in written.items() if file.is_file()}
-                    else:
-                        if sheet is not None and tiles is not None:
-                            card = Card(tiles, segment.name, self._figure(segment, result), places[k] + 1)
-                            self._attempt(partial(sheet.add, card))
-                    files_written = {picture: str(file) for picture, file in written.items()}
-                    scores.append({"number": places[k] + 1, **image_scores(path, segment), **files_written})
-                    if not self.targets.pairs:
-                        self.progress("Writing", len(scores), len(places))
+
+        def job(k: int) -> Tiles | None:
+            return write_pictures(self.paths[places[k]], result[k], files[k], tile, self.targets.style)
+
+        for k, written in in_batches(result.segments, job):
+            path, segment = self.paths[places[k]], result[k]
+            tiles = self._finished(written)
+            if sheet is not None and tiles is not None:
+                card = Card(tiles, segment.name, self._figure(segment, result), places[k] + 1)
+                self._attempt(partial(sheet.add, card))
+            pictures = files_written(files[k], written)
+            scores.append({"number": places[k] + 1, **image_scores(path, segment), **pictures})
+            if not self.targets.pairs:
+                self.progress("Writing", len(scores), len(places))
         return scores
+
+    def _finished(self, written: Future[Tiles | None]) -> Tiles | None:
+        """What a job has returned; an error is reported."""
+        try:
+            return written.result()
+        except CosegError as error:
+            self.problem(str(error))
+            return None
 
     def _figure(self, segment: Segment, result: Cosegmentation) -> str:
         likely = ""
@@ -236,6 +237,20 @@ class Album:
                 encoded.append(image)
             self.progress("Reading", place + 1, len(self.paths))
         return places, encoded
+
+
+def in_batches(segments: Sequence[Segment], job: Callable[[int], Made]) -> Iterator[tuple[int, Future[Made]]]:
+    """Do `job` for the index of each segment, a few images at a time, in threads; yield those that are finished."""
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        for batch in _batches(segments):
+            jobs = [workers.submit(job, k) for k in batch]
+            yield from zip(batch, jobs, strict=True)
+
+
+def files_written(files: Mapping[str, Path], written: Future[Any]) -> dict[str, str]:
+    """The files of a job, for the scores; of one that failed those that exist."""
+    failed = written.exception() is not None
+    return {picture: str(file) for picture, file in files.items() if not failed or file.is_file()}
 
 
 def _batches(segments: Sequence[Segment]) -> Iterator[list[int]]:

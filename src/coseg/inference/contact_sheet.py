@@ -16,19 +16,24 @@ from coseg.imaging.draw import (
     FAINT,
     INK,
     PAPER,
+    Piece,
     caption,
     caption_size,
     cut,
     draw_line,
     line_width,
-    pieces,
     save_picture,
 )
 from coseg.inference import outputs
 from coseg.inference.outputs import Tiles
 
-_MARGIN, _GAP, _BETWEEN, _LINE, _TITLE = 16, 2, 16, 20, 34
-"""Pixels around the sheet, between the tiles of a card, between cards, for a caption, and for the title."""
+_MARGIN, _GAP, _BETWEEN, _LINE, _TITLE, _SPACE = 16, 2, 16, 20, 34, 8
+"""Pixels around the sheet, between the tiles of a card, between cards, for a caption, for the title, and between the
+name and the figure of a caption."""
+
+
+_FIGURE = 0.6
+"""Of the room for a caption: what the figure may always have; it gets more where the name is short."""
 
 
 class Layout(NamedTuple):
@@ -66,8 +71,8 @@ class Card(NamedTuple):
 
     Attributes:
         tiles: the photograph and its overlay, no side longer than the layout's tile.
-        caption: one line, cut to the card's width at the end of its first part.
-        figure: text after the caption that is never cut.
+        caption: one line, cut at its end where there is no room for it.
+        figure: text after the caption, cut at its end where it would leave the caption too little room.
         number: of the image in the printed list; it replaces a caption that no installed font can draw.
     """
 
@@ -150,15 +155,18 @@ def _draw_card(
         sheet.paste(Image.fromarray(picture), (start, top + high - height))
     first = left + tile - card.tiles[0].shape[1]
     last = left + tile + _GAP + card.tiles[1].shape[1]
-    if last - first < tile:  # narrow pictures: the caption has the card's width
+    size, widest = caption_size(tile), 2 * tile + _GAP - _SPACE
+    name, figure = _name(draw, card, size, widest), caption(draw, card.figure, size, widest)
+    if line_width(draw, name) + line_width(draw, figure) > last - first - _SPACE:  # it has the card's width
         first, last = left, left + 2 * tile + _GAP
-    size = caption_size(tile)
-    figure = pieces(card.figure, size) or []
-    room = last - first - line_width(draw, figure) - 8
+        figure = caption(draw, card.figure, size, max(_FIGURE * widest, widest - line_width(draw, name)))
+        name = _name(draw, card, size, widest - line_width(draw, figure))
     baseline = top + high + 3 + BASELINE
-    # Letters beyond ASCII have more strokes or diacritics: they are drawn a little larger.
-    name = cut(draw, card.caption, size if card.caption.isascii() else size + 2, room)
-    if name is None:
-        name = caption(draw, f"No. {card.number}", size, room)
     draw_line(draw, first, baseline, name, INK)
     draw_line(draw, last - line_width(draw, figure), baseline, figure, FAINT)
+
+
+def _name(draw: ImageDraw.ImageDraw, card: Card, size: int, widest: float) -> list[Piece]:
+    # Letters beyond ASCII have more strokes or diacritics: they are drawn a little larger.
+    name = cut(draw, card.caption, size if card.caption.isascii() else size + 2, widest)
+    return caption(draw, f"No. {card.number}", size, widest) if name is None else name

@@ -147,6 +147,12 @@ class Cosegmentation:
         outside = tuple(k for k, segment in enumerate(self.segments) if level(segment.belongs) is False)
         return () if self.shares is False or len(self) - len(outside) < 2 else outside
 
+    @property
+    def unsure(self) -> tuple[int, ...]:
+        """Indices of the images of which it can't tell whether they belong, in their order."""
+        unsure = (k for k, segment in enumerate(self.segments) if level(segment.belongs) is None)
+        return tuple(k for k in unsure if not math.isnan(self[k].belongs) and k not in self.outside)
+
     def __len__(self) -> int:
         return len(self.segments)
 
@@ -155,6 +161,14 @@ class Cosegmentation:
 
     def __getitem__(self, k: int) -> Segment:
         return self.segments[k]
+
+
+def label_map(segments: Sequence[Segment]) -> NDArray[np.uint8]:
+    """One map of the masks of an image, uint8 (H, W): n on the n-th mask, from 1 on, 0 elsewhere."""
+    labels = np.zeros(segments[0].size, np.uint8)
+    for n, segment in reversed(list(enumerate(segments, start=1))):
+        labels[segment.mask()] = n
+    return labels
 
 
 def calibration_scores(
@@ -187,10 +201,12 @@ def for_json(value: Any) -> Any:
 def image_scores(path: Path, segment: Segment) -> dict[str, Any]:
     """Of one image: its file, its size, the share of foreground, and the confidence of its pixels."""
     height, width = segment.size
+    return {"file": str(path), "width": width, "height": height, **segment_scores(segment)}
+
+
+def segment_scores(segment: Segment) -> dict[str, Any]:
+    """Of one segment: the share of foreground, the confidence of its pixels, and how likely its image belongs."""
     return {
-        "file": str(path),
-        "width": width,
-        "height": height,
         "foreground": round(segment.foreground, 4),
         "confidence": round(segment.confidence, 4),
         **({} if math.isnan(segment.belongs) else {"belongs": round(segment.belongs, 4)}),
@@ -225,12 +241,16 @@ def common_sentence(result: Cosegmentation, calibration: Calibration | None) -> 
     return " ".join(filter(None, sentences))
 
 
-def exemplar_sentence(result: Cosegmentation) -> str:
-    """In how many images the object of the exemplars is, and in which it is not."""
-    outside = result.outside
-    count = f"{len(result) - len(outside)} of {len(result)} {'image' if len(result) == 1 else 'images'}"
-    answer = f"The exemplar's object seems to be in {count}."
-    return f"{answer} No object in {_listed(result, outside)}: empty masks." if outside else answer
+def exemplar_sentence(result: Cosegmentation, what: str = "The exemplar's object") -> str:
+    """In how many images the object of the exemplars is, in which perhaps and in which not; `what` is the object."""
+    unsure, outside = result.unsure, result.outside
+    sure = len(result) - len(unsure) - len(outside)
+    sentences = [f"{what} seems to be in {sure} of {len(result)} {'image' if len(result) == 1 else 'images'}."]
+    if unsure:
+        sentences.append(f"It can't tell for {_listed(result, unsure)}.")
+    if outside:
+        sentences.append(f"No object in {_listed(result, outside)}: empty masks.")
+    return " ".join(sentences)
 
 
 def _listed(result: Cosegmentation, places: Sequence[int]) -> str:

@@ -38,6 +38,12 @@ _SIZE_TAGS = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
 _softening = threading.Lock()
 """One at a time: it takes some hundred megabytes besides the photograph."""
 
+_LARGE_WEBP = 2**24
+"""Pixels from which a WebP is encoded in the way that takes the least memory; the file is a little larger."""
+
+_encoding = threading.Lock()
+"""One WebP at a time: its encoder takes 20 to 30 bytes for each pixel."""
+
 Colour = tuple[int, int, int]
 
 
@@ -180,7 +186,9 @@ def write_cutout(picture: NDArray[np.uint8], file: BinaryIO, style: CutoutStyle,
     if exif is not None and len(exif) <= _MAX_EXIF:
         metadata["exif"] = exif
     if style.format == "webp":
-        Image.fromarray(picture).save(file, "WEBP", quality=90, **metadata)
+        with _encoding:
+            method = 4 if height * width < _LARGE_WEBP else 0
+            Image.fromarray(picture).save(file, "WEBP", quality=90, method=method, **metadata)
     else:
         Image.fromarray(picture).save(file, "JPEG", quality=92, subsampling=0, **metadata)
 

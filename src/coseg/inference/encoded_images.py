@@ -48,6 +48,10 @@ class Encoded:
         digest = hashlib.blake2b(f"{height} {width} ".encode() + pixels.tobytes(), digest_size=16).digest()
         return cls(photograph.name, photograph.size, (height, width), features, digest, exposure_note(pixels))
 
+    def without_features(self) -> Encoded:
+        """All but the features, which are large."""
+        return replace(self, features=None)
+
 
 def repeated(encoded: Sequence[Encoded]) -> tuple[tuple[int, int], ...]:
     """The pairs of indices (first, later) of images that show the same picture."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import cv2
 import numpy as np
@@ -27,11 +26,13 @@ from coseg.inference.encoded_images import Encoded, repeated, several
 from coseg.inference.folders import home_expanded, trouble
 from coseg.inference.photographs import Source
 from coseg.labels import COMMON, VOID
-from coseg.models.base import CosegNetwork, EncoderDecoderNetwork, image_size, no_exemplars
+from coseg.models.base import CosegNetwork, EncoderDecoderNetwork, Size, image_size, no_exemplars
 from coseg.models.exemplar import Exemplar
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter
+
+Found = TypeVar("Found")
 
 Region = str | Path | NDArray[Any] | Sequence[float] | Any
 """Where the object is in a photograph: a mask file, a mask (H, W) as array or tensor, a rectangle (x, y, width, height)
@@ -40,6 +41,13 @@ or a point (x, y), in pixels of the upright photograph from its top left corner.
 ALIKE = 0.7
 """Cosine similarity with a point's position of the feature map, from which positions connected to it are the object.
 On photographs 0.4, 0.5 and 0.6 gave worse masks of other images."""
+
+
+def can_search(network: CosegNetwork) -> TypeGuard[EncoderDecoderNetwork]:
+    """Whether a network has a method for exemplars."""
+    if not isinstance(network, EncoderDecoderNetwork):
+        return False
+    return type(network).cosegment_exemplars is not CosegNetwork.cosegment_exemplars
 
 
 class Exemplars:
@@ -59,13 +67,13 @@ class Exemplars:
         self, segmenter: CoSegmenter, shown: Iterable[tuple[Source | Encoded, Region]], everywhere: bool = False
     ) -> None:
         network = segmenter.network
-        lacks = type(network).cosegment_exemplars is CosegNetwork.cosegment_exemplars
-        if lacks or not isinstance(network, EncoderDecoderNetwork):
+        if not can_search(network):
             raise no_exemplars(network)
         self.segmenter = segmenter
         self.everywhere = everywhere
         self.network: EncoderDecoderNetwork = network
         self._exemplars: list[Exemplar] = []
+        self._others: list[Exemplar] = []
         self._described: list[Descriptors] = []
         for k, pair in enumerate(shown):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -79,6 +87,12 @@ class Exemplars:
 
     def __len__(self) -> int:
         return len(self._exemplars)
+
+    @property
+    def regions(self) -> tuple[NDArray[np.uint8], ...]:
+        """What a person's masks, rectangles and points were taken for: uint8 (h, w) each, over its whole photograph, of
+        any size; 1 is the object."""
+        return tuple(exemplar.region.cpu().numpy() for exemplar in self._exemplars)
 
     def segment(
         self,
@@ -99,22 +113,7 @@ class Exemplars:
         Raises:
             CosegError: there is no image, one can't be read, or the model gives numbers that are not finite.
         """
-        sources = several(images)
-        encoded, segments = [], []
-        for k, source in enumerate(sources):
-            try:
-                image = self.segmenter.encode(source, f"image {k + 1}")
-            except CosegError as error:
-                if unreadable is None:
-                    raise
-                unreadable(k, error)
-            else:
-                segments.append(self.segment_encoded(image))
-                encoded.append(replace(image, features=None))
-            if progress is not None:
-                progress(k + 1, len(sources))
-        if not segments:
-            raise CosegError("There is no image in which the exemplar's object could be searched for: give one.")
+        encoded, segments = search_images(self.segmenter, images, self.segment_encoded, progress, unreadable)
         return Cosegmentation(
             tuple(segments), repeated=repeated(encoded), input_size=self.segmenter.size, exemplars=len(self)
         )
@@ -122,22 +121,45 @@ class Exemplars:
     @torch.inference_mode()
     def segment_encoded(self, image: Encoded, described: Descriptors | None = None) -> Segment:
         """The object in one encoded image; `described` saves describing an image that was described before."""
+        belongs = self.likelihood(image, described)
+        if self.is_absent(belongs):
+            return self.segmented(image, np.zeros(image.working, np.float16), belongs)
+        return self.segmented(image, self.segmenter.probability(self.logits(image)), belongs)
+
+    def is_absent(self, belongs: float) -> bool:
+        """Whether an image of this likelihood gets an empty mask."""
+        return level(belongs) is False and not self.everywhere
+
+    def segmented(self, image: Encoded, probability: NDArray[np.float16], belongs: float) -> Segment:
+        """The segment of an image, from its probability (h, w)."""
         segmenter = self.segmenter
-        belongs = self._likelihood(image, described)
-        if level(belongs) is False and not self.everywhere:
-            probability = np.zeros(image.working, np.float16)
-        else:
-            probability = self._probability(self._exemplars, image)
         return Segment(
             image.name, image.size, probability, segmenter.exemplar_threshold, image.note, segmenter.keep_islands,
             belongs,
         )  # fmt: skip
 
-    def _probability(self, exemplars: Sequence[Exemplar], image: Encoded) -> NDArray[np.float16]:
-        (logits,) = self.network.cosegment_exemplars(exemplars, [image.features], [image.working])
-        return self.segmenter.probability(logits)
+    def distinguish(self, search: Exemplars) -> None:
+        """Take the object of another search for what this object is not.
 
-    def _likelihood(self, image: Encoded, described: Descriptors | None) -> float:
+        Where a photograph shows both, all beside this object is the rest already.
+        """
+        known = {id(exemplar.features) for exemplar in self._exemplars}
+        rivals = (exemplar for exemplar in search._exemplars if id(exemplar.features) not in known)
+        self._others += [exemplar._replace(another=True) for exemplar in rivals]
+
+    @torch.inference_mode()
+    def logits(self, image: Encoded) -> Tensor:
+        """The network's logits (1, 2, h, w) of the object in an encoded image."""
+        return self._logits([*self._exemplars, *self._others], image)
+
+    def _logits(self, exemplars: Sequence[Exemplar], image: Encoded) -> Tensor:
+        (logits,) = self.network.cosegment_exemplars(exemplars, [image.features], [image.working])
+        return logits
+
+    def _probability(self, exemplars: Sequence[Exemplar], image: Encoded) -> NDArray[np.float16]:
+        return self.segmenter.probability(self._logits(exemplars, image))
+
+    def likelihood(self, image: Encoded, described: Descriptors | None = None) -> float:
         """How likely an image shows the object, by the calibration of pairs; the mean over the exemplars."""
         calibration = self.segmenter.calibration
         if calibration is None or not self._described:
@@ -152,11 +174,11 @@ class Exemplars:
         """Add an exemplar; a rectangle or a point becomes the region that the network itself sees there."""
         shape = self._region(image, region)
         exemplar = Exemplar(image.features, image.working, shape)
-        self._exemplars.append(exemplar)
+        positions = self.network.exemplar_positions(exemplar)
+        self._exemplars.append(exemplar._replace(region=_at_most(shape, image.working), positions=positions))
         calibration = self.segmenter.calibration
-        positions, _ = self.network.exemplar_positions(exemplar)
         if calibration is not None and compares_all(calibration):
-            self._described.append(describe_positions(self.network.feature_map(image.features), positions))
+            self._described.append(describe_positions(self.network.feature_map(image.features), positions[0]))
 
     def _region(self, image: Encoded, region: Region) -> Tensor:
         if isinstance(region, str | os.PathLike):
@@ -196,6 +218,36 @@ class Exemplars:
         return torch.from_numpy(region[: size[0], : size[1]].astype(np.uint8))
 
 
+def search_images(
+    segmenter: CoSegmenter,
+    images: Iterable[Source],
+    search: Callable[[Encoded], Found],
+    progress: Callable[[int, int], None] | None = None,
+    unreadable: Callable[[int, CosegError], None] | None = None,
+) -> tuple[list[Encoded], list[Found]]:
+    """Encode images one at a time, and search in each: the images without their features, and what `search` returned.
+
+    See `Exemplars.segment`.
+    """
+    sources = several(images)
+    encoded, results = [], []
+    for k, source in enumerate(sources):
+        try:
+            image = segmenter.encode(source, f"image {k + 1}")
+        except CosegError as error:
+            if unreadable is None:
+                raise
+            unreadable(k, error)
+        else:
+            results.append(search(image))
+            encoded.append(image.without_features())
+        if progress is not None:
+            progress(k + 1, len(sources))
+    if not results:
+        raise CosegError("There is no image in which the exemplar's object could be searched for: give one.")
+    return encoded, results
+
+
 def _mask_file(path: Path, image: Encoded) -> NDArray[np.uint8]:
     wrong = trouble(path)
     if wrong is not None:
@@ -227,6 +279,14 @@ def _checked(mask: NDArray[np.uint8], what: str, image: Encoded) -> NDArray[np.u
     return mask
 
 
+def _at_most(region: Tensor, size: Size) -> Tensor:
+    """A region (H, W), reduced to `size` if it has more pixels."""
+    height, width = size
+    if region.shape[0] * region.shape[1] <= height * width:
+        return region
+    return torch.from_numpy(cv2.resize(region.cpu().numpy(), (width, height), interpolation=cv2.INTER_NEAREST))
+
+
 def _numbers(region: Any, image: Encoded) -> list[float]:
     values = list(region) if isinstance(region, Sequence) or getattr(region, "ndim", 0) == 1 else []
     numbers = [float(value) for value in values if isinstance(value, Real) and math.isfinite(float(value))]
@@ -242,7 +302,7 @@ def _rectangle(numbers: Sequence[float], image: Encoded) -> NDArray[np.uint8]:
     """A mask of the rectangle, as far as it is in the image."""
     (height, width), (x, y, across, down) = image.size, numbers
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
-    right, bottom = min(width, math.ceil(x + across)), min(height, math.ceil(y + down))
+    right, bottom = math.ceil(min(width, x + across)), math.ceil(min(height, y + down))  # a sum may be infinite
     if across <= 0 or down <= 0 or left >= right or top >= bottom:
         raise CosegError(
             f"The rectangle {','.join(f'{value:g}' for value in numbers)} (x,y,width,height) has no pixel in "

@@ -1,4 +1,4 @@
-"""Folders and patterns: the folders below a folder, linked ones too, and the files that a pattern matches."""
+"""Folders and patterns: the folders below a folder, linked ones too, the files that a pattern matches, and names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from glob import has_magic
@@ -14,6 +15,22 @@ from typing import NamedTuple
 
 Problem = Callable[[str], None]
 """Called with a sentence for each folder that can't be read."""
+
+
+def is_object_name(name: str) -> bool:
+    """Whether a text can be the name of an object that is searched for: it becomes that of a folder.
+
+    It has letters, digits and ``_``, marks of letters after the first, and ``-`` and spaces inside; at most 60, and 240
+    bytes.
+
+    >>> [is_object_name(name) for name in ("my horse-2", "a/b", " a")]
+    [True, False, False]
+    """
+    categories = [unicodedata.category(letter)[0] for letter in name]
+    if not 0 < len(name) <= 60 or categories[0] == "M" or name[0] in " -" or name[-1] in " -":
+        return False
+    usable = all(category in "LMN" or letter in "_- " for category, letter in zip(categories, name, strict=True))
+    return usable and len(name.encode()) <= 240
 
 
 class Listing(NamedTuple):

@@ -107,15 +107,27 @@ def exemplar_word(word: str) -> tuple[Path, Path | tuple[float, ...]]:
     if not re.fullmatch(r"[-+\d.,\s]+", place) or os.path.isfile(home_expanded(place)):
         return path, home_expanded(place)
     try:
-        numbers = tuple(float(number) for number in place.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in (2, 4):
+        return path, region_numbers(place)
+    except CosegError:
         raise CosegError(
             f"The exemplar '{word}' gives the numbers {place}, but must give four, x,y,width,height of a rectangle, or "
             "two, x,y of a point, in pixels."
-        )
-    return path, numbers
+        ) from None
+
+
+def region_numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a rectangle, ``x,y,width,height``, or of a point, ``x,y``.
+
+    Raises:
+        CosegError: it is neither.
+    """
+    try:
+        numbers = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (2, 4):
+        raise CosegError(f"'{text}' must be x,y,width,height or x,y.")
+    return numbers
 
 
 class _Search:

@@ -18,11 +18,14 @@ from PIL import Image
 
 from coseg.errors import CosegError
 from coseg.files.writing import atomic_path
-from coseg.imaging.draw import PREDICTION, fitted
-from coseg.inference.cosegmentation import Segment
+from coseg.imaging.draw import PREDICTION, Colour, fitted, label_picture, object_colour
+from coseg.inference.cosegmentation import Segment, label_map
 from coseg.inference.cutouts import CutoutStyle, cutout_pixels, write_cutout
 from coseg.inference.inputs import longest_name, unique_names
 from coseg.inference.photographs import Photograph, load_photograph
+
+LABELS = "_labels.png"
+"""How the name of a label map of several objects ends; it is written with masks."""
 
 PICTURES = {"mask": "_mask.png", "overlay": "_overlay.jpg", "cutout": "_cutout.png"}
 """The pictures of each image, and how the names of their files end."""
@@ -56,6 +59,7 @@ def write_pictures(
     files: Mapping[str, Path],
     tile: int | None = None,
     style: CutoutStyle = _PLAIN,
+    colour: Colour = PREDICTION,
 ) -> Tiles | None:
     """Write the pictures of one image.
 
@@ -68,6 +72,7 @@ def write_pictures(
         files: by the names of `PICTURES`, the files to write.
         tile: the longer side of the pictures to return for a contact sheet, enlarged if necessary; None: return None.
         style: of the cut-out.
+        colour: of the outline in the overlay.
 
     Raises:
         CosegError: the photograph can no longer be read, or a file cannot be written.
@@ -78,11 +83,11 @@ def write_pictures(
         photograph = load_photograph(source, None if "cutout" in files else longest)
         pixels = photograph.pixels if longest is None else _at_most(photograph.pixels, longest)
         if "overlay" in files:
-            picture = overlaid(pixels, _mask_at(segment, pixels))
+            picture = overlaid(pixels, _mask_at(segment, pixels), colour)
             _save(Image.fromarray(picture), files["overlay"], photograph, quality=90)
         if tile is not None:
             small = _at_most(pixels, tile) if max(pixels.shape[:2]) > tile else fitted(pixels, tile)
-            tiles = small, overlaid(small, _mask_at(segment, small))
+            tiles = small, overlaid(small, _mask_at(segment, small), colour)
         del pixels
     hard = "cutout" in files and not style.soft_edges
     if "mask" in files or "cutout" in files:
@@ -97,19 +102,68 @@ def write_pictures(
     return tiles
 
 
-def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def write_labels(
+    source: Path, segments: Sequence[Segment], files: Mapping[str, Path], tile: int | None = None
+) -> Tiles | None:
+    """Write the pictures of one image that show all of several objects: the label map and an overlay.
+
+    Args:
+        source: the photograph.
+        segments: of each object.
+        files: ``mask`` for the label map, ``overlay``: the files to write.
+        tile: as for `write_pictures`.
+
+    Raises:
+        CosegError: as `write_pictures`.
+    """
+    if "mask" in files:
+        picture = label_picture(label_map(segments), len(segments))
+        _save(picture, files["mask"], compress_level=_COMPRESSION)
+    longest = OVERLAY_SIDE if "overlay" in files else tile
+    if longest is None:
+        return None
+    photograph = load_photograph(source, longest)
+    pixels = _at_most(photograph.pixels, longest)
+    if "overlay" in files:
+        _save(Image.fromarray(coloured(pixels, _labels_at(segments, pixels))), files["overlay"], photograph, quality=90)
+    if tile is None:
+        return None
+    small = _at_most(pixels, tile) if max(pixels.shape[:2]) > tile else fitted(pixels, tile)
+    return small, coloured(small, _labels_at(segments, small))
+
+
+def overlaid(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: Colour = PREDICTION) -> NDArray[np.uint8]:
     """The object in its colours with an outline, the rest faded, uint8 (h, w, 3).
 
     The outline is outside of the mask; its width grows with the image.
     """
+    faded = _faded(image)
+    np.copyto(faded, np.array(colour, np.uint8), where=_outline(mask)[..., None])
+    np.copyto(faded, image, where=mask[..., None])
+    return faded
+
+
+def coloured(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Several objects, each tinted and outlined in its colour, the rest faded, uint8 (h, w, 3)."""
+    picture = _faded(image)
+    for n in np.unique(labels[labels > 0]).tolist():
+        mask, colour = labels == n, np.array(object_colour(n))
+        np.copyto(picture, colour.astype(np.uint8), where=(_outline(mask) & (labels == 0))[..., None])
+        picture[mask] = (0.6 * image[mask] + 0.4 * colour).astype(np.uint8)
+    return picture
+
+
+def _faded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    faded = np.asarray(np.repeat((grey // 2 + 112)[..., None], 3, -1), np.uint8)
+    return np.asarray(np.repeat((grey // 2 + 112)[..., None], 3, -1), np.uint8)
+
+
+def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels around a mask, outside of it."""
     inside = mask.astype(np.uint8)
     width = 2 * max(1, round(max(mask.shape) / 320)) + 1
     around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    np.copyto(faded, np.array(PREDICTION, np.uint8), where=(around > inside)[..., None])
-    np.copyto(faded, image, where=mask[..., None])
-    return faded
+    return np.asarray(around > inside)
 
 
 def _at_most(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -134,6 +188,11 @@ def _save(picture: Image.Image, path: Path, photograph: Photograph | None = None
         picture.save(temporary, **options)
 
 
+def _labels_at(segments: Sequence[Segment], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The label map at the size of `pixels`."""
+    return label_map([replace(segment, size=pixels.shape[:2]) for segment in segments])
+
+
 @contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
     try:
@@ -149,6 +208,8 @@ class Targets:
 
     A pair or a group has all of its files in one folder: ``<name>_mask.png``, ``<name>_overlay.jpg``,
     ``<name>_cutout.png`` of each image, and ``sheet.png``. With `pairs` each pair has a subfolder, ``<name>+<name>``.
+    With `objects` each object has a subfolder of its name; ``<name>_labels.png`` and ``<name>_overlay.jpg`` beside them
+    show all of them.
 
     Args:
         folder: where to write.
@@ -157,9 +218,10 @@ class Targets:
         pairs: all pairs rather than one group.
         overwrite: replace existing files.
         extra_files: further files that will be written.
-        sources: files that are never replaced, the photographs themselves.
+        sources: files that are never replaced: the photographs themselves, and those of exemplars with their masks.
         style: of the cut-outs.
-        chosen: indices of the images whose pictures are written; None: all.
+        chosen: indices of the images whose pictures are written, without those of single `objects`; None: all.
+        objects: the names of several objects.
 
     Attributes:
         kept: existing files that will not be replaced.
@@ -179,8 +241,10 @@ class Targets:
         sources: Collection[Path] = (),
         style: CutoutStyle = _PLAIN,
         chosen: Collection[int] | None = None,
+        objects: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self.objects = objects
         self.style = style
         self._endings = {**PICTURES, "cutout": style.ending}
         self._chosen = chosen
@@ -191,7 +255,13 @@ class Targets:
         cards = 2 * len(self._folders) if pairs else len(names)
         sheets = sheet_paths(folder, cards) if SHEET in outputs else []
         groups = list(self._folders) if pairs else [tuple(range(len(names)))]
-        pictures = [path for group in groups for k in group for path in self._all(k, group).values()]
+        pictures = [
+            path
+            for group in groups
+            for k in group
+            for name in (None, *objects)
+            for path in self._all(k, group, name).values()
+        ]
         files = [*pictures, *sheets, *extra_files]
         self.count = len(files)
         photographs = {os.path.realpath(path) for path in sources}
@@ -200,19 +270,24 @@ class Targets:
         self._kept = set(self.kept)
         self.sheets = [None if path in self._kept else path for path in sheets]
 
-    def wanted(self, k: int, group: Sequence[int]) -> dict[str, Path]:
-        """The files to write of image `k` as one of `group`, or of that pair, by the names of `PICTURES`."""
-        return {picture: path for picture, path in self._all(k, group).items() if path not in self._kept}
+    def wanted(self, k: int, group: Sequence[int], name: str | None = None) -> dict[str, Path]:
+        """The files to write of image `k` as one of `group`, or of that pair, by the names of `PICTURES`.
+
+        With `objects`: of the object `name`; None: those that show all of them, ``mask`` for the label map.
+        """
+        return {picture: path for picture, path in self._all(k, group, name).items() if path not in self._kept}
 
     def is_kept(self, path: Path) -> bool:
         """Whether a file exists and will not be replaced."""
         return path in self._kept
 
-    def _all(self, k: int, group: Sequence[int]) -> dict[str, Path]:
-        if self._chosen is not None and k not in self._chosen:
+    def _all(self, k: int, group: Sequence[int], name: str | None) -> dict[str, Path]:
+        if self._chosen is not None and (k not in self._chosen or name is not None):
             return {}
-        folder = self._folders[group[0], group[1]] if self.pairs else self.folder
-        return {picture: folder / f"{self._names[k]}{self._endings[picture]}" for picture in self._pictures}
+        folder = self._folders[group[0], group[1]] if self.pairs else self.folder / (name or "")
+        endings = {**self._endings, "mask": LABELS} if self.objects and name is None else self._endings
+        pictures = [picture for picture in self._pictures if picture != "cutout" or endings is self._endings]
+        return {picture: folder / f"{self._names[k]}{endings[picture]}" for picture in pictures}
 
 
 def sheet_paths(folder: Path, cards: int) -> list[Path]:
@@ -223,7 +298,7 @@ def sheet_paths(folder: Path, cards: int) -> list[Path]:
 
 def longest_of_results(folder: Path) -> int:
     """The limit of a result's name, in bytes, without the ending and what is added to it while the file is written."""
-    return longest_name(folder) - max(map(len, PICTURES.values())) - _TEMPORARY_BYTES
+    return longest_name(folder) - max(map(len, (*PICTURES.values(), LABELS))) - _TEMPORARY_BYTES
 
 
 def check_folder(folder: Path) -> None:

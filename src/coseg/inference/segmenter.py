@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from coseg.inference.cooccurrence.statistics import answer_for, calibration_of, 
 from coseg.inference.cosegmentation import Cosegmentation, Segment, calibration_scores
 from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, require_encoded, require_two, several
 from coseg.inference.exemplar import Exemplars, Region
+from coseg.inference.named_objects import NamedExemplars
 from coseg.inference.photographs import LONGEST, WORKING, Source, in_srgb, load_photograph
 from coseg.models.base import CosegNetwork, checked_input_size
 from coseg.run_dir import coseg_version
+from coseg.training.devices import device_of
 
 
 class CoSegmenter(SharedModel):
@@ -76,7 +78,7 @@ class CoSegmenter(SharedModel):
                 "loads one from a folder, a file or a run."
             )
         self.source = source
-        self.device = _device(device)
+        self.device = device_of(device)
         self.settings = settings
         self.size: int | None = checked_input_size(settings.get("size") if size is None else size, "The size")
         self.threshold = checked_threshold(settings.get("threshold", 0.5) if threshold is None else threshold)
@@ -176,6 +178,20 @@ class CoSegmenter(SharedModel):
         """
         return Exemplars(self, shown, everywhere)
 
+    def exemplars(
+        self, objects: Mapping[str, Iterable[tuple[Source | Encoded, Region]]], everywhere: bool = False
+    ) -> NamedExemplars:
+        """Several objects, by name: ``model.exemplars({"horse": [(image, mask)], "rider": […]}).segment(images)``.
+
+        Args:
+            objects: of each its exemplars, as for `exemplar`.
+            everywhere: all objects are known to be in every image.
+
+        Raises:
+            CosegError: see `coseg.inference.named_objects.NamedExemplars`.
+        """
+        return NamedExemplars(self, objects, everywhere)
+
     @torch.inference_mode()
     def encode(self, image: Source, name: str = "image 1") -> Encoded:
         """Run the encoder on an image; `name` is used if it has no file name.
@@ -192,8 +208,10 @@ class CoSegmenter(SharedModel):
         return Encoded.of(photograph, self.network.encode(pixels.to(self.device)))
 
     @torch.inference_mode()
-    def cosegment(self, encoded: Sequence[Encoded]) -> Cosegmentation:
-        """Segment what encoded images have in common; two are a pair, three or more a group.
+    def cosegment(
+        self, encoded: Sequence[Encoded], progress: Callable[[int, int], None] | None = None
+    ) -> Cosegmentation:
+        """Segment what encoded images have in common; two are a pair, more a group, with its `progress` from half on.
 
         Raises:
             CosegError: there are fewer than two, one was not returned by `encode`, or the model gives numbers that are
@@ -203,7 +221,7 @@ class CoSegmenter(SharedModel):
         require_two(len(encoded))
         features = [image.features for image in encoded]
         if len(encoded) > 2:
-            return self._group(encoded, features)
+            return self._group(encoded, features, progress)
         return self._result(encoded, features, self._pair_probabilities(*encoded))
 
     @torch.inference_mode()
@@ -317,22 +335,3 @@ def _size_note(size: int | None, models_own: int | None) -> str | None:
     if size is None or models_own is None or size == models_own:
         return None
     return f"The model works at {size} pixels, but was made for {models_own}: masks are often worse at other sizes."
-
-
-def _device(name: str) -> torch.device:
-    """The device `name`; ``auto`` is an NVIDIA GPU, Apple's, or the CPU, whichever is available.
-
-    Raises:
-        CosegError: it is not available.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-        raise CosegError(f"The device '{name}' can't be used ({first}): choose auto, cpu, cuda or mps.") from None
-    return device

@@ -103,12 +103,22 @@ class CosegNetwork(nn.Module, ABC):
         """Logits ``(1, 2, *size)`` of each image for the object that a person has shown in the exemplars.
 
         Args:
-            exemplars: one or more, all of the same object.
+            exemplars: one or more of the object, and any number of others, see `Exemplar.another`.
             features: of each image that is searched, from `encode`, a batch of one; one image is enough.
             sizes: their (height, width).
 
         Raises:
             CosegError: the network has no such method.
+        """
+        raise no_exemplars(self)
+
+    def cosegment_shown(
+        self, features_a: Any, features_b: Any, size_a: Size, size_b: Size, region_a: Tensor, region_b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `cosegment`, but an image is searched for the object that the region of its partner shows.
+
+        Regions are those of `Exemplar`, uint8 (B, H, W); where one shows no object, the partner is as for `cosegment`.
+        So networks learn what `cosegment_exemplars` does; the error of those that can't is the same.
         """
         raise no_exemplars(self)
 
@@ -236,10 +246,19 @@ class EncoderDecoderNetwork(CosegNetwork):
 
     def exemplar_positions(self, exemplar: Exemplar) -> tuple[Tensor, Tensor]:
         """Where `feature_map` of an exemplar shows the object, and where the rest, bool (h, w) each."""
-        size = exemplar.size if self.input_size is None else (self.input_size, self.input_size)
-        feature_map = self.feature_map(exemplar.features)
-        region = exemplar.region.to(feature_map.device)
-        return object_and_rest(*coverage(region, size, image_size(feature_map), self.map_stride))
+        if exemplar.positions is None:
+            shown = self.shown_positions(exemplar.features, exemplar.size, exemplar.region[None])
+            objects, rest = (positions[0] for positions in shown)
+        else:
+            objects, rest = exemplar.positions
+        return (torch.zeros_like(objects), objects) if exemplar.another else (objects, rest)
+
+    def shown_positions(self, features: Any, size: Size, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """Likewise of regions (B, H, W): bool (B, h, w) each; all positions and none where there is no object."""
+        size = size if self.input_size is None else (self.input_size, self.input_size)
+        feature_map = self.feature_map(features)
+        regions = regions.to(feature_map.device)
+        return object_and_rest(*coverage(regions, size, image_size(feature_map), self.map_stride))
 
     def encode(self, images: Tensor) -> Any:
         """Features of each image; see the base class."""
@@ -259,7 +278,7 @@ class EncoderDecoderNetwork(CosegNetwork):
     def decode(
         self, inputs: Sequence[Tensor], sizes: Sequence[Size], features: Sequence[Any] | None = None
     ) -> list[Tensor]:
-        """Logits of each input of the decoder at its `sizes`; inputs of one shape go through together.
+        """Logits of each input of the decoder at its `sizes`; maps of one size go through together.
 
         Args:
             inputs: for each side, (B, ...).
@@ -267,7 +286,7 @@ class EncoderDecoderNetwork(CosegNetwork):
             features: of the images, where the decoder takes skips.
         """
         skips = [side[:-1] if isinstance(side, tuple) else () for side in features or [()] * len(inputs)]
-        if all(tensor.shape == inputs[0].shape for tensor in inputs):  # one batch, so that batch norm sees both sides
+        if all(maps.shape[1:] == inputs[0].shape[1:] for maps in inputs):  # one batch: batch norm sees both sides
             joined = (torch.cat(maps) for maps in zip(*skips, strict=True))
             decoded = self.decoder(torch.cat(tuple(inputs)), *joined).split([tensor.shape[0] for tensor in inputs])
         else:
@@ -283,20 +302,6 @@ def no_exemplars(network: CosegNetwork) -> CosegError:
     )
 
 
-def require_encoder(encoder: object) -> Encoder:
-    """`encoder`, checked.
-
-    Raises:
-        CosegError: it is not an `Encoder`.
-    """
-    if not isinstance(encoder, Encoder):
-        raise CosegError(
-            f"model.encoder is a {type(encoder).__name__}, but must be an Encoder; choose one with "
-            "encoder@model.encoder=vgg16_bn."
-        )
-    return encoder
-
-
 def require_group(features: Sequence[Any]) -> None:
     """Refuse a group of fewer than two images.
 
@@ -305,12 +310,6 @@ def require_group(features: Sequence[Any]) -> None:
     """
     if len(features) < 2:
         raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
-
-
-def means_of_others(values: Sequence[Tensor]) -> list[Tensor]:
-    """For each of two or more images the mean of the `values` of all others, summed in float32."""
-    total = torch.stack([value.float() for value in values]).sum(0)
-    return [((total - value) / (len(values) - 1)).to(value.dtype) for value in values]
 
 
 def image_size(images: Tensor) -> Size:

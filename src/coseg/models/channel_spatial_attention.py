@@ -8,16 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.base import (
-    EncoderDecoderNetwork,
-    Size,
-    image_size,
-    means_of_others,
-    require_encoder,
-    require_group,
-)
+from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_group
 from coseg.models.decoder import ConvBlock, decoder_widths, halved_widths, upsamplings
-from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.base import Encoder, require_encoder
+from coseg.models.features import means_of_others
 
 LOW_STRIDE = 4
 _SPATIAL = 7  # side of the kernel of the spatial attention

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.base import EncoderDecoderNetwork, Losses, PairClassifier, Size, require_encoder
+from coseg.models.base import EncoderDecoderNetwork, Losses, PairClassifier, Size
 from coseg.models.decoder import Decoder
-from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.base import Encoder, require_encoder
 
 POOLINGS = ("average", "max")
 PARTNERS = ("features", "metric")

@@ -88,17 +88,14 @@ class DepthwiseCorrelation(nn.Module):
         return [kernel.to(features.dtype) for kernel in pooled]
 
     def kernels_of(self, features: Tensor, chosen: Tensor) -> list[Tensor]:
-        """The kernels of the chosen positions, bool (h, w), at least one, of features (B, C, h, w).
+        """The kernels (B, C, s, s) of the chosen positions of features (B, C, H, W): bool (B, H, W), at least one each.
 
         They are pooled from the rectangle around the chosen positions. A bin of the kernel pools those in it, and is 0
         where it has none.
         """
-        rows, columns = (chosen.any(axis).nonzero().flatten() for axis in (1, 0))
-        window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-        inside = chosen[window].to(torch.float32)[None, None]
-        values = features[(..., *window)].float()
         with torch.autocast(features.device.type, enabled=False):
-            pooled = [self.normalise(pool_chosen(values, inside, size, self.pooling)) for size in self.kernel_sizes]
+            values = features.float()
+            pooled = [self.normalise(pool_chosen(values, chosen, size, self.pooling)) for size in self.kernel_sizes]
         return [kernel.to(features.dtype) for kernel in pooled]
 
     def normalise(self, kernel: Tensor) -> Tensor:
@@ -176,12 +173,45 @@ def pool(features: Tensor, size: int, pooling: str) -> Tensor:
 
 
 def pool_chosen(features: Tensor, chosen: Tensor, size: int, pooling: str) -> Tensor:
-    """Subsample the chosen positions, 1 or 0 (1, 1, H, W), of (B, C, H, W) to (B, C, size, size); 0 without any."""
-    share = pool(chosen, size, pooling)
-    if pooling == "max":
-        pooled = pool(features.masked_fill(chosen == 0, torch.finfo(features.dtype).min), size, pooling)
-        return torch.where(share > 0, pooled, 0)
-    return pool(features * chosen, size, pooling) / share.clamp_min(1e-6)
+    """Subsample the chosen positions of (B, C, H, W) to (B, C, size, size), by the bins of the rectangle around them.
+
+    Args:
+        features: float32.
+        chosen: bool (B, H, W), at least one position of each.
+        size: bins of each axis; those that have no chosen position are 0.
+        pooling: see `pool`.
+    """
+    rows, columns = (window_bins(chosen.any(axis), size, pooling).float() for axis in (2, 1))  # (B, size, H or W)
+    rows, columns, inside = rows[:, None], columns[:, None], chosen[:, None].float()
+    count = rows @ inside @ columns.mT
+    if pooling != "max":
+        return rows @ (features * inside) @ columns.mT / count.clamp_min(1)
+    lowest = torch.finfo(features.dtype).min
+    values = features.masked_fill(inside == 0, lowest)
+    values = torch.stack([values.masked_fill(bin[..., None] == 0, lowest).amax(2) for bin in rows.unbind(2)], 2)
+    values = torch.stack([values.masked_fill(bin[:, :, None] == 0, lowest).amax(3) for bin in columns.unbind(2)], 3)
+    return torch.where(count > 0, values, 0)
+
+
+def window_bins(present: Tensor, size: int, pooling: str) -> Tensor:
+    """Which positions are in each bin of the stretch from the first to the last that is present.
+
+    Args:
+        present: bool (B, n), at least one of each.
+        size: number of bins, which are those of `pool`.
+        pooling: ``strided``: of each bin the position nearest to its middle alone.
+
+    Returns:
+        bool (B, size, n).
+    """
+    n = present.shape[1]
+    first = present.int().argmax(1)
+    length = (n - present.flip(1).int().argmax(1) - first)[:, None, None]
+    i = torch.arange(size, device=present.device)[:, None]
+    position = torch.arange(n, device=present.device) - first[:, None, None]
+    if pooling == "strided":
+        return position == (2 * i + 1) * length // (2 * size)
+    return (position >= i * length // size) & (position * size < (i + 1) * length)
 
 
 def weights(n: int, size: int, pooling: str, device: torch.device) -> Tensor:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from coseg.errors import unknown_choice
-from coseg.models.base import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, require_group
 from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.decoder import Decoder, skip_modules, skip_strides
-from coseg.models.encoders.base import Encoder
-from coseg.models.exemplar import Exemplar, contrasted
-from coseg.models.features import deepest
+from coseg.models.encoders.base import Encoder, require_encoder
+from coseg.models.exemplar import Exemplar, contrasted, given
+from coseg.models.features import deepest, means_of_others
 
 USES = ("concatenate", "add", "gate", "correlation")
 
@@ -133,7 +133,7 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         for exemplar in exemplars:
             for part, chosen in zip(kernels, self.exemplar_positions(exemplar), strict=True):
                 if chosen.any():
-                    part.append(self.correlation.kernels_of(deepest(exemplar.features), chosen))
+                    part.append(self.correlation.kernels_of(deepest(exemplar.features), chosen[None]))
         thing, rest = ([torch.stack(scale).mean(0) for scale in zip(*part, strict=True)] for part in kernels)
         for image, size in zip(features, sizes, strict=True):
             logits = self._given(image, thing, size)
@@ -144,6 +144,23 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         base = deepest(image)
         (logits,) = self.decode((self.join(base, self.correlation.correlate(base, kernels)),), (size,), (image,))
         return logits
+
+    def cosegment_shown(
+        self, features_a: Any, features_b: Any, size_a: Size, size_b: Size, region_a: Tensor, region_b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment_shown`."""
+        sides = (
+            given(features_a, deepest(features_b), *self.shown_positions(features_b, size_b, region_b)),
+            given(features_b, deepest(features_a), *self.shown_positions(features_a, size_a, region_a)),
+        )
+        joined = []
+        for side in sides:
+            base = deepest(side.images)
+            kernels = self.correlation.kernels_of(side.partners, side.chosen)
+            joined.append(self.join(base, self.correlation.correlate(base, kernels)))
+        logits = self.decode(joined, (size_a, size_b), [side.images for side in sides])
+        logits_a, logits_b = (side.contrasted(maps) for side, maps in zip(sides, logits, strict=True))
+        return logits_a, logits_b
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
         """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_encoder, require_group
-from coseg.models.decoder import ConvBlock
-from coseg.models.encoders.base import Encoder
-from coseg.models.exemplar import Exemplar, contrasted
+from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_group
+from coseg.models.decoder import ConvBlock, SkipDecoder
+from coseg.models.encoders.base import Encoder, require_encoder
+from coseg.models.exemplar import Exemplar, contrasted, given, nearer
 
 Features = tuple[Tensor, Tensor, Tensor]
-"""What `_SkipDecoder.prepared` makes of the first level and of the embedding, which comes last, as it is."""
+"""What `SkipDecoder.prepared` makes of the first level and of the embedding, which comes last, as it is."""
 
 GROUP_POSITIONS = 2048
 """Positions of all partners together that an image of a group is compared with: so its cost is linear."""
@@ -72,7 +72,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         [(2, 2, 33, 47), (2, 2, 20, 20)]
     """
 
-    decoder: _SkipDecoder
+    decoder: SkipDecoder
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
             raise CosegError(f"model.dropout is '{dropout}', but must be at least 0 and below 1.")
         widths, strides = require_encoder(encoder).level_channels, encoder.level_strides
         several = len(widths) > 1
-        decoder = _SkipDecoder(channels, skip_channels if several else 0, decoder_width, strides[0], matching)
+        decoder = SkipDecoder(channels, skip_channels if several else 0, decoder_width, strides[0], matching)
         super().__init__(encoder, decoder, input_size)
         self.skip = ConvBlock(widths[0], skip_channels, 1) if several else None
         self.pyramid = _Pyramid(widths[int(several) :], pyramid_channels)
@@ -149,17 +149,32 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         means = best.amax(-1), _largest(best, few).mean(-1), best.mean(-1)
         return attended, torch.stack(means, 1).unflatten(2, size)
 
+    def match_chosen(self, base: Tensor, partner: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """As `match` with the chosen positions alone, bool (B, P), at least one of each partner (B, C, P)."""
+        cosine, outside = self.similarity(base, partner), ~chosen[:, None]
+        attention = (cosine * self.temperature.exp()).masked_fill(outside, -torch.inf).softmax(-1)
+        attended = (partner @ attention.transpose(1, 2)).unflatten(2, image_size(base))
+        count = chosen.sum(1).double()
+        few, many = ((share * count).round().clamp(min=1).int()[:, None, None] for share in (self.top, 5 * self.top))
+        best = _largest(cosine.masked_fill(outside, -2), int(many.max())).sort(-1, descending=True).values
+        order = torch.arange(best.shape[-1], device=best.device)
+        means = [best.where(order < number, 0).sum(-1) / number[..., 0] for number in (few, many)]
+        return attended, torch.stack((best[..., 0], *means), 1).unflatten(2, image_size(base))
+
     def cosegment(
         self, features_a: Features, features_b: Features, size_a: Size, size_b: Size
     ) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
-        joined_a, joined_b = self._joined(features_a, features_b)
-        if all(a.shape == b.shape for a, b in zip(joined_a, joined_b, strict=True)):  # batch norm sees both sides
-            both = (torch.cat(sides) for sides in zip(joined_a, joined_b, strict=True))
-            decoded_a, decoded_b = self.decoder(*both).chunk(2)
-        else:
-            decoded_a, decoded_b = self.decoder(*joined_a), self.decoder(*joined_b)
+        decoded_a, decoded_b = self._decoded(*self._joined(features_a, features_b))
         return self.restore(decoded_a, size_a), self.restore(decoded_b, size_b)
+
+    def _decoded(self, joined_a: Sequence[Tensor], joined_b: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The decoder's output for its input of each side."""
+        if any(a.shape[1:] != b.shape[1:] for a, b in zip(joined_a, joined_b, strict=True)):
+            return self.decoder(*joined_a), self.decoder(*joined_b)
+        both = (torch.cat(sides) for sides in zip(joined_a, joined_b, strict=True))  # batch norm sees both sides
+        decoded_a, decoded_b = self.decoder(*both).split((len(joined_a[0]), len(joined_b[0])))
+        return decoded_a, decoded_b
 
     def _joined(self, features_a: Features, features_b: Features) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The decoder's input for each side of a pair; the similarities are computed once for both."""
@@ -198,25 +213,63 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         """Logits (1, 2, *size) of each image for the object of the exemplars; two passes of the decoder an image.
 
         The image is decoded given the exemplars' positions of the object as its partner, then given those of the rest;
-        see `coseg.models.exemplar.contrasted`.
+        see `coseg.models.exemplar.contrasted`, and `coseg.models.exemplar.nearer` for the largest c.
 
         Raises:
             CosegError: the network was made without matching.
         """
-        if not self.matching:
-            raise CosegError("A network with model.matching=false does not compare images, so it has no exemplars.")
+        self._require_matching()
         parts: tuple[list[Tensor], list[Tensor]] = [], []
         for exemplar in exemplars:
             for part, chosen in zip(parts, self.exemplar_positions(exemplar), strict=True):
                 part.append(exemplar.features[-1][..., chosen])
         thing, rest = (_thinned(torch.cat(part, 2)) for part in parts)
         for image, size in zip(features, sizes, strict=True):
-            logits = self._given(image, thing, size)
-            yield contrasted(logits, self._given(image, rest, size) if rest.shape[2] else None)
+            decoded, near = self._given(image, thing)
+            beside = None
+            if rest.shape[2]:
+                of_rest, near_rest = self._given(image, rest)
+                decoded = nearer(decoded, near - near_rest)
+                beside = self.restore(of_rest, size)
+            yield contrasted(self.restore(decoded, size), beside)
 
-    def _given(self, image: Features, partner: Tensor, size: Size) -> Tensor:
-        """Logits (1, 2, *size) of an image, given the positions (1, C, P) of its partner."""
-        return self.restore(self.decoder(*image, *self.match(image[-1], partner)), size)
+    def cosegment_shown(
+        self,
+        features_a: Features,
+        features_b: Features,
+        size_a: Size,
+        size_b: Size,
+        region_a: Tensor,
+        region_b: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """See `CosegNetwork.cosegment_shown`.
+
+        Raises:
+            CosegError: the network was made without matching.
+        """
+        self._require_matching()
+        (*_, a), (*_, b) = features_a, features_b
+        side_a = given(features_a, b, *self.shown_positions(features_b, size_b, region_b))
+        side_b = given(features_b, a, *self.shown_positions(features_a, size_a, region_a))
+        joined_a, joined_b = (
+            (*side.images, *self.match_chosen(side.images[-1], side.partners.flatten(2), side.chosen.flatten(1)))
+            for side in (side_a, side_b)
+        )
+        decoded_a, decoded_b = self._decoded(joined_a, joined_b)
+        decoded_a, decoded_b = (
+            side_a.nearer(decoded_a, joined_a[-1][:, :1]),
+            side_b.nearer(decoded_b, joined_b[-1][:, :1]),
+        )
+        return side_a.contrasted(self.restore(decoded_a, size_a)), side_b.contrasted(self.restore(decoded_b, size_b))
+
+    def _given(self, image: Features, partner: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded logits of an image, given the positions (1, C, P) of its partner; and the largest c, (1, 1, h, w)."""
+        matched = self.match(image[-1], partner)
+        return self.decoder(*image, *matched), matched[-1][:, :1]
+
+    def _require_matching(self) -> None:
+        if not self.matching:
+            raise CosegError("A network with model.matching=false does not compare images, so it has no exemplars.")
 
 
 def _thinned(positions: Tensor) -> Tensor:
@@ -284,53 +337,3 @@ class _Pyramid(nn.Module):
                 total = F.interpolate(total, enlarged.shape[-2:], mode="bilinear", align_corners=False)
             total = total + enlarged
         return total if len(levels) > 1 else total + self.refine[0](total)
-
-
-class _SkipDecoder(nn.Module):
-    """From skip, embedding and what matching made of it to (B, 2, H, W)."""
-
-    def __init__(self, channels: int, skip: int, wide: int, stride: int, matching: bool) -> None:
-        super().__init__()
-        self.base = nn.Conv2d(channels, wide, 3, padding=1, bias=False)
-        if matching:
-            self.attended = nn.Conv2d(2 * channels, wide, 1, bias=False)
-            self.alike = nn.Conv2d(3, wide, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(wide)
-        self.second = ConvBlock(wide, wide)
-        self.third = ConvBlock(wide + skip, wide // 2)
-        self.logits = nn.Conv2d(wide // 2, 2, 3, padding=1)
-        self.stride = stride
-
-    def prepared(self, skip: Tensor, embedding: Tensor) -> Features:
-        """The parts of `third` and of `base` that depend on one image alone, so that a test computes them once."""
-        detail = F.conv2d(skip, self._halves()[1], padding=1) if skip.shape[1] else skip
-        return detail, self.base(embedding), embedding
-
-    def _halves(self) -> tuple[Tensor, Tensor]:
-        """The weights of `third` for the maps before it, and for the skip."""
-        weight, wide = self.third.get_parameter("0.weight"), self.norm.num_features
-        return weight[:, :wide], weight[:, wide:]
-
-    def forward(
-        self,
-        detail: Tensor,
-        base: Tensor,
-        embedding: Tensor,
-        attended: Tensor | None = None,
-        alike: Tensor | None = None,
-    ) -> Tensor:
-        """Logits of what `prepared` gives, and of what matching gives where there is any."""
-        maps = base
-        if attended is not None:
-            maps = maps + self.attended(torch.cat((attended, embedding * attended), 1)) + self.alike(alike)
-        maps = self.norm(maps).relu()
-        maps = maps + self.second(maps)
-        if detail.shape[1]:
-            if not torch.compiler.is_compiling():  # enlarging is several times as fast in this layout
-                maps = maps.contiguous(memory_format=torch.channels_last)
-            maps = F.interpolate(maps, detail.shape[-2:], mode="bilinear", align_corners=False)
-        maps = F.conv2d(maps, self._halves()[0], padding=1)
-        _, norm, rectifier = self.third
-        maps = rectifier(norm(maps + detail if detail.shape[1] else maps))
-        logits = self.logits(maps).contiguous()
-        return F.interpolate(logits, scale_factor=self.stride, mode="bilinear", align_corners=False)

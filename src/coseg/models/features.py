@@ -89,6 +89,12 @@ def repeat(features: Any, times: int) -> Any:
     return map_levels(lambda level: level.expand(times, *level.shape[1:]), features)
 
 
+def means_of_others(values: Sequence[Tensor]) -> list[Tensor]:
+    """For each of two or more images the mean of the `values` of all others, summed in float32."""
+    total = torch.stack([value.float() for value in values]).sum(0)
+    return [((total - value) / (len(values) - 1)).to(value.dtype) for value in values]
+
+
 def dtypes(features: Any) -> Any:
     """The data type of each tensor, in the same tuples; see `restore`."""
     return map_levels(lambda level: level.dtype, features)

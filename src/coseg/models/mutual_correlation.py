@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coseg.errors import CosegError
-from coseg.models.base import EncoderDecoderNetwork, Size, checked_input_size, require_encoder
+from coseg.models.base import EncoderDecoderNetwork, Size, checked_input_size
 from coseg.models.decoder import ConvBlock, decoder_widths, normalised, upsamplings
-from coseg.models.encoders.base import Encoder, scaled
+from coseg.models.encoders.base import Encoder, require_encoder, scaled
 
 _SLOPE = 0.2
 _WIDE, _SQUEEZED = 1024, 512

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from torch import Tensor, nn
 
 from coseg.errors import CosegError, unknown_choice
-from coseg.models.base import EncoderDecoderNetwork, Size, means_of_others, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, require_group
 from coseg.models.decoder import ConvBlock, ReflectConv2d, decoder_widths, halved_widths, upsamplings
-from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.base import Encoder, require_encoder
+from coseg.models.features import means_of_others
 
 ATTENTIONS = ("channel", "fused", "channel_spatial")
 _WIDEST = 512

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from coseg.models.base import EncoderDecoderNetwork, Size, require_encoder, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, require_group
 from coseg.models.decoder import Decoder, skip_modules, skip_strides
-from coseg.models.encoders.base import Encoder
+from coseg.models.encoders.base import Encoder, require_encoder
 from coseg.models.features import deepest
 
 

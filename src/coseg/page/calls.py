@@ -15,6 +15,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
+from coseg.page.results import PageResult
 from coseg.page.visitors import Visitors
 from coseg.serve.guard import App, Message, Receive, Scope, Send, refuse, refuse_call
 
@@ -141,8 +142,6 @@ class Calls:
         function = self._page.fns[index]
         if not isinstance(data, list) or len(data) != len(function.inputs):
             raise WrongCallError(f"the function takes {len(function.inputs)} arguments")
-        result = self._visitors.result(tab)
-        names = () if result is None else result.names
         arguments = []
         for component, value in zip(function.inputs, data, strict=True):
             if isinstance(component, gr.State):
@@ -151,15 +150,20 @@ class Calls:
                 value = self._files(value)
             elif isinstance(component, gr.Slider):
                 value = _between(value, component.minimum, component.maximum)
-            elif isinstance(component, gr.Dropdown):
-                if value is not None and value not in names:
-                    raise WrongCallError("it names a photograph that is not on the page (any more)")
+            elif isinstance(component, gr.Radio):
+                if value not in [choice[1] for choice in component.choices]:
+                    raise WrongCallError("it chooses what the page does not offer")
             else:
                 raise WrongCallError("an argument has no type that the page takes")
             arguments.append(value)
         event, trigger = call.get("event_data"), call.get("trigger_id")
-        if any(target[1] == "select" for target in function.targets):
-            event = {"index": _point(event), "value": None, "selected": True}
+        selected = [
+            self._page.blocks[place] for place, name in function.targets if name == "select" and place is not None
+        ]
+        if selected:
+            on_picture = isinstance(selected[0], gr.Image)
+            chosen = _point(event) if on_picture else _photograph(event, self._visitors.result(tab))
+            event = {"index": chosen, "value": None, "selected": True}
         else:
             event = None
         if trigger is not None and type(trigger) is not int:
@@ -264,3 +268,10 @@ def _point(event: Any) -> list[float]:
     if not isinstance(index, list) or len(index) != 2:
         raise WrongCallError("a click has a place")
     return [_between(value, -1, 1e6) for value in index]
+
+
+def _photograph(event: Any, result: PageResult | None) -> int:
+    index = event.get("index") if isinstance(event, dict) else None
+    if type(index) is not int or result is None or not 0 <= index < len(result.names):
+        raise WrongCallError("it chooses a photograph that is not on the page (any more)")
+    return index

@@ -42,18 +42,33 @@ class SceneSpec(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A set of examples: the scenes, and the object that all of them show; None: they have none in common."""
+    """A set of examples: the scenes, and the object that all of them show; None: they have none in common.
+
+    `shown`: they have another in common, too, so a person clicks on that object in the first scene.
+    """
 
     name: str
     stem: str
     scenes: tuple[SceneSpec, ...]
     common: str | None
+    shown: bool = False
 
 
 EXAMPLES = (
     Example("A pair", "pair", (SceneSpec(("aeroplane",), 1), SceneSpec(("aeroplane",), 2)), "aeroplane"),
     Example("A group of 5", "group", tuple(SceneSpec(("car",), seed) for seed in range(6, 11)), "car"),
     Example("Nothing in common", "nothing", (SceneSpec(("aeroplane",), 1), SceneSpec(("sheep",), 2)), None),
+    Example(
+        "Two kinds of objects",
+        "two",
+        (
+            SceneSpec(("aeroplane", "sheep"), 3),
+            SceneSpec(("sheep", "aeroplane"), 13),
+            SceneSpec(("aeroplane", "sheep"), 23),
+        ),
+        "sheep",
+        shown=True,
+    ),
 )
 """The sets of the page, by the names of their buttons."""
 
@@ -63,6 +78,12 @@ class Scene(NamedTuple):
 
     picture: Pixels
     masks: dict[str, NDArray[np.bool_]]
+
+
+def point_on(scene: Scene, name: str) -> tuple[float, float]:
+    """A point (x, y) in the middle of an object of a scene, in pixels."""
+    rows, columns = np.nonzero(scene.masks[name])
+    return float(np.median(columns)), float(np.median(rows))
 
 
 def draw_examples(folder: Path) -> dict[str, list[Path]]:

@@ -1,42 +1,28 @@
-"""The widgets of the page, its style and texts, and what each widget starts: `coseg.page.actions` does the work."""
+"""The widgets of the page, its style and texts; `coseg.page.events` says what each widget starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from coseg.errors import CosegError
-from coseg.page import actions
-from coseg.page.actions import ASK_FOR_A_POINT
-from coseg.page.calls import COOKIE, visitor_of
-from coseg.page.results import OnProgress, write_archive
-from coseg.page.visitors import AGE, Visitors
+from coseg.page.pictures import OVERLAY, VIEWS
+from coseg.page.showing import POINT, TOOLS, instructions
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import CoSegmenter
 
 
-SWEEP = 60
-"""Seconds between two removals of old files by gradio."""
-
-WAITING = 20
-"""Largest number of requests that wait for the network; further ones are refused."""
-
-_PRESS_DOWNLOAD = "() => document.querySelector('#archive').click()"
-"""JavaScript after the archive is written: press the hidden button that downloads it."""
-
-PROGRESS = gr.Progress()
-"""A parameter with this default gets from gradio the progress bar of its request."""
-
-
-TITLE = "coseg"
 WELCOME = '<div class="verdict">The results will be here.</div>'
 CHANGED = '<div class="verdict">The photographs have changed: press the button for new results.</div>'
 NO_PHOTOGRAPHS = '<p class="quiet">No photographs at hand? Try drawn pictures:</p>'
+
+GIVEN, LIKELIEST = "As added", "Likeliest first"
+ORDERS = (GIVEN, LIKELIEST)
+"""Orders of the photographs in the gallery."""
 
 
 def heading(segmenter: CoSegmenter, model: str) -> str:
@@ -45,218 +31,202 @@ def heading(segmenter: CoSegmenter, model: str) -> str:
     note = "" if segmenter.size_note is None else f" {escape(segmenter.size_note)}"
     return (
         "<h1>Cut out what photographs have in common</h1>"
-        "<p>Drop two photographs or more, press the button, move the threshold, and take the result with you.</p>"
+        "<p>Drop two photographs or more, and press the button. Is it the wrong object? Click on the right one.</p>"
         f'<p class="quiet">Model: {escape(model)}{size} on {segmenter.device}.{note} Photographs stay on the '
         "machine that serves this page, and are removed after half an hour.</p>"
     )
 
 
-def build(
-    segmenter: CoSegmenter, model: str, examples: Mapping[str, Sequence[Path]], folder: Path, visitors: Visitors
-) -> gr.Blocks:
-    """The page, its widgets connected to `coseg.page.actions`.
+@dataclass
+class Widgets:
+    """The widgets of the page that change, or start something.
+
+    Attributes:
+        examples: the button of each example set.
+        outcome: all that is shown once there is a result.
+        archive: the hidden button that downloads the zip file.
+        chooser: the photographs, small, to choose one of them to click in.
+        chosen: that photograph.
+    """
+
+    files: gr.File
+    press: gr.Button
+    examples: dict[str, gr.Button]
+    notice: gr.HTML
+    verdict: gr.HTML
+    outcome: gr.Column
+    view: gr.Radio
+    order: gr.Radio
+    threshold: gr.Slider
+    download: gr.Button
+    archive: gr.DownloadButton
+    gallery: gr.Gallery
+    chooser: gr.Gallery
+    tool: gr.Radio
+    instructions: gr.HTML
+    take_back: gr.Button
+    take_all_back: gr.Button
+    chosen: gr.Image
+
+    @property
+    def look(self) -> list[Any]:
+        """What the gallery is drawn by."""
+        return [self.view, self.order, self.threshold]
+
+    @property
+    def results(self) -> list[Any]:
+        """What changes with the masks."""
+        return [self.notice, self.verdict, self.outcome, *self.look, self.gallery, self.chooser]
+
+    @property
+    def shown(self) -> list[Any]:
+        """What changes with the object that is shown."""
+        return [self.chosen, self.instructions, self.take_back, self.take_all_back]
+
+
+def lay_out(segmenter: CoSegmenter, model: str, examples: Iterable[str]) -> Widgets:
+    """The widgets of the page, made within it.
 
     Args:
         segmenter: of the photographs.
         model: the source of its network, shown on the page.
-        examples: name of each example set to its files.
-        folder: of archives, until they are removed.
-        visitors: keeps the results.
+        examples: names of the example sets.
     """
-    on_network: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", "api_visibility": "private"}
-    beside: dict[str, Any] = {"concurrency_limit": 4, "api_visibility": "private", "show_progress": "hidden"}
+    gr.HTML(heading(segmenter, model), elem_id="heading", padding=False)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=300):
+            files = gr.File(label="Photographs", file_count="multiple", height=230, elem_id="files")
+            press = gr.Button("Find what they share", variant="primary", elem_id="press")
+            gr.HTML(NO_PHOTOGRAPHS, padding=False)
+            with gr.Column(elem_id="examples"):
+                tries = {name: gr.Button(name, size="sm") for name in examples}
+        with gr.Column(scale=3, min_width=320, elem_id="answer"):
+            notice = gr.HTML(elem_id="notice", padding=False)
+            verdict = gr.HTML(WELCOME, elem_id="verdict", padding=False)
+            with gr.Column(visible=False, elem_id="outcome") as outcome:
+                shown = _widgets_of_showing(segmenter)
+                look = _widgets_of_look(segmenter)
+                gallery = gr.Gallery(
+                    show_label=False,
+                    elem_id="gallery",
+                    columns=2,
+                    height="auto",
+                    object_fit="contain",
+                    buttons=["fullscreen"],
+                )
+    parts = {"notice": notice, "verdict": verdict, "outcome": outcome, "gallery": gallery}
+    return Widgets(files=files, press=press, examples=tries, **parts, **look, **shown)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True) as page:
-        point = gr.State(None, time_to_live=AGE)
-        gr.HTML(heading(segmenter, model), elem_id="heading", padding=False)
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=280):
-                files = gr.File(label="Photographs", file_count="multiple", height=230, elem_id="files")
-                press = gr.Button("Find what they share", variant="primary", elem_id="press")
-                gr.HTML(NO_PHOTOGRAPHS, padding=False)
-                with gr.Column(elem_id="examples"):
-                    tries = {name: gr.Button(name, size="sm") for name in examples}
-            with gr.Column(scale=3):
-                notice = gr.HTML(elem_id="notice", padding=False)
-                verdict = gr.HTML(WELCOME, elem_id="verdict", padding=False)
-                with gr.Row(equal_height=True):
-                    threshold = gr.Slider(
-                        0.02,
-                        0.98,
-                        segmenter.threshold,
-                        step=0.02,
-                        label="Threshold",
-                        info="Probability from which a pixel counts as common: lower gives more foreground.",
-                        elem_id="threshold",
-                        scale=3,
-                    )
-                    with gr.Column(scale=1, min_width=160):
-                        download = gr.Button("Download all (zip)", interactive=False, elem_id="download")
-                        archive = gr.DownloadButton(visible="hidden", elem_id="archive")
-                with gr.Row(equal_height=True):
-                    gallery: dict[str, Any] = {"object_fit": "contain", "buttons": ["fullscreen"], "min_width": 200}
-                    gallery |= {"columns": 1, "height": "auto", "elem_classes": "results"}
-                    cutouts = gr.Gallery(label="Cut-outs", format="webp", elem_id="cutouts", **gallery)
-                    overlays = gr.Gallery(label="Overlays", format="jpeg", elem_id="overlays", **gallery)
-                    masks = gr.Gallery(label="Masks", format="png", elem_id="masks", **gallery)
-                with gr.Column(visible=False) as panel:
-                    explanation = gr.HTML(ASK_FOR_A_POINT, elem_id="matched", padding=False)
-                    with gr.Row():
-                        name_a = gr.Dropdown(label="A", type="index", elem_id="name-a")
-                        name_b = gr.Dropdown(label="B", type="index", elem_id="name-b")
-                    with gr.Row():
-                        picture: dict[str, Any] = {"interactive": False, "buttons": [], "format": "png", "height": 360}
-                        a = gr.Image(label="A: click a point", elem_id="point-a", **picture)
-                        b = gr.Image(label="B: its response", elem_id="response-b", **picture)
 
-        outputs = [point, notice, verdict, cutouts, overlays, masks, download, panel, name_a, name_b, a, b, explanation]
-        matching = [name_a, name_b, point]
-
-        def find_common(
-            paths: list[str] | None, level: float, request: gr.Request, progress: gr.Progress = PROGRESS
-        ) -> list[Any]:
-            tab = str(request.session_hash)
-            visitors.open_tab(tab, _visitor(request))
-            shown = actions.find_common(segmenter, paths, level, _bar(progress, "Reading"))
-            visitors.keep_result(tab, shown.result)
-            return _values(shown)
-
-        def find_common_in_example(name: str) -> Callable[..., list[Any]]:
-            def run(level: float, request: gr.Request, progress: gr.Progress = PROGRESS) -> list[Any]:
-                paths = [str(path) for path in examples[name]]
-                return [paths, *find_common(paths, level, request, progress)]
-
-            return run
-
-        def rethreshold(level: float, request: gr.Request) -> list[Any]:
-            result = visitors.result(request.session_hash)
-            return [gr.skip()] * 3 if result is None else list(actions.galleries(result, level))
-
-        def clear(request: gr.Request) -> list[Any]:
-            """The results are of photographs that are no longer the given ones."""
-            visitors.keep_result(str(request.session_hash), None)
-            return _values(actions.Shown(None, "", CHANGED, actions.Galleries([], [], [])))
-
-        def clear_if_changed(paths: list[str] | None, request: gr.Request) -> list[Any]:
-            result = visitors.result(request.session_hash)
-            if result is None or result.is_of(paths or []):
-                return [gr.skip()] * len(outputs)
-            return clear(request)
-
-        def match(i: int | None, j: int | None, at: tuple[float, float] | None, request: gr.Request) -> list[Any]:
-            result = visitors.result(request.session_hash)
-            if result is None or i is None or j is None:
-                return [gr.skip()] * 3
-            return list(actions.match(segmenter, result, i, j, at))
-
-        def click(i: int | None, event: gr.SelectData, request: gr.Request) -> Any:
-            result = visitors.result(request.session_hash)
-            return gr.skip() if result is None or i is None else result.place(i, *event.index)
-
-        def pack(level: float, request: gr.Request, progress: gr.Progress = PROGRESS) -> str:
-            result = visitors.result(request.session_hash)
-            if result is None:
-                raise gr.Error("There is nothing to download: press the button first.", print_exception=False)
-            try:
-                return str(write_archive(segmenter, result, level, model, folder, _bar(progress, "Writing")))
-            except CosegError as error:
-                raise gr.Error(str(error), print_exception=False) from error
-
-        runs = [press.click(find_common, [files, threshold], outputs, show_progress_on=cutouts, **on_network)]
-        for name, button in tries.items():
-            example = find_common_in_example(name)
-            runs.append(button.click(example, [threshold], [files, *outputs], show_progress_on=cutouts, **on_network))
-        for run in runs:  # the photographs may have changed while the network worked
-            run.then(clear_if_changed, [files], outputs, **beside)
-        gr.on([files.upload, files.clear, files.delete], clear, None, outputs, **beside)
-        threshold.change(rethreshold, [threshold], [cutouts, overlays, masks], trigger_mode="always_last", **beside)
-        a.select(click, [name_a], [point], **beside).then(match, matching, [a, b, explanation], **on_network)
-        name_a.input(lambda: None, None, [point], **beside).then(match, matching, [a, b, explanation], **on_network)
-        name_b.input(match, matching, [a, b, explanation], **on_network)
-        written = download.click(
-            pack, [threshold], [archive], show_progress_on=download, concurrency_limit=1, api_visibility="private"
+def _widgets_of_look(segmenter: CoSegmenter) -> dict[str, Any]:
+    """What the gallery shows and in which order, the threshold, and the download."""
+    with gr.Row(equal_height=False, elem_id="look"):
+        view = gr.Radio(list(VIEWS), value=OVERLAY, label="Show", elem_id="view", min_width=300, scale=2)
+        order = gr.Radio(ORDERS, value=GIVEN, label="Order", elem_id="order", min_width=220, visible=False)
+    with gr.Row(equal_height=True):
+        threshold = gr.Slider(
+            0.02,
+            0.98,
+            segmenter.threshold,
+            step=0.02,
+            label="Threshold",
+            info="Lower cuts out more, higher less.",
+            elem_id="threshold",
+            scale=3,
+            min_width=280,
         )
-        written.success(None, js=_PRESS_DOWNLOAD)
-    return page.queue(max_size=WAITING)
+        with gr.Column(scale=1, min_width=160):
+            download = gr.Button("Download all (zip)", elem_id="download")
+            archive = gr.DownloadButton(visible="hidden", elem_id="archive")
+    return {"view": view, "order": order, "threshold": threshold, "download": download, "archive": archive}
 
 
-def _visitor(request: gr.Request) -> str:
-    cookie = request.cookies.get(COOKIE)
-    return visitor_of(f"{COOKIE}={cookie}" if cookie else "", request.client.host if request.client else None)
-
-
-def _values(shown: actions.Shown) -> list[Any]:
-    """The values of all widgets that a press of the button changes."""
-    result = shown.result
-    columns = 1 if result is None or len(result.names) < 4 else 2
-    results = [gr.Gallery(value=value, columns=columns, selected_index=None) for value in shown.galleries]
-    values: list[Any] = [None, shown.notice, shown.verdict, *results]
-    if result is None:
-        return [
-            *values,
-            gr.Button(interactive=False),
-            gr.Group(visible=False),
-            *[gr.skip()] * 4,
-            ASK_FOR_A_POINT,
-        ]
-    names = list(result.names)
-    return [
-        *values,
-        gr.Button(interactive=True),
-        gr.Group(visible=True),
-        gr.Dropdown(choices=names, value=names[0]),
-        gr.Dropdown(choices=names, value=names[1]),
-        result.previews[0],
-        result.previews[1],
-        ASK_FOR_A_POINT,
-    ]
-
-
-def _bar(progress: gr.Progress, doing: str) -> OnProgress:
-    return lambda done, of, name: progress((done, of), desc=f"{doing} {name}")
+def _widgets_of_showing(segmenter: CoSegmenter) -> dict[str, Any]:
+    """A photograph to click in, and what was shown in it."""
+    with (
+        gr.Accordion("Another object? Click on it in one photograph", open=False, elem_id="showing"),
+        gr.Row(equal_height=False),
+    ):
+        with gr.Column(scale=2, min_width=260):
+            text = gr.HTML(instructions(segmenter, None), elem_id="shown", padding=False)
+            chooser = gr.Gallery(
+                show_label=False, elem_id="chooser", columns=4, height="auto", object_fit="cover",
+                allow_preview=False, format="jpeg", buttons=[],
+            )  # fmt: skip
+            tool = gr.Radio(TOOLS, value=POINT, label="Click", elem_id="tool")
+            with gr.Row():
+                take_back = gr.Button(
+                    "Take back the last", size="sm", interactive=False, elem_id="take-back", min_width=100
+                )
+                take_all_back = gr.Button(
+                    "Take all back", size="sm", interactive=False, elem_id="take-all-back", min_width=100
+                )
+        with gr.Column(scale=3, min_width=320):
+            chosen = gr.Image(elem_id="chosen", interactive=False, buttons=[], format="webp")
+    return {
+        "instructions": text, "chooser": chooser, "tool": tool, "take_back": take_back, "take_all_back": take_all_back,
+        "chosen": chosen,
+    }  # fmt: skip
 
 
 CSS = """
-.gradio-container { max-width: 1320px !important; margin: 0 auto; }
 #heading h1 { font-size: 1.7rem; font-weight: 650; margin: 0.4rem 0 0.3rem; }
 #heading p { margin: 0.1rem 0; }
 #heading { padding: 0; }
 #notice:not(:has(.notice)) { display: none; }
 #examples { gap: 0.4rem; }
-.results .grid-wrap { max-height: 640px; }
-.results .grid-wrap { overflow-y: auto; }
-.matched { margin: 0.8rem 0 0; }
-#point-a img, #response-b img { width: 100%; height: 100%; object-fit: contain; }
-.results .grid-container { grid-auto-rows: min-content !important; grid-template-rows: none !important;
-  align-items: start; }
-.results .thumbnail-lg { aspect-ratio: auto; height: auto; }
-.results .thumbnail-lg img { max-height: 420px; }
-.results .grid-wrap { padding-top: 1.9rem; }
-.results .thumbnail-lg { display: flex; flex-direction: column; height: auto; }
-.results .caption-label { position: static; max-width: 100%; width: 100%; border: 0; background: none;
-  padding: 0.2rem 0.4rem 0.3rem; text-align: left; white-space: normal; overflow: visible; overflow-wrap: anywhere; }
-#point-a .image-container, #response-b .image-container { padding-top: 1.9rem; }
+#gallery { border: 0; }
+#gallery .grid-wrap { max-height: none; min-height: 0; overflow: visible; padding: 0; }
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(400px, 100%), 1fr)) !important;
+  grid-auto-rows: min-content !important; grid-template-rows: none !important; align-items: start; }
+#gallery .thumbnail-lg { display: flex; flex-direction: column; aspect-ratio: auto; height: auto; }
+#gallery .thumbnail-lg > img { height: auto; max-height: 85vh; }
+#gallery .caption-label { position: static; max-width: 100%; width: 100%; border: 0; background: none;
+  padding: 0.35rem 0.6rem 0.5rem; text-align: left; white-space: pre-line; overflow: visible; overflow-wrap: anywhere;
+  color: var(--neutral-600); line-height: 1.45; font-size: 0.92rem; opacity: 1 !important; }
+#gallery .caption-label::first-line { font-weight: 600; color: var(--body-text-color); }
+#archive { display: none !important; }
+#chooser .grid-wrap { min-height: 0; max-height: 190px; padding: 0; overflow-y: auto; }
+#chooser .grid-container { grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)) !important;
+  grid-auto-rows: min-content !important; grid-template-rows: none !important; }
+#chosen .image-frame, #chosen img { width: 100%; height: auto; }
+#chosen img { cursor: crosshair; object-fit: contain; }
+#showing > button, #showing > button span { text-align: left; font-weight: 600; }
+#verdict:has(.progress-text) .verdict { visibility: hidden; min-height: 5.5rem; }
+#verdict .progress-text { display: none; }
+#gallery .preview { position: fixed; inset: 0; width: 100vw; height: 100vh; z-index: 1000; }
+#gallery .preview .caption { white-space: pre-line; overflow: visible; }
+#gallery .preview { padding-bottom: 4.5rem; }
+#gallery .preview .thumbnails { bottom: 0.3rem; }
 #files .filename { display: block; font-size: 0; white-space: normal; overflow-wrap: anywhere; max-width: none; }
-#files .filename * { display: inline; font-size: var(--text-md); white-space: normal; overflow-wrap: anywhere; }
-.quiet { color: var(--body-text-color-subdued); font-size: 0.9rem; }
-.verdict { border-left: 4px solid var(--neutral-400); padding: 0.5rem 0.9rem; background: var(--neutral-50);
+#files .filename * { display: inline; font-size: var(--text-sm); white-space: normal; overflow-wrap: anywhere; }
+.quiet { color: var(--neutral-500); font-size: 0.9rem; }
+.shown p, .shown ul { margin: 0.2rem 0; padding: 0; list-style: none; }
+.verdict { border-left: 4px solid var(--neutral-400); padding: 0.6rem 1rem; background: var(--neutral-50);
   border-radius: 4px; color: var(--neutral-800); }
-.verdict span { color: var(--neutral-500); margin-right: 0.4rem; }
+.verdict .answer { font-size: 1.15rem; font-weight: 600; margin: 0; color: inherit; }
+.verdict details { margin-top: 0.3rem; font-size: 0.92rem; }
+.verdict summary { cursor: pointer; color: var(--neutral-600); }
 .verdict.yes { border-color: #16a34a; background: #f0fdf4; }
 .verdict.no { border-color: #d97706; background: #fffbeb; }
 .notice { border: 1px solid #fca5a5; background: #fef2f2; color: #7f1d1d; border-radius: 6px; padding: 0.5rem 0.9rem; }
 .notice p { margin: 0.2rem 0; color: inherit; }
-#cutouts .thumbnail-item img, #cutouts .media-button img, #cutouts .preview img {
+#gallery .thumbnail-lg img {
   background: repeating-conic-gradient(#e5e7eb 0% 25%, #ffffff 0% 50%) 50% / 16px 16px; }
-#point-a img { cursor: crosshair; }
-footer { display: none !important; }
+@media (max-width: 760px) { #heading h1 { font-size: 1.4rem; } }
 """
+
+HEAD = """<style>
+.gradio-container { max-width: 1800px !important; width: 100%; margin: 0 auto; }
+.gradio-container > .main { width: 100%; }
+@media (max-width: 760px) { .gradio-container > .main { padding: 0.5rem !important; } }
+footer { display: none !important; }
+</style>"""
+"""The style of what is around the widgets, where gradio does not apply `CSS`."""
 
 
 def theme() -> Any:
     """A light theme with fonts of the visitor's machine: nothing is fetched from elsewhere."""
-    import gradio as gr
-
     return gr.themes.Default(
         primary_hue="teal",
         secondary_hue="teal",

@@ -129,8 +129,9 @@ def make_app(
     from fastapi import FastAPI
 
     from coseg.page.calls import Calls
+    from coseg.page.events import build
     from coseg.page.examples import draw_examples
-    from coseg.page.layout import CSS, build, theme
+    from coseg.page.layout import CSS, HEAD, theme
 
     visitors = Visitors(cache, quota)
     page = build(segmenter, model, draw_examples(examples), cache, visitors)
@@ -150,6 +151,7 @@ def make_app(
         enable_monitoring=False,
         theme=theme(),
         css=CSS,
+        head=HEAD,
     )
     return Guard(Calls(app, page, visitors, [cache, examples]), names, PAGE), page, visitors
 

@@ -1,6 +1,6 @@
 """Results in memory and uploads on disk of the visitors of the page, both limited in number and size.
 
-`coseg.page.calls` counts uploads here, `coseg.page.layout` keeps and reads results, and `coseg.page.server` removes old
+`coseg.page.calls` counts uploads here, `coseg.page.events` keeps and reads results, and `coseg.page.server` removes old
 ones.
 """
 
@@ -76,12 +76,20 @@ class Visitors:
     def keep_result(self, tab: str, result: PageResult | None) -> None:
         """Keep the result of a tab in place of its earlier one, and drop the oldest results above the limits."""
         with self._lock:
-            self._results.pop(tab, None)
-            if result is None:
-                return
-            self._results[tab] = (result, result_bytes(result), self._clock())
-            while len(self._results) > 1 and self._is_above_limits():
-                self._results.popitem(last=False)
+            self._keep(tab, result)
+
+    def exchange_result(self, tab: str, before: PageResult, after: PageResult) -> bool:
+        """Keep `after` in place of `before`, unless the visitor has cleared or replaced it in the meantime.
+
+        Returns:
+            Whether it is kept.
+        """
+        with self._lock:
+            kept = self._results.get(tab)
+            if kept is None or kept[0] is not before:
+                return False
+            self._keep(tab, after)
+            return True
 
     def result(self, tab: str | None) -> PageResult | None:
         """The result of a tab; None: it has none, or it was removed."""
@@ -178,6 +186,14 @@ class Visitors:
         known.seen = self._clock()
         return known
 
+    def _keep(self, tab: str, result: PageResult | None) -> None:
+        self._results.pop(tab, None)
+        if result is None:
+            return
+        self._results[tab] = (result, result_bytes(result), self._clock())
+        while len(self._results) > 1 and self._is_above_limits():
+            self._results.popitem(last=False)
+
     def _remove(self, visitor: str) -> None:
         known = self._visitors.pop(visitor)
         kept = {path for other in self._visitors.values() for path in other.uploads}  # equal files have one path
@@ -191,7 +207,9 @@ class Visitors:
 
 def result_bytes(result: PageResult) -> int:
     """Bytes of the arrays and tensors of a result, approximately."""
-    return sum(_bytes(part) for part in (result.previews, result.encoded, result.cosegmentation.segments))
+    return sum(
+        _bytes(part) for part in (result.previews, result.encoded, result.cosegmentation.segments, result.showing)
+    )
 
 
 def _bytes(value: Any) -> int:

@@ -7,15 +7,17 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
+from coseg.imaging.draw import label_picture
 from coseg.inference.cosegmentation import (
     Cosegmentation,
     Segment,
@@ -23,8 +25,13 @@ from coseg.inference.cosegmentation import (
     common_sentence,
     for_json,
     image_scores,
+    label_map,
+    segment_scores,
 )
 from coseg.serve.jobs import Limits
+
+if TYPE_CHECKING:
+    from coseg.inference.named_objects import NamedObjects
 
 Form = Literal["json", "zip"]
 
@@ -34,6 +41,22 @@ GROUP = {"images": "images"}
 
 _COMPRESSION = 1
 """Of PNG, as of the masks of `coseg-predict`."""
+
+
+class Picture(NamedTuple):
+    """A picture of an answer.
+
+    Attributes:
+        scores: the part of the answer that it belongs to.
+        key: under which it is there.
+        file: its name in a zip file.
+        make: it, as PNG.
+    """
+
+    scores: dict[str, Any]
+    key: str
+    file: str
+    make: Callable[[], bytes]
 
 
 class Answering(Protocol):
@@ -71,19 +94,70 @@ def encode_answer(
     }
     if result.repeated:
         answer["repeated"] = [[first + 1, later + 1] for first, later in result.repeated]
-    body = io.BytesIO()
+    pictures = [
+        Picture(image, "mask", f"{_stem(k, segment)}_mask.png", partial(mask_png, segment))
+        for k, (segment, image) in enumerate(zip(segments, answer["images"], strict=True))
+    ]
+    return _packed(answer, pictures, form, check)
+
+
+def encode_objects(result: NamedObjects, model: Answering, form: Form, check: Callable[[], None]) -> tuple[bytes, str]:
+    """As `encode_answer`, of several named objects: of each image a label map, and of each object in it a mask."""
+    images: list[dict[str, Any]] = []
+    pictures = []
+    for k in range(result.images):
+        segments = result.segments(k)
+        height, width = segments[0].size
+        objects = {name: segment_scores(segment) for name, segment in zip(result.names, segments, strict=True)}
+        image = {"file": segments[0].name, "width": width, "height": height, "objects": objects}
+        images.append(image if segments[0].note is None else {**image, "note": segments[0].note})
+        stem = _stem(k, segments[0])
+        pictures.append(Picture(images[-1], "labels", f"{stem}_labels.png", partial(labels_png, segments)))
+        for n, (name, segment) in enumerate(zip(result.names, segments, strict=True), start=1):
+            file = f"{stem}_{n}_{_plain(name)}_mask.png"
+            pictures.append(Picture(objects[name], "mask", file, partial(mask_png, segment)))
+    answer = {
+        "model": model.source,
+        "objects": result.scores(range(1, result.images + 1)),
+        "sentence": " ".join(result.sentences()),
+        "threshold": result.segments(0)[0].threshold,
+        "images": images,
+    }
+    return _packed(answer, pictures, form, check)
+
+
+def _packed(
+    answer: dict[str, Any], pictures: Sequence[Picture], form: Form, check: Callable[[], None]
+) -> tuple[bytes, str]:
+    """The body with the pictures made one by one, and its media type."""
     if form == "json":
-        for segment, image in zip(segments, answer["images"], strict=True):
+        for picture in pictures:
             check()
-            image["mask"] = base64.b64encode(mask_png(segment)).decode()
+            picture.scores[picture.key] = base64.b64encode(picture.make()).decode()
         return _json(answer), "application/json"
+    body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
-        for k, (segment, image) in enumerate(zip(segments, answer["images"], strict=True)):
+        for picture in pictures:
             check()
-            image["mask"] = f"{k + 1:02d}_{re.sub(r'[^A-Za-z0-9.-]', '_', Path(segment.name).stem)[:60]}_mask.png"
-            archive.writestr(image["mask"], mask_png(segment))
+            picture.scores[picture.key] = picture.file
+            archive.writestr(picture.file, picture.make())
         archive.writestr("result.json", _json(answer))
     return body.getvalue(), "application/zip"
+
+
+def _stem(k: int, segment: Segment) -> str:
+    return f"{k + 1:02d}_{_plain(Path(segment.name).stem)}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "_", name)[:60]
+
+
+def labels_png(segments: Sequence[Segment]) -> bytes:
+    """The label map of an image as a PNG with a palette: n on the n-th object, 0 elsewhere."""
+    body = io.BytesIO()
+    label_picture(label_map(segments), len(segments)).save(body, "PNG", compress_level=_COMPRESSION)
+    return body.getvalue()
 
 
 def mask_png(segment: Segment) -> bytes:
@@ -95,12 +169,19 @@ def mask_png(segment: Segment) -> bytes:
 
 
 def described_body(fields: Mapping[str, str]) -> dict[str, Any]:
-    """The form of an endpoint for its OpenAPI description."""
-    file = {"type": "string", "format": "binary"}
+    """The form of an endpoint for its OpenAPI description.
+
+    Args:
+        fields: what each of them holds: an ``image``, ``images``, ``regions`` (masks as files, or numbers as text) or
+            ``texts``, which may be left out.
+    """
+    file, text = {"type": "string", "format": "binary"}, {"type": "string"}
+    items: dict[str, dict[str, Any]] = {"images": file, "regions": {"anyOf": [file, text]}, "texts": text}
     properties = {
-        name: file if number == "image" else {"type": "array", "items": file} for name, number in fields.items()
+        name: file if sort == "image" else {"type": "array", "items": items[sort]} for name, sort in fields.items()
     }
-    schema = {"type": "object", "required": list(fields), "properties": properties}
+    required = [name for name, sort in fields.items() if sort != "texts"]
+    schema = {"type": "object", "required": required, "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
@@ -127,20 +208,25 @@ def overview(description: Mapping[str, Any], model: str, limits: Limits) -> str:
 
 
 def _tried(path: str, about: Mapping[str, Any]) -> str:
-    properties = about["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    several = {name: " multiple" if schema["type"] == "array" else "" for name, schema in properties.items()}
-    fields = "".join(
-        f'<label>{name} <input type="file" name="{name}"{many} required></label>' for name, many in several.items()
-    )
-    files = " ".join(
-        f"-F {name}=@{file}"
-        for name, many in several.items()
-        for file in (("a.jpg", "b.jpg") if many else (f"{name}.jpg",))
-    )
+    schema = about["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = ""
+    files: list[str] = []
+    for name, field in schema["properties"].items():
+        items = field.get("items", field)
+        sorts = [choice.get("format", "text") for choice in items.get("anyOf", [items])]
+        many = " multiple" if field["type"] == "array" and sorts == ["binary"] else ""
+        required = " required" if name in schema["required"] and len(sorts) == 1 else ""
+        for sort in sorts:
+            label = f"{name}, x,y or x,y,width,height" if sort == "text" and len(sorts) > 1 else name
+            form = f'type="file"{many}' if sort == "binary" else 'type="text"'
+            fields += f'<label>{label} <input {form} name="{name}"{required}></label>'
+        if sorts[0] == "binary":
+            stems = ("a", "b") if many and not files else (name,)
+            files += [f"-F {name}=@{stem}.{'png' if len(sorts) > 1 else 'jpg'}" for stem in stems]
     return (
         f'<form method="post" enctype="multipart/form-data" action="{path}?format=zip">{fields}'
         "<button>Send</button></form>"
-        f"<pre>curl {files} ADDRESS{path}</pre>"
+        f"<pre>curl {' '.join(files)} ADDRESS{path}</pre>"
     )
 
 

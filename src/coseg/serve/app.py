@@ -1,7 +1,7 @@
-"""The endpoints of the service: a pair, a group; health, metrics and the page that describes them.
+"""The endpoints of the service: a pair, a group, exemplars; health, metrics and the page that describes them.
 
-`make_app` makes the ASGI app; `coseg.serve.server` runs it behind `coseg.serve.guard`. A further endpoint, for
-exemplars say, is one more route that calls `_Service.answer` with its fields.
+`make_app` makes the ASGI app; `coseg.serve.server` runs it behind `coseg.serve.guard`. A further endpoint is one more
+route that calls `_Service.answer` with what it receives and computes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from starlette.types import Receive, Scope, Send
 from coseg.errors import CosegError
 from coseg.inference.cosegmentation import Cosegmentation
 from coseg.run_dir import coseg_version
-from coseg.serve.answers import GROUP, PAIR, Form, described_body, encode_answer, overview
+from coseg.serve.answers import GROUP, PAIR, Form, described_body, encode_answer, encode_objects, overview
+from coseg.serve.exemplar import FIELDS, NO_EXEMPLARS, UNNAMED, find, search_of
 from coseg.serve.jobs import Gone, Job, Jobs, Refused, Slot
 from coseg.serve.metrics import Measured
-from coseg.serve.uploads import Body, Upload, receive_uploads, require_pixels
+from coseg.serve.uploads import Body, Upload, receive_form, receive_uploads, require_pixels
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ Format = Annotated[
 Threshold = Annotated[
     float | None, Query(ge=0, le=1, description="Pixels with a larger probability are foreground; else the model's.")
 ]
+
+Everywhere = Annotated[bool, Query(description="The objects are in every image, so no mask is emptied.")]
+
+Computing = Callable[[Job, Form], tuple[bytes, str]]
+"""Computes the body of an answer and its media type, in a thread."""
+
+Receiving = Callable[[Request, Body], Awaitable[tuple[list[Upload], Computing]]]
+"""Receives the files of a request, and what is to be done with them."""
 
 
 class Model(Protocol):
@@ -55,9 +64,7 @@ class _Service:
     def __init__(self, model: Model, jobs: Jobs) -> None:
         self._model, self._jobs = model, jobs
 
-    async def answer(
-        self, request: Request, fields: Sequence[str], least: int, most: int, form: str | None, threshold: float | None
-    ) -> Response:
+    async def answer(self, request: Request, receive: Receiving, form: str | None) -> Response:
         """Receive, compute and answer, within the limits.
 
         Raises:
@@ -66,41 +73,69 @@ class _Service:
         """
         received = Body(request.receive, self._jobs.limits)
         try:
-            return await self._answer(request, received, fields, least, most, form, threshold)
+            return await self._answer(request, received, receive, form)
         except Refused:
             if "expect" not in request.headers:  # else it is not sent before a 100 Continue
                 await received.drain()
             raise
 
-    async def _answer(
-        self,
-        request: Request,
-        received: Body,
-        fields: Sequence[str],
-        least: int,
-        most: int,
-        form: str | None,
-        threshold: float | None,
-    ) -> Response:
+    async def _answer(self, request: Request, received: Body, receive: Receiving, form: str | None) -> Response:
         slot = self._jobs.take()
         try:
+            uploads, compute = await receive(request, received)
+            chosen: Form = "zip" if (form or _accepted(request)) == "zip" else "json"
+            body, media = await self._jobs.run(
+                slot, lambda job: compute(job, chosen), _closed(request), lambda: _close(uploads)
+            )
+        except BaseException:
+            slot.release()
+            raise
+        return _Answer(body, media, slot, self._jobs.limits.seconds)
+
+    def images(self, fields: Sequence[str], least: int, most: int, threshold: float | None) -> Receiving:
+        """Receive a pair or a group, which is co-segmented."""
+
+        async def receive(request: Request, received: Body) -> tuple[list[Upload], Computing]:
             uploads = await receive_uploads(request, received, fields, self._jobs.limits)
             if not least <= len(uploads) <= most:
                 _close(uploads)
                 count = f"{least}" if least == most else f"{least} to {most}"
                 raise Refused(422, f"There {_are(len(uploads))}, but this endpoint takes {count}.")
-            chosen: Form = "zip" if (form or _accepted(request)) == "zip" else "json"
 
-            def work(job: Job) -> tuple[bytes, str]:
+            def compute(job: Job, form: Form) -> tuple[bytes, str]:
                 result = self._compute(uploads, job)
                 job.check()
-                return encode_answer(result, self._model, chosen, threshold, job.check)
+                return encode_answer(result, self._model, form, threshold, job.check)
 
-            body, media = await self._jobs.run(slot, work, _closed(request), lambda: _close(uploads))
-        except BaseException:
-            slot.release()
-            raise
-        return _Answer(body, media, slot, self._jobs.limits.seconds)
+            return uploads, compute
+
+        return receive
+
+    def exemplars(self, everywhere: bool, threshold: float | None) -> Receiving:
+        """Receive exemplars, and images in which their objects are searched for."""
+
+        async def receive(request: Request, received: Body) -> tuple[list[Upload], Computing]:
+            if not hasattr(self._model, "exemplars"):
+                raise Refused(422, NO_EXEMPLARS)
+            limits = self._jobs.limits
+            form = await receive_form(request, received, list(FIELDS), limits, 2 * limits.images, 4 * limits.images)
+            try:
+                search = search_of(form, limits)
+            except Refused:
+                await form.close()
+                raise
+
+            def compute(job: Job, form: Form) -> tuple[bytes, str]:
+                model: Any = self._model
+                result = find(model, search, job, limits, everywhere, threshold)
+                job.check()
+                if search.named:
+                    return encode_objects(result, self._model, form, job.check)
+                return encode_answer(result[UNNAMED], self._model, form, None, job.check)
+
+            return search.uploads, compute
+
+        return receive
 
     def _compute(self, uploads: Sequence[Upload], job: Job) -> Cosegmentation:
         """In a thread: one image is decoded at a time."""
@@ -146,14 +181,30 @@ def make_app(model: Model, jobs: Jobs) -> Measured:
     )
     async def pair(request: Request, format: Format = None, threshold: Threshold = None) -> Response:
         """The masks of two images, in the fields a and b, and how likely they have an object in common."""
-        return await service.answer(request, list(PAIR), 2, 2, format, threshold)
+        return await service.answer(request, service.images(list(PAIR), 2, 2, threshold), format)
 
     @app.post(
         "/group", openapi_extra=described_body(GROUP), responses=_REFUSALS, summary="What several images have in common"
     )
     async def group(request: Request, format: Format = None, threshold: Threshold = None) -> Response:
         """The masks of a group of images, all in the field images, and which of them do not seem to belong."""
-        return await service.answer(request, list(GROUP), 2, limits.images, format, threshold)
+        return await service.answer(request, service.images(list(GROUP), 2, limits.images, threshold), format)
+
+    @app.post(
+        "/exemplar",
+        openapi_extra=described_body(FIELDS),
+        responses=_REFUSALS,
+        summary="Where what you show is",
+    )
+    async def exemplar(
+        request: Request, format: Format = None, threshold: Threshold = None, everywhere: Everywhere = False
+    ) -> Response:
+        """The masks of one or several objects in the field images, each shown by photographs in the field exemplar.
+
+        For each exemplar, in their order, the field object has a mask as file, x,y,width,height of a rectangle or x,y
+        of a point, in pixels. The field name tells several objects apart: one for each exemplar. Exported graphs can't.
+        """
+        return await service.answer(request, service.exemplars(everywhere, threshold), format)
 
     @app.get("/health", summary="Whether the service accepts requests")
     async def health() -> Response:
@@ -182,7 +233,7 @@ def make_app(model: Model, jobs: Jobs) -> Measured:
     return measured
 
 
-_DESCRIPTION = "Photographs in; out come masks of the object that they have in common, and how likely there is one."
+_DESCRIPTION = "Photographs in; out come masks of what they have in common, or of what you show, and how likely it is."
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"description": "The upload takes too long."},

@@ -18,7 +18,7 @@ from coseg.errors import CosegError, checked_threshold
 from coseg.files.plain_data import read_json
 from coseg.imaging.read import exposure_note
 from coseg.inference.cosegmentation import Cosegmentation, Segment
-from coseg.inference.photographs import LONGEST, WORKING, Source, load_photograph
+from coseg.inference.photographs import LONGEST, WORKING, Source, in_srgb, load_photograph
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -54,7 +54,10 @@ class EncodedGraph(NamedTuple):
 
 
 class GraphModel:
-    """Segments photographs by the graphs in a folder, with the masks of `CoSegmenter`.
+    """Segments photographs by the graphs in a folder, with nearly the masks of `CoSegmenter`.
+
+    The graphs take bytes: where an image is resized to a square, its pixels are rounded to whole numbers, which the
+    network's own are not. Nothing else differs.
 
     The graphs hold no calibration: `Cosegmentation.common` is nan. Groups are segmented as ``graphs.group`` in
     ``config.json`` says; a program that takes one image of fixed size serves groups as well, by the mean of the logits
@@ -97,7 +100,7 @@ class GraphModel:
             CosegError: it is not an image.
         """
         size = self.size if self.size is not None else LONGEST
-        photograph = load_photograph(image, max(WORKING, 2 * size) if self.square else size, name)
+        photograph = in_srgb(load_photograph(image, max(WORKING, 2 * size) if self.square else size, name))
         pixels = photograph.pixels
         working = pixels.shape[0], pixels.shape[1]
         digest = hashlib.blake2b(f"{working} ".encode() + pixels.tobytes(), digest_size=16).digest()

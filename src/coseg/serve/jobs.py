@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -112,6 +114,8 @@ class Jobs:
         self.taken = self.running = self.computed = 0
         self.seconds = 0.0
         self.stopping = False
+        self._refused: deque[float] = deque()
+        self._chance = random.random
         self._lock = threading.Lock()
         self._pending: set[Future[Any]] = set()
         self._threads = ThreadPoolExecutor(limits.workers, thread_name_prefix="coseg-serve")
@@ -124,16 +128,20 @@ class Jobs:
     def take(self) -> Slot:
         """A slot for a request.
 
+        Where requests were refused a moment ago, slots that become free are given by chance: otherwise clients that ask
+        again as soon as they are answered would have them all, and those that have to wait none.
+
         Raises:
-            Refused: all are taken, or the service is stopping.
+            Refused: all are taken, or this one has to wait, or the service is stopping.
         """
         with self._lock:
             if self.stopping:
                 raise _stopping()
-            if self.taken >= self.slots:
+            if self.taken >= self.slots or self._is_unlucky():
+                self._refused.append(time.monotonic())
                 raise Refused(
                     503,
-                    f"The service is busy with {self.taken} requests, as many as it accepts: try again in a moment.",
+                    f"The service is busy with {self.taken} requests of {self.slots} at most: try again in a moment.",
                     self._retry_after(),
                 )
             self.taken += 1
@@ -222,6 +230,14 @@ class Jobs:
         mean = self.seconds / self.computed if self.computed else 1.0
         waiting = max(1, self.taken - self.limits.workers)
         return min(max(1, math.ceil(mean * waiting / self.limits.workers / 2)), self.limits.seconds)
+
+    def _is_unlucky(self) -> bool:
+        """Whether a request leaves a free slot to one that was refused and is about to come back."""
+        before = time.monotonic() - self._retry_after()
+        while self._refused and self._refused[0] < before:
+            self._refused.popleft()
+        absent = len(self._refused)
+        return self.taken > self.slots // 2 and self._chance() * (self.slots + absent) < absent
 
     def _free(self) -> None:
         with self._lock:

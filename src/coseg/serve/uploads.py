@@ -33,14 +33,18 @@ class Upload:
         return getattr(self._file, attribute)
 
 
-async def receive_uploads(request: Request, body: Body, fields: Sequence[str], limits: Limits) -> list[Upload]:
-    """The files of a request, in the order of `fields` and then in their own.
+async def receive_form(
+    request: Request, body: Body, fields: Sequence[str], limits: Limits, files: int | None = None, texts: int = 4
+) -> FormData:
+    """The form of a request, which is to be closed.
 
     Args:
         request: whose body was not read.
         body: of it.
-        fields: the names of the form's fields with files; a body with others is refused.
+        fields: the names of the form's fields, for the message.
         limits: of the number and bytes of the files, and of the time.
+        files: at most; None: as many as images.
+        texts: fields without a file at most.
 
     Raises:
         Refused: the body is not such a form, exceeds the limits, or does not arrive in time.
@@ -50,7 +54,18 @@ async def receive_uploads(request: Request, body: Body, fields: Sequence[str], l
         names = " and ".join(f"'{name}'" for name in fields)
         raise Refused(415, f"Send the images as multipart/form-data, as files in {names}: curl -F {fields[0]}=@a.jpg …")
     check_length(request, limits)
-    form = await _form(request, body, limits)
+    most = {"max_files": limits.images if files is None else files, "max_fields": texts}
+    return await _form(request, body, limits, most)
+
+
+async def receive_uploads(request: Request, body: Body, fields: Sequence[str], limits: Limits) -> list[Upload]:
+    """The files of a request, in the order of `fields` and then in their own; a body with other fields is refused.
+
+    Raises:
+        Refused: see `receive_form`.
+        Gone: the client closed the connection.
+    """
+    form = await receive_form(request, body, fields, limits)
     try:
         return _files(form, fields, limits)
     except Refused:
@@ -125,10 +140,10 @@ def require_pixels(uploads: Sequence[Upload], limits: Limits) -> None:
             )
 
 
-async def _form(request: Request, body: Body, limits: Limits) -> FormData:
+async def _form(request: Request, body: Body, limits: Limits, most: dict[str, int]) -> FormData:
     try:
         async with asyncio.timeout(limits.upload_seconds):
-            return await Request(request.scope, body).form(max_files=limits.images, max_fields=4, max_part_size=1024)
+            return await Request(request.scope, body).form(max_part_size=1024, **most)
     except TimeoutError:
         raise Refused(408, f"The images did not arrive within {limits.upload_seconds} seconds.") from None
     except ClientDisconnect:
@@ -149,6 +164,15 @@ def _files(form: FormData, fields: Sequence[str], limits: Limits) -> list[Upload
     files = [file for name in fields for file in form.getlist(name) if isinstance(file, UploadFile)]
     if len(files) > limits.images:
         raise Refused(413, f"There are {len(files)} images: more than the {limits.images} that are accepted at once.")
+    return uploads_of(files)
+
+
+def uploads_of(files: Sequence[Any]) -> list[Upload]:
+    """The files of a form, with their names.
+
+    Raises:
+        Refused: one is empty.
+    """
     empty = next((k for k, file in enumerate(files) if not file.size), None)
     if empty is not None:
         raise Refused(422, f"{_name(files[empty], empty)} is empty.")

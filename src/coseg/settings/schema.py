@@ -56,16 +56,15 @@ COMMON: Table = {
     "input_size": PIXELS_OR_NULL,
     "mirrored": switch(),
     "threshold": number(0, 1, above=True, null=True),
-    "feature_gb": GIGABYTES,
+    **dict.fromkeys(("feature_gb", "shared_gb"), GIGABYTES),
     "pairs_at_once": whole(1, 10**6),
 }
 
 TASK: Table = {
     "void": word(),
-    "semantic": number(0),
-    "jaccard": number(0),
-    "channels_last": switch(),
-    "compile": switch(),
+    **dict.fromkeys(("semantic", "jaccard"), number(0)),
+    "exemplars": number(0, 1),
+    **dict.fromkeys(("channels_last", "compile"), switch()),
 }
 
 LOSS: Table = {"weight": number(0), "void": word()}
@@ -90,17 +89,17 @@ DATA: Table = {
 }
 
 READER: Table = {
-    **dict.fromkeys(("root", "images"), path()),
-    "split_val": switch(),
+    **dict.fromkeys(("root", "images", "masks", "subset", "test_list", "class_name"), path()),
+    **dict.fromkeys(("split_val", "resize_masks"), switch()),
     "unseen_classes": listed(word(), "names of classes", least=0),
     "classes": described(StrictStr | several(StrictStr), "all, a name of a class or a list of them"),
     "min_area": number(0),
     "max_area": number(0, null=True),
     **dict.fromkeys(("annotations", "folders", "lists"), described(mapping(path()), "a path or null for each split")),
-    "subset": path(),
+    "above": whole(0, 254, null=True),
     **dict.fromkeys(("published_groups", "published_images"), whole(1, null=True)),
     "seed": whole(0, 2**63 - 1),
-    "size": whole(1, MOST_PIXELS),
+    **dict.fromkeys(("size", "release"), whole(1, MOST_PIXELS)),
     **dict.fromkeys(("train", "val", "seen", "unseen"), whole(1, 10**7)),
 }
 
@@ -322,7 +321,7 @@ REQUIRED = {
     ),
     "test": (
         *(*_BOTH, "protocol.unit", "ckpt", "split"),
-        *("input_size", "mirrored", "threshold", "feature_gb", "pairs_at_once"),
+        *("input_size", "mirrored", "threshold", "feature_gb", "shared_gb", "pairs_at_once"),
     ),
     "sweep": (
         *(f"study.{key}" for key in ("name", "runs", "overrides", "trials", "failures", "seed", "sampler", "pruner")),

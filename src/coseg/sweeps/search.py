@@ -16,12 +16,11 @@ from coseg.configs import quoted
 from coseg.errors import CosegError
 from coseg.instantiate import make
 from coseg.reports.curves import read_series
-from coseg.run_dir import CHECKPOINTS, CONFIG, LAST, METRICS, OUTPUT
+from coseg.run_dir import CHECKPOINTS, CONFIG, LAST, METRICS, OUTPUT, STUDY
 from coseg.signals import Stopped
 from coseg.sweeps.processes import read_failure, run_child, write_failure
 from coseg.sweeps.space import Space
 from coseg.sweeps.study import LOCK, STATES, next_trial, open_study
-from coseg.training.run import STUDY
 
 if TYPE_CHECKING:
     import optuna

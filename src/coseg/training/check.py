@@ -26,6 +26,7 @@ from coseg.instantiate import plain
 from coseg.run_dir import LAST, PANELS
 from coseg.training.callbacks import PlainProgress, ValidationPanels
 from coseg.training.devices import require_devices
+from coseg.training.exemplars import require_configured
 from coseg.training.finite import FiniteTraining
 from coseg.training.fit import describe, make_callbacks, make_datamodule, make_task, make_trainer
 
@@ -94,6 +95,7 @@ def check(config: DictConfig, folder: Path) -> Estimate:
         CosegError: as training would.
     """
     require_devices(plain(config.trainer))
+    require_configured(plain(config.task), plain(config.model))
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")

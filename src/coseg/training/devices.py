@@ -1,4 +1,4 @@
-"""Devices, precision and processes of a training: what is asked for, what the machine has, and how processes meet.
+"""Devices, precision and processes: what is asked for, what the machine has, and how processes of a training meet.
 
 All of it is checked before data are read or processes are started.
 """
@@ -43,6 +43,25 @@ MEETING_SECONDS = 600.0
 """How long processes wait for each other: one may read its data from a slower disk."""
 
 _POLL_SECONDS = 0.1
+
+
+def device_of(name: str) -> torch.device:
+    """The device `name`; ``auto`` is an NVIDIA GPU, Apple's, or the CPU, whichever is available.
+
+    Raises:
+        CosegError: it is not available.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise CosegError(f"The device '{name}' can't be used ({first}): choose auto, cpu, cuda or mps.") from None
+    return device
 
 
 def require_launcher(trainer: Mapping[str, Any]) -> None:

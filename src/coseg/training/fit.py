@@ -29,6 +29,7 @@ from coseg.instantiate import make, parameters_of_target, plain, without_weights
 from coseg.lightning_internals import (
     SpawnedProcess,
     ddp_arguments,
+    leave_requeue,
     quiet_lightning,
     signals_forwarded,
     starts_command_again,
@@ -39,6 +40,7 @@ from coseg.run_dir import CHECKPOINTS, LAST, PANELS, SKIPPED
 from coseg.signals import handlers_kept
 from coseg.training.callbacks import Curves, FinalValidation, PlainProgress, ValidationPanels
 from coseg.training.devices import chosen_precision, meeting, require_devices, require_launcher
+from coseg.training.exemplars import require_configured
 from coseg.training.finite import FiniteTraining
 from coseg.training.losses import standard_losses
 from coseg.training.metrics_log import MetricsWithCheckpoints, continue_metrics
@@ -73,6 +75,7 @@ def make_task(config: DictConfig, class_names: tuple[str, ...]) -> CosegTask:
         metrics=plain(config.get("metrics")),
         class_names=list(class_names),
         score_void=config.protocol.void,
+        seed=config.seed,
         trust=True,  # the user composed it, or was asked; see coseg.training.run.resumed_config
         **settings,
     )
@@ -116,6 +119,7 @@ def make_trainer(
     bar = settings.setdefault("enable_progress_bar", sys.stderr.isatty())  # a bar spoils a log file
     progress: Callback = TQDMProgressBar() if bar else PlainProgress()
     trainer: L.Trainer = make(settings, callbacks=[*callbacks, progress, SpawnedProcess()], logger=loggers)
+    leave_requeue(trainer)
     with suppress(NotImplementedError):  # from strategies that write checkpoints in another way
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the default
             trainer.strategy.checkpoint_io = SealedCheckpointIO()
@@ -195,6 +199,7 @@ def _train(
     limits: Mapping[str, int | None] | None,
 ) -> float:
     resume = earlier is not None
+    require_configured(plain(config.task), plain(config.model))
     L.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     datamodule.setup("fit")  # before anything is written: bad data leaves no run directory behind

@@ -155,10 +155,14 @@ def require_launched(trainer: Mapping[str, Any]) -> None:
         trainer: the settings of `Trainer`. Those with ``plugins``, which may know the processes, are let through.
 
     Raises:
-        CosegError: the launcher started another number of processes, or each is to start more.
+        CosegError: the launcher started another number of processes, or each is to start more; the tasks of a SLURM
+            job are not those of each node, or were not started by ``srun``.
     """
+    if trainer.get("plugins"):
+        return
+    _require_tasks()
     job = this_job()
-    if job is None or trainer.get("plugins"):
+    if job is None:
         return
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     launcher = "torchrun" if torchrun else "srun"
@@ -177,6 +181,28 @@ def require_launched(trainer: Mapping[str, Any]) -> None:
             f"{launcher} has started {job.size} processes, but trainer.devices={trainer.get('devices')} and "
             f"trainer.num_nodes={nodes} make {devices * nodes}: set trainer.devices={devices_each} (those of each "
             f"machine), +trainer.num_nodes={machines} and trainer.strategy=ddp."
+        )
+
+
+def _require_tasks() -> None:
+    """Refuse what Lightning, by SLURM's variables, takes for one of several processes where it is none.
+
+    Raises:
+        CosegError: see `require_launched`.
+    """
+    tasks = os.environ.get("SLURM_NTASKS", "")
+    several = tasks.isdecimal() and int(tasks) > 1 and os.environ.get("SLURM_JOB_NAME") not in SHELLS
+    if not several or "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    if "SLURM_STEP_ID" not in os.environ:
+        raise CosegError(
+            f"This SLURM job has {tasks} tasks, but the command was started once: put srun before it (with "
+            "trainer.strategy=ddp), or submit the job with --ntasks=1."
+        )
+    if "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise CosegError(
+            f"This SLURM job was given --ntasks={tasks}, which does not say how many are on each node: give "
+            "--ntasks-per-node=N (and --nodes) in its place."
         )
 
 

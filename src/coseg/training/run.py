@@ -19,9 +19,6 @@ from coseg.files.writing import json_text, write_text_atomically
 from coseg.run_dir import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, FINISHED, LAST, installed_version
 from coseg.training.known_classes import require_known_classes, with_current_names
 
-STUDY = "COSEG_STUDY"
-"""Environment variable with the name of the study of which a run is a trial."""
-
 PACKAGES = (
     "coseg",
     "torch",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ class StopOnSignal(Callback):
         self.seconds = minutes * 60
         self._written = time.monotonic()
         self.request = StopRequest("stopping after this step; a checkpoint will be written")
-        self._saved = False
+        self._stop = 0  # the number of the signal, of whichever process, for which a checkpoint was written
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take over the signals, before workers start: then the first step is done."""
@@ -146,10 +145,10 @@ class StopOnSignal(Callback):
         """Write ``last.ckpt`` where Lightning can resume exactly: the gradients are applied."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch or trainer.should_stop:
             return  # in the last two cases the validation comes next, and the checkpoint of the epoch
-        requested = self.request.number is not None
         due = 0 < self.seconds <= time.monotonic() - self._written
-        decision = self._largest(trainer, 2 if requested else int(due))
-        self._saved = decision == 2
+        number = self.request.number
+        decision = self._largest(trainer, int(due) if number is None else 1 + number)
+        self._stop = max(0, decision - 1)
         if decision:
             trainer.save_checkpoint(self.path)
             self._written = time.monotonic()
@@ -158,13 +157,14 @@ class StopOnSignal(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Leave, now that the metrics of the saved step are logged."""
-        if self._saved:
-            raise Stopped(self.path, self.request.number or signal.SIGTERM)
+        if self._stop:
+            raise Stopped(self.path, self._stop)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave between two epochs, if the signal came so late."""
-        if self._largest(trainer, int(self.request.number is not None)) and self.path.exists():
-            raise Stopped(self.path, self.request.number or signal.SIGTERM)
+        number = self._largest(trainer, self.request.number or 0)
+        if number and self.path.exists():
+            raise Stopped(self.path, number)
 
     def _largest(self, trainer: L.Trainer, decision: int) -> int:
         """The largest of all processes' decisions: they have to agree, and this is one message between them."""

@@ -20,14 +20,12 @@ from coseg.lightning_internals import reopen_training_loader
 from coseg.metrics.decision import DecisionScores, foreground_share
 from coseg.metrics.mask_counts import VOID_RULES, predicted_mask
 from coseg.metrics.pair_scores import PairScores
-from coseg.models.base import CosegNetwork, PairClassifier, all_finite
+from coseg.models.base import CosegNetwork, Losses, PairClassifier, all_finite
+from coseg.training.exemplars import require_exemplars, show
 from coseg.training.extra_metrics import finite_value_of, make_metrics
 from coseg.training.finite import NonFinitePairs
 from coseg.training.losses import EncodedPairs, LossInput, encode_batch, make_loss, standard_losses
-from coseg.training.optimizer import (
-    make_optimizer,
-    make_schedule,
-)
+from coseg.training.optimizer import make_optimizer, make_schedule
 from coseg.training.task_checkpoint import rebuild_task
 
 Settings = Mapping[str, Any]
@@ -58,6 +56,9 @@ class CosegTask(L.LightningModule):
         score_void: void pixels in the scores of validation, ``ignored`` or ``background``.
         channels_last: memory layout of the network.
         compile: compile the network with `torch.compile`.
+        exemplars: probability of a training pair whose images show which object is meant, see
+            `coseg.training.exemplars`. Above 0, validation pairs are also scored so: ``val/jaccard_exemplar``.
+        seed: chooses those pairs, and what they show.
         trust: settings may name classes outside of coseg and torch, which are imported. It is not kept in checkpoints:
             who opens one decides again.
 
@@ -76,11 +77,15 @@ class CosegTask(L.LightningModule):
         score_void: str = "background",
         channels_last: bool = False,
         compile: bool = False,
+        exemplars: float = 0.0,
+        seed: int = 0,
         trust: bool = False,
     ) -> None:
         super().__init__()
         if score_void not in VOID_RULES:
             raise unknown_choice("protocol.void", score_void, VOID_RULES)
+        if not 0 <= exemplars <= 1:
+            raise CosegError(f"task.exemplars is {exemplars}, but must be a number from 0 to 1.")
         self.classes = len(class_names)
         self.trust = trust
         losses = standard_losses() if losses is None else losses
@@ -96,9 +101,14 @@ class CosegTask(L.LightningModule):
                 "score_void": score_void,
                 "channels_last": channels_last,
                 "compile": compile,
+                "exemplars": exemplars,
+                "seed": seed,
             }
         )
         self.network = _network(network, trust)
+        if exemplars:
+            require_exemplars(self.network)
+        self.exemplars, self.seed = exemplars, seed
         if channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = self._add_losses(losses)
@@ -108,6 +118,7 @@ class CosegTask(L.LightningModule):
         self.optimizer = dict(optimizer or {"_target_": "torch.optim.Adam", "lr": 1e-5})
         self.schedule = dict(schedule) if schedule else None
         self.val_scores = PairScores(self.classes, score_void)
+        self.val_exemplars = PairScores(self.classes, score_void) if exemplars else None
         self.val_decisions = DecisionScores()
         self.val_metrics = nn.ModuleDict(make_metrics(metrics, trust))
         self.nonfinite = NonFinitePairs()
@@ -187,7 +198,11 @@ class CosegTask(L.LightningModule):
     def training_step(self, batch: PairBatch | CliqueBatch, batch_idx: int) -> Tensor:
         """One step; see Lightning."""
         pairs = encode_batch(self.network, batch)
-        *logits, network_losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
+        network_losses: Losses = {}
+        if self.exemplars:
+            logits, pairs = self._shown(batch, pairs, self.exemplars, self.seed, self.current_epoch)
+        else:
+            *logits, network_losses = self.network.learn(*pairs.features, *pairs.sizes, pairs.positive)
         terms = self.losses(pairs.loss_input(self._checked(logits, pairs)))
         pair = terms.pop("pair", None)
         terms = network_losses | {f"{name}_loss": value for name, value in terms.items()}
@@ -202,6 +217,14 @@ class CosegTask(L.LightningModule):
             )
         self.log("train/loss", loss if pair is None else pair, prog_bar=True)
         return loss
+
+    def _shown(
+        self, batch: PairBatch | CliqueBatch, pairs: EncodedPairs, probability: float, seed: int, epoch: int
+    ) -> tuple[list[Tensor], EncodedPairs]:
+        """Logits of pairs of which some are exemplars, and the pairs with the targets of these."""
+        shown = show(batch, pairs.targets, probability, seed, epoch)
+        logits = self.network.cosegment_shown(*pairs.features, *pairs.sizes, *shown.regions)
+        return list(logits), pairs._replace(targets=shown.targets)
 
     def _checked(self, logits: Sequence[Tensor], pairs: EncodedPairs) -> tuple[Tensor, Tensor]:
         """The logits of both sides, which must have their shapes."""
@@ -232,6 +255,10 @@ class CosegTask(L.LightningModule):
             for metric in self._metrics().values():
                 for side_logits, target in zip(logits, pairs.targets, strict=True):
                     metric.update(side_logits, target)
+            if self.val_exemplars is not None:
+                shown_logits, pairs = self._shown(batch, pairs, 1.0, seed=0, epoch=0)
+                mask_a, mask_b = map(predicted_mask, self._checked(shown_logits, pairs))
+                self.val_exemplars.update(mask_a, pairs.targets[0], mask_b, pairs.targets[1], batch["common"])
 
     def _val_loss(self, logits: tuple[Tensor, Tensor], pairs: EncodedPairs) -> Tensor:
         """What is logged as ``val/loss``: the term of the pairs or, where there is none, the sum of all."""
@@ -249,6 +276,8 @@ class CosegTask(L.LightningModule):
         """Start from empty scores."""
         self.val_scores.reset()  # which also takes them out of the memory that spawned processes share
         self.val_decisions.reset()
+        if self.val_exemplars is not None:
+            self.val_exemplars.reset()
         for metric in self._metrics().values():
             metric.reset()
 
@@ -262,6 +291,8 @@ class CosegTask(L.LightningModule):
         scores = self.val_scores.compute()
         decisions = self.val_decisions.compute()
         scores |= {name: value for name, value in decisions.items() if not value.isnan()}  # with negative pairs
+        if self.val_exemplars is not None:
+            scores["jaccard_exemplar"] = self.val_exemplars.compute()["jaccard"]
         scores |= {name: finite_value_of(name, metric) for name, metric in self._metrics().items()}
         for name, value in scores.items():
             # Equal in all processes already; without `sync_dist` Lightning would warn that it may not be.

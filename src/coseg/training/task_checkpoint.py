@@ -137,6 +137,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "score_void": _is_void,
     "channels_last": lambda value: isinstance(value, bool),
     "compile": lambda value: isinstance(value, bool),
+    "exemplars": lambda value: _is_number(value) and 0 <= value <= 1,
+    "seed": lambda value: isinstance(value, int),
     "void": _is_void,
     "jaccard": _is_number,
     "semantic": _is_number,

@@ -29,8 +29,8 @@ from coseg.instantiate import make, plain
 from coseg.labels import BACKGROUND, COMMON, OTHER, VOID
 from coseg.lightning_internals import drop_anonymous
 from coseg.reports.panels import PanelRow, PanelSide
+from coseg.run_dir import STUDY
 from coseg.signals import Stopped
-from coseg.training.run import STUDY
 
 if TYPE_CHECKING:
     import wandb

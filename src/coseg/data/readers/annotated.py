@@ -8,14 +8,14 @@ no foreground, and `jaccard_distractor` counts its images.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import Catalog, Note, Reader, check_images, sound_images
+from coseg.data.catalog import Catalog, Note, Reader, check_images, exposure_notes, sound_images
 from coseg.data.readers.files import first_three
 from coseg.errors import CosegError, unknown_choice
 from coseg.imaging.read import photograph_size, read_photograph
@@ -99,10 +99,11 @@ class AnnotatedCatalog(Catalog):
         """
         return self._source.labels(self.items[i])
 
-    def files(self) -> Iterator[Path]:
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
         """See `Catalog.files`."""
-        yield from self._source.files(self.items)
-        for item in self.items:
+        items = self.items if images is None else [self.items[i] for i in images]
+        yield from self._source.files(items)
+        for item in items:
             yield item.image
 
 
@@ -166,7 +167,7 @@ class AnnotatedReader(Reader):
         checked = check_images(listed.items, _image_of, _check(listed), whole=True)
         errors = dict.fromkeys(str(image.error) for image in checked if image.error is not None)
         yield from (error for error in errors if error not in set(map(str, wrong)))
-        yield from (Note(f"{image.item.image} is {image.note}") for image in checked if image.note is not None)
+        yield from exposure_notes(checked, _image_of)
         if listed.presence is None:
             return
         for k, name in enumerate(listed.class_names):

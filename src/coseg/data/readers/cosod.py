@@ -16,10 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ImageOps
-
 from coseg.data.readers.files import (
     child_folder,
     chosen_groups,
@@ -29,17 +25,12 @@ from coseg.data.readers.files import (
     subfolders,
     without_image,
 )
-from coseg.data.readers.groups import GroupImage, GroupReader, Groups, ImageSet
+from coseg.data.readers.groups import GroupImage, GroupReader, Groups, ImageSet, grey_truth
 from coseg.errors import CosegError
-from coseg.imaging.masks import read_mask
-from coseg.imaging.read import UNREADABLE, damaged, open_image
 
 IMAGES = ("image", "images", "img", "imgs")
 TRUTH = ("gt", "gts", "ground_truth", "groundtruth", "binary", "mask", "masks")
 """Names of the folder of images and of that of the truth, in any case; the earlier one wins."""
-
-ABOVE = 128
-"""A grey value above it is foreground."""
 
 
 class _Tree(NamedTuple):
@@ -47,22 +38,6 @@ class _Tree(NamedTuple):
 
     images: Path
     truth: Path
-
-
-def grey_truth(item: GroupImage) -> NDArray[np.uint8]:
-    """The truth of an image, uint8 (H, W): 1 above `ABOVE`; a file without such a value is read as other masks are.
-
-    Raises:
-        CosegError: the file is damaged, or its values are not those of a mask.
-    """
-    try:
-        with open_image(item.mask) as file:
-            image = ImageOps.exif_transpose(file)
-            plain = image.mode in ("1", "L", "P", "RGB")
-            truth = (np.asarray(image.convert("L")) > ABOVE).astype(np.uint8) if plain else None
-    except UNREADABLE as error:
-        raise damaged(item.mask, error) from error
-    return truth if truth is not None and truth.any() else read_mask(item.mask)
 
 
 class CosodReader(GroupReader):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from coseg.errors import CosegError, unknown_choice
@@ -56,8 +57,10 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def images_in(folder: Path) -> dict[str, Path]:
+def images_in(folder: Path, chosen: Callable[[Path], bool] = lambda path: True) -> dict[str, Path]:
     """The images in `folder` by their stems, sorted; a broken link is among them, and is refused when it is read.
+
+    Only files that are `chosen` count.
 
     Hidden files and those of operating systems (``Thumbs.db``) are skipped; `not_taken` lists the rest.
 
@@ -66,7 +69,7 @@ def images_in(folder: Path) -> dict[str, Path]:
     """
     images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.is_dir():
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.is_dir() or not chosen(path):
             continue
         stem = same_form(path.stem)
         if stem in images:
@@ -125,6 +128,27 @@ def chosen_groups(groups: Groups, known: Sequence[str], test: Sequence[str]) -> 
     return [by_lower[same_form(name).lower()] for name in wanted]
 
 
+def images_and_masks(images: Path, masks: Path, pattern: str = STEM) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and masks by their stems.
+
+    Where both are in one folder, masks are the files whose names fit `pattern`; if masks are named as their images,
+    they are the PNG files.
+
+    Raises:
+        CosegError: two images, or two masks, have one stem.
+    """
+    if images != masks:
+        return images_in(images), images_in(masks)
+    before, after = map(re.escape, pattern.split(STEM))
+
+    def is_mask(path: Path) -> bool:
+        if pattern == STEM:
+            return path.suffix.lower() == ".png"
+        return re.fullmatch(f"{before}.+{after}", same_form(path.stem)) is not None
+
+    return images_in(images, lambda path: not is_mask(path)), images_in(masks, is_mask)
+
+
 def paired(images: Path, masks: Path, pattern: str = STEM) -> list[tuple[str, Path, Path]]:
     """``(stem, image, mask)`` of each image in `images` with the mask in `masks` that `pattern` names.
 
@@ -136,7 +160,7 @@ def paired(images: Path, masks: Path, pattern: str = STEM) -> list[tuple[str, Pa
         CosegError: an image has no mask (the first three are named, and the mask whose name is nearest); two files
             have one stem; no image is of a format that is read.
     """
-    truth, by_stem = images_in(masks), images_in(images)
+    by_stem, truth = images_and_masks(images, masks, pattern)
     names = {stem: pattern.replace(STEM, stem) for stem in by_stem}
     missing = [stem for stem, name in names.items() if name not in truth]
     if missing:
@@ -154,8 +178,9 @@ def paired(images: Path, masks: Path, pattern: str = STEM) -> list[tuple[str, Pa
 
 def without_image(images: Path, masks: Path, pattern: str = STEM) -> list[Path]:
     """Masks in `masks` that belong to no image in `images`."""
-    wanted = {pattern.replace(STEM, stem) for stem in images_in(images)}
-    return [path for stem, path in images_in(masks).items() if stem not in wanted]
+    by_stem, truth = images_and_masks(images, masks, pattern)
+    wanted = {pattern.replace(STEM, stem) for stem in by_stem}
+    return [path for stem, path in truth.items() if stem not in wanted]
 
 
 def read_list(path: Path) -> list[str]:

@@ -6,19 +6,20 @@ import logging
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from coseg.configs import groups_name
-from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, sound_images
+from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, exposure_notes, sound_images
 from coseg.data.readers.files import Groups, first_three, not_taken, pictures_not_taken
 from coseg.errors import CosegError
 from coseg.imaging.masks import read_mask
-from coseg.imaging.read import photograph_size, read_photograph
+from coseg.imaging.read import UNREADABLE, damaged, open_image, photograph_size, read_photograph
 from coseg.labels import VOID
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,33 @@ Truth = Callable[[GroupImage], NDArray[np.uint8]]
 def binary_truth(item: GroupImage) -> NDArray[np.uint8]:
     """The truth of a data set with binary masks; see `read_mask`."""
     return read_mask(item.mask, item.void)
+
+
+def grey_truth(item: GroupImage, above: int = 128, resized: bool = False) -> NDArray[np.uint8]:
+    """The truth of an image as a grey map: 1 above a value; without such a pixel, it is read as other masks are.
+
+    Args:
+        item: the image.
+        above: a grey value.
+        resized: a truth of another size than its photograph gets the photograph's size, by the nearest pixel.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        CosegError: the file is damaged, or its values are not those of a mask.
+    """
+    try:
+        with open_image(item.mask) as file:
+            image = ImageOps.exif_transpose(file)
+            plain = image.mode in ("1", "L", "P", "RGB")
+            truth = (np.asarray(image.convert("L")) > above).astype(np.uint8) if plain else None
+    except UNREADABLE as error:
+        raise damaged(item.mask, error) from error
+    truth = truth if truth is not None and truth.any() else read_mask(item.mask)
+    if resized and truth.shape != (size := photograph_size(item.image)):
+        truth = np.array(Image.fromarray(truth).resize(size[::-1], Image.Resampling.NEAREST))
+    return truth
 
 
 class ImageSet(NamedTuple):
@@ -109,11 +137,11 @@ class GroupCatalog(Catalog):
         table[VOID] = VOID
         return table[self._truth(item)]
 
-    def files(self) -> Iterator[Path]:
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
         """See `Catalog.files`."""
-        for item in self.items:
-            yield item.image
-            yield item.mask
+        for i in range(len(self)) if images is None else images:
+            yield self.items[i].image
+            yield self.items[i].mask
 
 
 class GroupReader(Reader):
@@ -209,7 +237,7 @@ class GroupReader(Reader):
             yield Note(f"{len(other_files)} files are no images: {names}")
         checked = self._checked(image_set, whole=True)
         yield from (str(image.error) for image in checked if image.error is not None)
-        yield from (Note(f"{image.item.image} is {image.note}") for image in checked if image.note is not None)
+        yield from exposure_notes(checked, lambda item: item.image)
         for group in counts:
             empty = [image.item for image in checked if image.item.group == group and image.facts and image.facts.empty]
             if empty:

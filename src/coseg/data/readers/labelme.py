@@ -40,7 +40,7 @@ from coseg.imaging.read import SUFFIXES, UNREADABLE, open_image, photograph_size
 from coseg.imaging.regions import require_near
 from coseg.labels import BACKGROUND, VOID
 
-SHAPES = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
+SHAPES = {"polygon": 3, "rectangle": 2, "oriented_rectangle": 4, "circle": 2, "mask": 2}
 """Shapes with an area, and the points of each: at least 3 of a polygon."""
 
 SPECIAL = {"_background_": BACKGROUND, "__ignore__": VOID}
@@ -85,7 +85,7 @@ class Shape(NamedTuple):
         picture = Image.new("L", (width, height))
         draw = ImageDraw.Draw(picture)
         corners = [(float(x), float(y)) for x, y in self.points]
-        if self.type == "polygon":
+        if self.type in ("polygon", "oriented_rectangle"):
             draw.polygon(corners, fill=1, outline=1)
         elif self.type == "rectangle":
             (left, top), (right, bottom) = self.points.min(0).tolist(), self.points.max(0).tolist()

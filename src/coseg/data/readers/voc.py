@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 segmentation, in the layout of its development kit (Everingham et al., IJCV 2015)."""
+"""PASCAL VOC 2012 and 2010 segmentation, in the layout of their development kits (Everingham et al., IJCV 2015)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ VOC_CLASSES = (
 )  # fmt: skip
 """The 20 classes; label ``k + 1`` is ``VOC_CLASSES[k]``."""
 
-TRAIN_IMAGES, VAL_IMAGES = 1464, 1449
+RELEASES = {2012: {"train": 1464, "val": 1449}, 2010: {"train": 964, "val": 964, "trainval": 1928}}
+"""Images of each list, by year."""
+
 VALIDATION_LINES = 724
 """Lines of ``val.txt`` that are the validation split; the others are the test split."""
-
 
 UNSEEN = "unseen"
 """The split of the classes that training leaves out."""
@@ -56,8 +57,9 @@ class VocCatalog(Catalog):
         ids: Sequence[str],
         presence: NDArray[np.bool_],
         expected: int | None = None,
+        name: str = "voc",
     ) -> None:
-        super().__init__(VocReader.name, split, ids, VOC_CLASSES, presence, expected)
+        super().__init__(name, split, ids, VOC_CLASSES, presence, expected)
         self._files = [files[name] for name in ids]
 
     def image(self, i: int) -> NDArray[np.uint8]:
@@ -82,11 +84,10 @@ class VocCatalog(Catalog):
         except UNREADABLE as error:
             raise damaged(path, error) from error
 
-    def files(self) -> Iterator[Path]:
+    def files(self, images: Iterable[int] | None = None) -> Iterator[Path]:
         """See `Catalog.files`."""
-        for image, mask in self._files:
-            yield image
-            yield mask
+        for i in range(len(self)) if images is None else images:
+            yield from self._files[i]
 
 
 class VocReader(Reader):
@@ -100,19 +101,28 @@ class VocReader(Reader):
             46,973 and 37,700 pairs exactly.) False takes the whole ``val.txt`` as ``val``, for user-made lists.
         unseen_classes: names of classes that training is to leave out: no other split has an image with one of them,
             and a further split ``unseen`` has the images of the last split that show one; only they are classes there.
+        release: a year of `RELEASES`; the data set of 2010 is ``voc2010``, whose splits are its three lists.
 
     Raises:
         CosegError: a name in `unseen_classes` is no class, or all classes are.
     """
 
-    name = "voc"
-
     def __init__(
-        self, root: str | os.PathLike[str] | None, split_val: bool = True, unseen_classes: Iterable[str] = ()
+        self,
+        root: str | os.PathLike[str] | None,
+        split_val: bool = True,
+        unseen_classes: Iterable[str] = (),
+        release: int = 2012,
     ) -> None:
         self.root = Path(root).expanduser() if root else None
+        if release not in RELEASES:
+            raise unknown_choice("dataset.reader.release", str(release), [*map(str, RELEASES)])
+        if split_val and release != 2012:
+            raise CosegError(f"dataset.split_val=true is a split of VOC 2012, and this is VOC {release}: leave it out.")
+        self.release = release
+        self.name = "voc" if release == 2012 else f"voc{release}"
         self.split_val = split_val
-        self.splits: tuple[str, ...] = ("train", "val", "test") if split_val else ("train", "val")
+        self.splits: tuple[str, ...] = ("train", "val", "test") if split_val else tuple(RELEASES[release])
         names = [unseen_classes] if isinstance(unseen_classes, str) else list(unseen_classes)
         for name in names:
             if name not in VOC_CLASSES:
@@ -156,7 +166,7 @@ class VocReader(Reader):
             sound = [image for image, kept in zip(sound, chosen, strict=True) if kept]
             presence = presence[chosen] & (self.unseen if split == UNSEEN else ~self.unseen)
         files = {image.item.id: (image.item.image, image.item.mask) for image in sound}
-        return VocCatalog(files, split, list(files), presence, expected), errors
+        return VocCatalog(files, split, list(files), presence, expected, self.name), errors
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""
@@ -166,8 +176,8 @@ class VocReader(Reader):
         except CosegError as error:
             yield str(error)
             return
-        if self.split_val and len(ids) != expected:
-            yield f"the split {split} has {len(ids)} images, that of VOC 2012 {expected}"
+        if (self.split_val or self.release != 2012) and len(ids) != expected:
+            yield f"the split {split} has {len(ids)} images, that of VOC {self.release} {expected}"
         try:
             gone = set(missing_files(folder, ids))
             files = files_of(folder, ids)
@@ -186,15 +196,16 @@ class VocReader(Reader):
         """The folder, the ids of `split` and the list they are from, and how many VOC 2012 has."""
         self.check_split(split)
         split = ("test" if self.split_val else "val") if split == UNSEEN else split
-        folder = find_folder(self.root)
-        path = folder / "ImageSets" / "Segmentation" / ("train.txt" if split == "train" else "val.txt")
+        folder = find_folder(self.root, f"VOC{self.release}")
+        name = "val" if split == "test" else split
+        path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
         ids = read_list(path)
-        expected = TRAIN_IMAGES if split == "train" else VAL_IMAGES
+        expected = RELEASES[self.release][name]
         if self.split_val and split != "train":
-            if len(ids) != VAL_IMAGES:
+            if len(ids) != expected:
                 raise CosegError(
                     f"{path} has {len(ids)} lines, but the published split into validation and test needs the "
-                    f"{VAL_IMAGES} lines of VOC 2012. For a list of your own set dataset.split_val=false, which takes "
+                    f"{expected} lines of VOC 2012. For a list of your own set dataset.split_val=false, which takes "
                     "it whole as the split 'val'."
                 )
             ids = ids[:VALIDATION_LINES] if split == "val" else ids[VALIDATION_LINES:]
@@ -262,8 +273,8 @@ def mask_path(folder: Path, name: str) -> Path:
     return folder / "SegmentationClass" / f"{name}.png"
 
 
-def find_folder(root: Path | None) -> Path:
-    """The folder below `root` that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``.
+def find_folder(root: Path | None, name: str = "VOC2012") -> Path:
+    """The folder below `root`, or `root`, that holds ``ImageSets``, ``JPEGImages`` and ``SegmentationClass``.
 
     Raises:
         CosegError: there is none; the message shows the expected layout.
@@ -278,7 +289,7 @@ def find_folder(root: Path | None) -> Path:
     parts = ("ImageSets", *FOLDERS)
     missing = {
         folder: [part for part in parts if not (folder / part).is_dir()]
-        for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+        for folder in (root, root / name, root / "VOCdevkit" / name)
     }
     nearest = min(missing, key=lambda folder: len(missing[folder]))
     if missing[nearest]:

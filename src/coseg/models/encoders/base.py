@@ -212,3 +212,17 @@ def check_width(width: object) -> None:
     """
     if not isinstance(width, float | int) or not 0 < width < math.inf:
         raise CosegError(f"model.encoder.width is '{width}', but must be a positive number such as 0.25.")
+
+
+def require_encoder(encoder: object) -> Encoder:
+    """`encoder`, checked.
+
+    Raises:
+        CosegError: it is not an `Encoder`.
+    """
+    if not isinstance(encoder, Encoder):
+        raise CosegError(
+            f"model.encoder is a {type(encoder).__name__}, but must be an Encoder; choose one with "
+            "encoder@model.encoder=vgg16_bn."
+        )
+    return encoder
