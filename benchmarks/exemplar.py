@@ -137,17 +137,23 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps({"images": 0}))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def options(description: str) -> argparse.ArgumentParser:
+    """What every benchmark of exemplars takes; the description is the first line of a text."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--prompt", choices=("mask", "rectangle", "point"), default="mask")
-    parser.add_argument("--everywhere", action="store_true", help="no mask is emptied: the images show the object")
-    parser.add_argument("--partners", type=int, help="of each image, at most (all)")
+    parser.add_argument("--everywhere", action="store_true", help="no mask is emptied: the images show the objects")
     parser.add_argument("--dataset", default="voc")
     parser.add_argument("--root", help="the folder of the data set")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the data set")
     parser.add_argument("--checkpoint", help="a model (the bundled one)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def main() -> None:
+    parser = options(__doc__ or "")
+    parser.add_argument("--partners", type=int, help="of each image, at most (all)")
     arguments = parser.parse_args()
     guard(lambda: run(arguments))
 

@@ -20,7 +20,7 @@ import json
 import numpy as np
 import torch
 
-from benchmarks.exemplar import jaccard, prompt
+from benchmarks.exemplar import jaccard, options, prompt
 from coseg.cli.datasets import chosen_dataset
 from coseg.cli.sentences import guard
 from coseg.data.catalog import Catalog
@@ -86,17 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--prompt", choices=("mask", "rectangle", "point"), default="mask")
+    parser = options(__doc__ or "")
     parser.add_argument("--shown", choices=("together", "apart"), default="apart", help="in one photograph, or in two")
-    parser.add_argument("--everywhere", action="store_true", help="no mask is emptied: the images show the objects")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of exemplars")
-    parser.add_argument("--dataset", default="voc")
-    parser.add_argument("--root", help="the folder of the data set")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the data set")
-    parser.add_argument("--checkpoint", help="a model (the bundled one)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     guard(lambda: run(arguments))
 

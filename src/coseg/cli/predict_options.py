@@ -74,6 +74,7 @@ class PredictParser(argparse.ArgumentParser):
 
 
 def predict_parser() -> PredictParser:
+    """The options of `coseg-predict`; what does not go together is refused by `check_together`."""
     parser = PredictParser(
         prog="coseg-predict",
         description="Cut the object that photographs have in common out of each of them.",
