@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+READY := $(VENV)/.ready
 PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -13,14 +14,24 @@ help:  ## list the targets
 
 install: $(STAMP)  ## make .venv and install coseg into it, editable, with the developer extras
 
+# What `make demo` needs, and no more. Only what it imports is compiled: pip compiles all files, which takes longer.
+$(READY): pyproject.toml
+	$(make-venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e .
+	@touch $@
+
 $(STAMP): pyproject.toml
+	$(make-venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(READY)
+
+define make-venv
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "coseg needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another: make PYTHON=python3.12 …" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+endef
 
-demo: install  ## train and test on drawn shapes; leaves runs/demo/summary.json
+demo: $(READY)  ## train and test on drawn shapes; leaves runs/demo/summary.json
 	$(BIN)/python -m coseg.cli.demo
 
 compare: install  ## train all networks and ablations 5 minutes each on COSEG_VOC_ROOT; stopped, it goes on

@@ -1,23 +1,40 @@
-"""Time and memory of `PairIndex` on a table of COCO's size: 120,000 images, 80 classes, about 3 classes an image.
+"""From a data set of COCO's size to its pairs: 120,000 images, 80 classes, about 3 classes an image.
 
     python benchmarks/pair_index.py [--images N] [--classes K] [--seed S]
 
-Prints one line of JSON: seconds to build, the peak of memory that building takes beyond the table itself
-(`tracemalloc`), the peak of the whole process with numpy and the table, and milliseconds for one access at random.
+Prints three lines of JSON. Of `PairIndex`: seconds to build, the peak of memory that building takes beyond the table
+itself (`tracemalloc`), the peak of the whole process with numpy and the table, and milliseconds for one access at
+random. Of a first and a second start, with a file of instances as large as COCO's and with as many label maps of
+500 x 375 pixels in VOC's layout: seconds of the processor until the pairs can be indexed (`coseg.data.presence` keeps
+what the first start reads), and their ratio. The files are in a temporary folder; links stand for copies.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
+import tempfile
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from coseg.data.catalog import Reader
 from coseg.data.pair_index import PairIndex, Permutation
+from coseg.data.readers.coco import CocoReader
+from coseg.data.readers.voc import VocReader
+from coseg.files import tables
+
+MASKS = 200
+"""Different label maps."""
+
+LINKS = 10_000
+"""Links to one file, fewer than any file system allows."""
 
 
 def presence_table(images: int, classes: int, seed: int) -> np.ndarray:
@@ -35,6 +52,67 @@ def resident_mib() -> float:
     """The peak of this process's resident memory so far, MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def write_instances(root: Path, table: np.ndarray, seed: int) -> None:
+    """Two polygons of 30 points for each class of an image: 450 MB of 120,000 images; the photographs are empty."""
+    points = np.random.default_rng(seed).random((100, 60)).round(4) * 400
+    polygons = [json.dumps([polygon.round(2).tolist()]) for polygon in points]
+    images, classes = table.shape
+    (root / "train").mkdir(parents=True)
+    with (root / "train.json").open("w") as file:
+        entries = []
+        for i in range(images):
+            (root / "train" / f"{i:012d}.jpg").touch()
+            entries.append({"id": i, "file_name": f"{i:012d}.jpg", "height": 480, "width": 640})
+        categories = [{"id": k, "name": f"class {k}"} for k in range(classes)]
+        file.write(f'{{"images": {json.dumps(entries)}, "categories": {json.dumps(categories)}, "annotations": [')
+        for n, (i, k) in enumerate(np.repeat(np.argwhere(table), 2, axis=0).tolist()):
+            head = f'{{"id": {n}, "image_id": {i}, "category_id": {k}, "iscrowd": 0, "area": {100 + n % 999}.5, '
+            file.write(f'{", " if n else ""}{head}"bbox": [1, 2, 3, 4], "segmentation": {polygons[n % 100]}}}')
+        file.write("]}")
+
+
+def write_label_maps(root: Path, table: np.ndarray) -> None:
+    """Label maps of 500 x 375 pixels, `MASKS` different ones, in the layout of VOC and with its 20 classes."""
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / part).mkdir(parents=True)
+    names = [f"{i:06d}" for i in range(len(table))]
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("\n".join(names))
+    for i, name in enumerate(names):
+        mask, photograph = root / "SegmentationClass" / f"{name}.png", root / "JPEGImages" / f"{name}.jpg"
+        if i < MASKS:
+            labels = np.zeros((375, 500), np.uint8)
+            for place, k in enumerate(np.flatnonzero(table[i, :20])[:12]):
+                labels[20:300, 40 * place : 40 * place + 30] = k + 1
+            Image.fromarray(labels).save(mask)
+        else:
+            os.link(root / "SegmentationClass" / f"{names[i % MASKS]}.png", mask)
+        if i % LINKS == 0:
+            Image.new("RGB", (500, 375), "grey").save(photograph)
+        else:
+            os.link(root / "JPEGImages" / f"{names[i - i % LINKS]}.jpg", photograph)
+
+
+def starts(what: str, reader: Reader, cache: Path) -> dict[str, object]:
+    """Seconds of the processor of a first and of a second start."""
+    os.environ[tables.VARIABLE], tables.WORTH = str(cache), 0.0
+    seconds, presence = [], []
+    for _ in range(2):
+        started = time.process_time()
+        catalog = reader.read("train")
+        PairIndex(catalog.presence)
+        seconds.append(time.process_time() - started)
+        presence.append(catalog.presence)
+    assert np.array_equal(*presence)
+    return {
+        "start": what,
+        "images": len(catalog),
+        "first_s": round(seconds[0], 2),
+        "second_s": round(seconds[1], 2),
+        "ratio": round(seconds[0] / seconds[1], 1),
+        "cache_mib": round(sum(path.stat().st_size for path in cache.iterdir()) / 2**20, 1),
+    }
 
 
 def main() -> None:
@@ -78,6 +156,12 @@ def main() -> None:
             }
         )
     )
+    with tempfile.TemporaryDirectory() as folder:
+        write_instances(Path(folder, "coco"), table, arguments.seed)
+        print(json.dumps(starts("instances", CocoReader(Path(folder, "coco")), Path(folder, "first"))))
+        write_label_maps(Path(folder, "voc"), table)
+        reader = VocReader(Path(folder, "voc"), split_val=False)
+        print(json.dumps(starts("label maps", reader, Path(folder, "second"))))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What `coseg-predict` costs on photographs as cameras make them: seconds and peak memory, everything written.
 
     python benchmarks/predict.py [--images 50 100 200] [--megapixels 12] [--pair 48] [--checkpoint MODEL] [--size 160]
+      [--file jpg|png16] [--words="--soft-edges --format webp --crop"]
 
-The photographs are drawn (`shapes`, enlarged, JPEG). Each command runs in a process of its own, start included, and
+The photographs are drawn (`shapes`, enlarged; JPEG, or PNG of 16 bits). ``--words`` are further words for
+`coseg-predict`. Each command runs in a process of its own, start included, and
 prints a line of JSON: seconds, seconds of CPU, and the largest resident memory in MB. Then the exponent of n that fits
 the seconds of the groups without those of the start (of the CPU too, which other work on the machine disturbs less): 1
 is linear; and a pair of photographs of `--pair` megapixels. ``--pair 0`` leaves it out, ``--images`` alone the groups.
@@ -14,12 +16,14 @@ import argparse
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -29,16 +33,20 @@ DRAWN = 384
 """Side at which shapes are drawn before they are enlarged."""
 
 
-def photographs(folder: Path, count: int, megapixels: float) -> list[Path]:
+def photographs(folder: Path, count: int, megapixels: float, suffix: str) -> list[Path]:
     """`count` files of 4:3."""
     folder.mkdir()
     height = round(math.sqrt(megapixels * 1e6 * 3 / 4))
     catalog = ShapesReader(size=DRAWN, seen=max(count, 2)).read("seen")
     files = []
     for k in range(count):
-        files.append(folder / f"{k:03}.jpg")
+        files.append(folder / f"{k:03}.{suffix.removesuffix('16')}")
         drawn = Image.fromarray(catalog.image(k))
-        drawn.resize((round(height * 4 / 3), height), Image.Resampling.BILINEAR).save(files[-1], quality=90)
+        picture = drawn.resize((round(height * 4 / 3), height), Image.Resampling.BILINEAR)
+        if suffix == "png16":
+            cv2.imwrite(str(files[-1]), np.asarray(picture)[..., ::-1].astype(np.uint16) * 257)
+        else:
+            picture.save(files[-1], quality=90)
     return files
 
 
@@ -77,13 +85,15 @@ def main() -> None:
     parser.add_argument("--pair", type=float, default=48, metavar="MEGAPIXELS")
     parser.add_argument("--checkpoint")
     parser.add_argument("--size")
+    parser.add_argument("--file", choices=("jpg", "png16"), default="jpg")
+    parser.add_argument("--words", type=shlex.split, default=[])
     options = parser.parse_args()
     model = ["--checkpoint", options.checkpoint] if options.checkpoint else []
-    model += ["--size", options.size] if options.size else []
+    model += [*(["--size", options.size] if options.size else []), *options.words]
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = photographs(folder / "group", max(options.images, default=0), options.megapixels)
+        files = photographs(folder / "group", max(options.images, default=0), options.megapixels, options.file)
         taken = []
         for count in options.images:
             out = folder / f"out-{count}"
@@ -95,7 +105,7 @@ def main() -> None:
             fits = {key: exponent(options.images, [run[key] for run in taken]) for key in ("seconds", "cpu_seconds")}
             print(json.dumps({"exponent": fits["seconds"], "exponent_cpu": fits["cpu_seconds"]}), flush=True)
         if options.pair:
-            files = photographs(folder / "pair", 2, options.pair)
+            files = photographs(folder / "pair", 2, options.pair, options.file)
             figures = cost([*map(str, files), "--out", str(folder / "out-pair"), *model])
             print(json.dumps({"images": 2, "megapixels": options.pair, **figures}), flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +91,10 @@ def trained(tiny: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What the commands keep quiet (`prepare_process`), and what they tell on purpose of settings as tiny as these."""
+    """Nothing is kept in the user's cache folder.
+
+    And what the commands keep quiet (`prepare_process`), and what they tell on purpose of settings as tiny as these."""
+    os.environ["COSEG_CACHE"] = ""
     for message in (
         ".*not resumable",
         ".*exists and is not empty",

@@ -18,20 +18,22 @@ ARGUMENTS = {
     "correlation": "--shapes 1x8x8x8 --kernels 3 --repeats 1 --threads 1",
     "cosod_scores": "--maps 2 --size 24x32 --repeats 1",
     "exemplar": "--dataset shapes --set reader.size=64 reader.val=8 --partners 1",
-    "full_test": "--images 6 --width 0.125 --apart-pairs 4 --device cpu dataset.reader.size=48 threads=1",
+    "full_test": "--images 6 --all-pairs --width 0.125 --part-pairs 4 --device cpu dataset.reader.size=48 threads=1",
+    "gpu": "--cpu --steps 1 --pairs 1 model.encoder.width=0.125 augmentation.size=32 threads=1",
     "group": "--images 2 3 --width 0.125 --size 32 --repeats 1",
     "loader": "--pairs 8 --workers 0",
     "named_objects": "--dataset shapes --set reader.size=64 reader.val=8",
     "page_examples": "--seeds 5 --show 1",
     "pair_index": "--images 500 --classes 5 --accesses 10",
     "predict": "--images 2 --megapixels 0.02 --pair 0.02 --size 64",
+    "scaling": "--processes 1 2 --what predict --images 4",
     "serve": "--clients 2 --minutes 0.05",
     "training_step": "--pairs 1 --steps 3",
 }
 TRAINING = {"loader", "training_step"}
 """Those that take overrides of `coseg-train`."""
 
-SLOW = {"exemplar", "named_objects", "page_examples", "predict", "serve"}
+SLOW = {"exemplar", "named_objects", "page_examples", "predict", "scaling", "serve"}
 """Those that run the bundled model often, or start processes, each of which loads torch anew."""
 
 

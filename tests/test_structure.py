@@ -69,7 +69,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_modules_are_few_and_of_a_size() -> None:
     lines = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES)
-    assert len(MODULES) <= 204
+    assert len(MODULES) <= 214
     assert 120 <= lines[len(lines) // 2] <= 200 and lines[-1] <= 340
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coseg.errors import CosegError
+from coseg.files.storage import is_url
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -187,7 +188,7 @@ def register_resolvers() -> None:
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().resolve())
+    return path if path is None or is_url(path) else str(Path(path).expanduser().resolve())
 
 
 def _groups(groups: Any) -> str:

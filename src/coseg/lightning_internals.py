@@ -17,16 +17,22 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from omegaconf import OmegaConf
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.multiprocessing import ProcessExitedException
 
+from coseg.errors import CosegError
 from coseg.signals import Stopped, handled, stop_children
 
 
@@ -196,6 +202,86 @@ class MovingAverageOnDevice(EMAWeightAveraging):
         """Make the average."""
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Each process holds a part of every parameter, its gradient and its optimiser state: torch's FSDP2.
+
+    The encoder's blocks are gathered when they are used, all else for a whole step. Checkpoints are single files of
+    whole tensors, as those of other trainings. Statistics of batch norm are those of the first process, as with DDP.
+
+    Args:
+        min_parameters: see `blocks_of`.
+        **settings: of Lightning's class.
+    """
+
+    def __init__(self, min_parameters: int = 1_000_000, **settings: Any) -> None:
+        super().__init__(save_distributed_checkpoint=False, **settings)
+        self.min_parameters = min_parameters
+
+    def setup_environment(self) -> None:
+        """Let the processes meet, and the task be sharded when Lightning configures it.
+
+        Raises:
+            CosegError: this is no training, or with the moving average of the weights, which needs whole weights.
+        """
+        task: Any = self.lightning_module
+        if task.trainer.state.fn != TrainerFn.FITTING:
+            raise CosegError(
+                "trainer=fsdp divides the weights, but only in a training: test with trainer=ddp, which takes the same "
+                "checkpoints, as they hold whole tensors."
+            )
+        if any(isinstance(callback, WeightAveraging) for callback in task.trainer.callbacks):
+            raise CosegError(
+                "callbacks=ema holds a second copy of all weights, which trainer=fsdp divides among processes: choose "
+                "one of them (trainer=ddp goes with callbacks=ema)."
+            )
+        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        super().setup_environment()
+        task.configure_model = self._shard
+
+    def _shard(self) -> None:
+        task: Any = self.lightning_module
+        if isinstance(task, FSDPModule):
+            return
+        task.network.to(memory_format=torch.contiguous_format)  # others can't be sharded
+        mesh = self.device_mesh["data_parallel"]
+        for block in blocks_of(task.network.encoder, self.min_parameters):
+            fully_shard(block, mesh=mesh)
+        fully_shard(task, mesh=mesh)
+        for step in ("training_step", "validation_step"):
+            register_fsdp_forward_method(task, step)
+
+    def training_step(self, *arguments: Any, **settings: Any) -> STEP_OUTPUT:
+        """A step, which begins with the first process's statistics of batch norm."""
+        self._take_statistics()
+        return super().training_step(*arguments, **settings)
+
+    def validation_step(self, *arguments: Any, **settings: Any) -> STEP_OUTPUT:
+        """Likewise."""
+        self._take_statistics()
+        return super().validation_step(*arguments, **settings)
+
+    def _take_statistics(self) -> None:
+        task: Any = self.lightning_module
+        buffers = [buffer for buffer in task.network.buffers() if buffer.is_floating_point()]
+        if buffers:
+            flat = torch.cat([buffer.flatten() for buffer in buffers])
+            torch.distributed.broadcast(flat, 0)
+            for buffer, values in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(values.view_as(buffer))
+
+
+def has_divided_weights(trainer: L.Trainer) -> bool:
+    """Whether no process has all weights: what one process computes with them, all must compute at the same time."""
+    return isinstance(trainer.strategy, ModelParallelStrategy)
+
+
+def blocks_of(module: nn.Module, least: int) -> list[nn.Module]:
+    """The smallest elements of module lists and sequences in `module` that have at least so many parameters."""
+    listed = [part for parts in module.modules() if isinstance(parts, nn.Sequential | nn.ModuleList) for part in parts]
+    large = [part for part in listed if sum(parameter.numel() for parameter in part.parameters()) >= least]
+    return [part for part in large if not any(part is not other and other in set(part.modules()) for other in large)]
 
 
 def drop_anonymous(logger: WandbLogger) -> None:

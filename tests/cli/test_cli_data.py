@@ -31,6 +31,7 @@ from layouts.voc import write_voc
 from PIL import Image
 
 from coseg.cli import data
+from coseg.data import pack
 from coseg.data.benchmark import read_benchmark
 from coseg.data.listed import listed_pairs
 from coseg.data.readers.coco import CocoReader
@@ -111,6 +112,61 @@ def test_the_list_of_pairs(run: Run, tmp_path: Path) -> None:
     assert [(row["id_a"], row["id_b"]) for row in rows] == [*combinations(cats, 2), ("dog/0001", "dog/0002")]
     assert [row["classes"] for row in rows] == ["cat"] * 3 + ["dog"]
     assert (rows[3]["split"], rows[3]["i"], rows[3]["j"]) == ("all", "3", "4")
+
+
+def test_shards_of_a_data_set(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", group("cat", 3) + group("dog", 2))
+    at = ("folder", "--root", tmp_path / "own")
+    code, out, err = run("shards", *at, "--out", tmp_path / "shards", "--size-mb", 1)
+    assert (code, err) == (0, "") and mentions(out, "folder/all", "5 images", f"{tmp_path}/shards/shards-*.tar")
+    shards = ("folder", "--root", f"{tmp_path}/shards/shards-*.tar")
+    assert run("pairs", *shards)[1] == run("pairs", *at)[1] and run("check", *shards)[:1] == (0,)
+    code, _, err = run("shards", *at, "--out", tmp_path / "shards")
+    assert code == 2 and mentions(err, "shards", "not empty")
+    code, _, err = run("shards", *shards, "--out", tmp_path / "again")
+    assert code == 2 and mentions(err, "--root FOLDER") and not (tmp_path / "again").exists()
+    single = tmp_path / "own" / "cat"  # one class, named as its folder
+    assert run("shards", "folder", "--root", single, "--out", tmp_path / "cats")[0] == 0
+    assert json.loads(run("pairs", "folder", "--root", tmp_path / "cats")[1]) == {"all": 3}
+    path = tmp_path / "shards" / "shards-000000.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    code, _, err = run("pairs", *shards)
+    assert code == 2 and mentions(err, "shards-000000.tar", "cut off") and "Traceback" not in err
+
+
+def test_shards_that_are_wrong_or_unfinished_do_not_stay(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "own", group("cat", 4) + group("dog", 2))
+    words = ("shards", "folder", "--root", tmp_path / "own", "--out", tmp_path / "shards")
+    write, opening = pack.write_shards, Path.open
+    refused = next((tmp_path / "own" / "dog").rglob("0002.png"))
+
+    def deny(path: Path, *arguments: Any) -> Any:
+        if path == refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *arguments)
+
+    def without_rights(*arguments: Any) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", deny)
+            return write(*arguments)
+
+    def without_one(root: Path, *arguments: Any) -> list[str]:
+        for path in [*(root / "cat").rglob("0001.*")]:
+            path.unlink()
+        return write(root, *arguments)
+
+    for writer, expected in ((without_rights, (str(refused), "Permission")), (without_one, ("folder/all", "changed"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(pack, "write_shards", writer)
+            code, out, err = run(*words)
+        assert (code, out) == (2, "") and mentions(err, *expected) and "Traceback" not in err
+        assert "t be written" not in err and not list(tmp_path.glob("*shards*"))
+    assert run(*words)[0] == 0
+    monkeypatch.chdir(tmp_path / "shards")
+    code, _, err = run(*words[:-1], ".")
+    assert code == 2 and mentions(err, "not empty")
 
 
 def photographs(folder: Path) -> list[str]:

@@ -296,6 +296,24 @@ def test_what_exists_is_kept(predict: Predict, monkeypatch: pytest.MonkeyPatch) 
     assert mentions(outcome.err, "and 4", "exist", "kept", "--overwrite")
 
 
+def test_processes_meet_also_where_everything_exists(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coseg.inference import processes
+
+    picture("a.png")
+    picture("b.png", 3)
+    asked: list[object] = []
+
+    class Asked(processes.Processes):
+        def require_same(self, facts: object) -> None:
+            asked.append(facts)
+
+    predict("a.png", "b.png")
+    monkeypatch.setattr(processes, "ALONE", Asked())
+    monkeypatch.setattr(hub_load, "load_pretrained", None)
+    assert predict("a.png", "b.png").code == 2
+    assert len(asked) == 1  # torchrun ends the first when another has ended, be it before it has printed
+
+
 def test_overwrite(predict: Predict) -> None:
     picture("a.png")
     picture("b.png", 3)

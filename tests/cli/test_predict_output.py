@@ -50,3 +50,11 @@ def test_quiet_prints_problems_alone(capsys: pytest.CaptureFixture[str]) -> None
 def test_results_may_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     PredictOutput(to_stderr=True).say("a result")
     assert capsys.readouterr() == ("", "a result\n")
+
+
+def test_a_silent_one_keeps_problems_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    output = PredictOutput(silent=True)
+    output.say("a result")
+    output.problem("a problem")
+    output.progress("Reading", 1, 2)
+    assert capsys.readouterr() == ("", "") and output.problems == ["a problem"]

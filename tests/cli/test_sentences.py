@@ -171,6 +171,15 @@ def test_the_command_that_resumes_a_run_with_a_class_of_the_user(
     assert words()[-1] == f"resume={tmp_path}"
 
 
+def test_a_reader_that_has_enough_is_a_sentence() -> None:
+    code = "from coseg.cli.sentences import guard; guard(lambda: print('x' * 2**20, flush=True))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    assert process.wait(60) == 2 and "Standard output" in errors and "Traceback" not in errors
+
+
 def test_exit_codes_of_a_guarded_job(capsys: pytest.CaptureFixture[str]) -> None:
     from hydra.errors import HydraException
 

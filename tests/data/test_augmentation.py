@@ -207,3 +207,54 @@ def test_what_is_no_augmentation():
     assert as_transform(A.Resize(20, 20))(*picture(), WANTED, 0)[1].shape == (20, 20)
     with pytest.raises(CosegError, match=naming("augmentation", "int", "albumentations")):
         as_transform(3)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_seeding_is_albumentations_own(path):
+    """The second call and later ones set the generators in another way than the first."""
+    augmentation = shipped(path, tries=1)
+    seeds = (3, 3, 2**40, 7)
+    own = [int(np.random.SeedSequence(seed).generate_state(1)[0]) for seed in seeds]
+    image, labels = picture()
+    results = [augmentation(image, labels, WANTED, seed) for seed in seeds]
+    for seed, result in zip(own, results, strict=True):
+        augmentation.pipeline.set_random_seed(seed)
+        expected = augmentation.pipeline(image=image, mask=labels)
+        assert equal(result, (expected["image"], expected["mask"]))
+
+
+def test_a_pipeline_within_a_pipeline_is_seeded_too():
+    inner = A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), A.Transpose(p=1)], p=0.8)
+    augmentation = as_transform([inner, A.GaussNoise(p=0.5)])
+    image, labels = picture(60, 60)
+    results = [[augmentation(image, labels, WANTED, seed) for seed in range(8)] for _ in range(2)]
+    assert all(equal(first, second) for first, second in zip(*results, strict=True))
+    assert len({result[0].tobytes() for result in results[0]}) > 3
+
+
+class Grey(A.ImageOnlyTransform):
+    """Fills an image with a number of a generator of its own, which seeding sets."""
+
+    def set_random_seed(self, seed):
+        super().set_random_seed(seed)
+        self.numbers = np.random.default_rng(None if seed is None else seed + 1)
+
+    def apply(self, image, **_):
+        return np.full_like(image, self.numbers.integers(255))
+
+
+class Seeded(A.ImageOnlyTransform):
+    """Fills an image with a number that its seed alone gives."""
+
+    def apply(self, image, **_):
+        return np.full_like(image, np.random.default_rng(self.seed).integers(255))
+
+
+@pytest.mark.parametrize("transform", [Grey, Seeded])
+def test_a_transform_with_seeding_of_its_own(transform):
+    image, labels = picture()
+    augmentation, other = (as_transform([A.HorizontalFlip(), transform(p=1)]) for _ in range(2))
+    results = [augmentation(image, labels, WANTED, seed) for seed in range(6)]
+    for seed in reversed(range(6)):  # whatever was made before
+        assert equal(other(image, labels, WANTED, seed), results[seed])
+    assert len({result[0].tobytes() for result in results}) > 3

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from facts import naming
 
+from coseg.data.batches import collate
 from coseg.data.catalog import Catalog
-from coseg.data.dataset import PairDataset, PairSample, collate
+from coseg.data.dataset import CliqueDataset, CliqueSample, ImageDataset, PairDataset, PairSample
+from coseg.errors import CosegError
 from coseg.labels import COMMON, OTHER
 
 # Classes cat, dog, cow are labels 1, 2, 3. The border of each map is void, its corner background.
@@ -107,3 +110,46 @@ def test_collate_stacks():
         "common": ((2, 3), torch.bool),
     }
     assert batch["pair"].tolist() == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("image", "shown"),
+    [
+        (np.zeros(SIZE, np.uint8), "uint8 (6, 9)"),
+        (np.zeros((*SIZE, 1), np.uint8), "uint8 (6, 9, 1)"),
+        (np.zeros((*SIZE, 4), np.uint8), "uint8 (6, 9, 4)"),
+        (np.zeros((*SIZE, 3), np.float32), "float32 (6, 9, 3)"),
+        (np.zeros((0, 9, 3), np.uint8), "uint8 (0, 9, 3)"),
+        (torch.zeros((*SIZE, 3), dtype=torch.uint8), "torch.uint8"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_image_is_refused(image, shown, monkeypatch):
+    """OpenCV would leave the missing channels as the memory was."""
+
+    def keep(image, labels, wanted, seed):
+        return image, labels
+
+    catalog = Stripes()
+    monkeypatch.setattr(catalog, "image", lambda i: image if i == 1 else Stripes.image(catalog, i))
+    for read in (
+        lambda: PairDataset(catalog)[PairSample(0, 1, 0)],
+        lambda: PairDataset(catalog, keep)[PairSample(0, 1, 0)],
+        lambda: CliqueDataset(catalog, keep)[CliqueSample(1, (0, 1), 0)],
+        lambda: ImageDataset(catalog)[1],
+    ):
+        with pytest.raises(CosegError, match=naming("stripes/all", "image b", shown, "uint8 (H, W, 3)")):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [(np.float32, "float32 (6, 9, 3)"), (lambda image: image[:0], "uint8 (0, 9, 3)")],
+)
+def test_what_a_transform_makes_of_an_image_is_checked(change, shown):
+    def transform(image, labels, wanted, seed):
+        image = change(image)
+        return image, labels[: len(image)]
+
+    with pytest.raises(CosegError, match=naming("augmentation", shown, "uint8 (H, W, 3)")):
+        PairDataset(Stripes(), transform)[PairSample(0, 1, 0)]

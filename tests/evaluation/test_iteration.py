@@ -131,12 +131,17 @@ def test_groups_give_the_logits_of_each_pair(model: str, compose: Callable[..., 
     pairs = list(combinations(range(len(images)), 2))
     largest = 0
     with torch.inference_mode():
-        for group in PairIteration(pairs, read, network.encode, 1.0, at_once=3):
+        for group in PairIteration(pairs, read, network.encode_for_pairs, 1.0, at_once=3):
             largest = max(largest, len(group.pairs))
             logits = network.cosegment(group.features_a, group.features_b, *group.sizes)
             for k, (i, j) in enumerate(group.pairs):
                 for side, expected in zip(logits, network(images[i][None], images[j][None]), strict=True):
                     torch.testing.assert_close(side[k : k + 1], expected, atol=1e-5, rtol=0)
+                if isinstance(network, PairClassifier):
+                    decision = network.classify(*(network.encode(images[image][None]) for image in (i, j)))
+                    torch.testing.assert_close(
+                        network.classify(group.features_a, group.features_b)[k : k + 1], decision, atol=1e-5, rtol=0
+                    )
     assert largest == 3
 
 

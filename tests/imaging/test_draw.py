@@ -6,6 +6,7 @@ from PIL import Image
 
 from coseg.imaging.draw import (
     PREDICTION,
+    colour_code,
     fitted,
     label_picture,
     letterboxed,
@@ -59,3 +60,9 @@ def test_a_label_map_has_the_colours_of_its_objects() -> None:
     colours = np.array(picture.convert("RGB"))
     assert colours[0, 0].tolist() == [0, 0, 0] and colours[1, 0].tolist() == list(object_colour(2))
     assert len({object_colour(n) for n in range(1, 33)}) == 32
+
+
+def test_colours_of_objects_as_in_html() -> None:
+    for n in range(1, 20):
+        code = colour_code(n)
+        assert code[0] == "#" and tuple(bytes.fromhex(code[1:])) == object_colour(n)

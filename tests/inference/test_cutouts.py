@@ -9,6 +9,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from coseg.errors import CosegError
+from coseg.inference import cutouts
 from coseg.inference.cosegmentation import Segment
 from coseg.inference.cutouts import CutoutStyle, background, cut_out, cutout
 from coseg.inference.outputs import write_pictures
@@ -65,6 +66,15 @@ def test_transparent_cutouts(tmp_path: Path, name: str, format_name: str, error:
     if not error and not soft:
         assert np.array_equal(np.asarray(cutout(path, Segment("a", SIZE, OBJECT))), pixels)
         assert not pixels[~MASK].any()
+
+
+def test_a_large_webp_has_16_levels_of_alpha(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, style = photograph(tmp_path / "a.png"), CutoutStyle("webp", soft_edges=True)
+    alpha = np.asarray(written(path, style))[..., 3].astype(int)
+    monkeypatch.setattr(cutouts, "_LARGE_WEBP", 0)
+    coarse = np.asarray(written(path, style))[..., 3].astype(int)
+    assert len(np.unique(alpha)) > 16 >= len(np.unique(coarse)) > 4
+    assert np.abs(coarse - alpha).max() <= 255 / 15
 
 
 @pytest.mark.parametrize(("name", "error"), [("png", 0), ("webp", 12), ("jpg", 8)])

@@ -11,8 +11,9 @@ import torch
 from test_exemplar import A, B, made, mask
 
 from coseg.errors import CosegError
+from coseg.inference.cosegmentation import Segment
 from coseg.inference.exemplar import Exemplars
-from coseg.inference.named_objects import NamedExemplars, _half, check_names, contested
+from coseg.inference.named_objects import NamedExemplars, _half, at_threshold, check_names, contested
 from coseg.inference.segmenter import CoSegmenter
 
 LEFT, RIGHT = mask(), ~mask()
@@ -146,3 +147,21 @@ def test_names() -> None:
     check_names(["horse", "my rider 2", "a_b-c", "größe", "घोड़ा"])
     with pytest.raises(CosegError, match="255"):
         check_names([f"o{k}" for k in range(255)])
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.3, 0.5, 0.8, 0.98])
+def test_masks_at_another_threshold_do_not_overlap_either(threshold: float) -> None:
+    rng = np.random.default_rng(0)
+    smooth = [np.kron(rng.random((4, 6)), np.ones((4, 4))).astype(np.float16) for _ in range(3)]
+    segments = [Segment("a", (61, 97), probability, 0.5) for probability in smooth]
+    moved = at_threshold(segments, threshold)
+    masks = np.stack([segment.mask() for segment in moved])
+    assert {segment.threshold for segment in moved} == {threshold}
+    if threshold != 0.5:  # for which they were made
+        assert masks.sum(0).max() <= 1
+        at_working_size = np.stack([segment.probability for segment in moved]) > np.float32(threshold)
+        stacked = np.stack(smooth)
+        expected = (stacked > np.float32(threshold)) & (stacked == stacked.max(0))
+        assert (at_working_size == expected).mean() > 0.99
+    (alone,) = at_threshold(segments[:1], threshold)
+    assert alone.probability is smooth[0] and alone.threshold == threshold

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from coseg.inference.photographs import in_srgb, load_photograph
+from coseg.inference import photographs
+from coseg.inference.photographs import Photograph, in_srgb, load_photograph
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
 from test_metadata import SRGB, swapped_primaries
@@ -92,6 +93,13 @@ def test_a_profile_is_applied_for_the_network_and_kept_in_the_photograph(tmp_pat
     assert np.abs(seen.pixels.astype(int) - pixels()[..., ::-1]).max() <= 10
     plain = photograph._replace(profile=SRGB)
     assert in_srgb(plain).pixels is plain.pixels
+
+
+def test_colours_converted_in_strips_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Photograph(pixels(), (H, W), "a", swapped_primaries())
+    expected = in_srgb(whole).pixels
+    monkeypatch.setattr(photographs, "_STRIP", 7)
+    assert np.array_equal(in_srgb(whole).pixels, expected)
 
 
 def test_the_encoder_gets_srgb(tmp_path: Path) -> None:

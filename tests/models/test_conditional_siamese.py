@@ -163,3 +163,26 @@ def test_every_parameter_learns() -> None:
 def test_bad_settings(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(CosegError, match=sentence):
         made(**settings)
+
+
+class Decides(ConditionalSiameseNetwork):
+    """A subclass of a user's, with a `classify` of its own."""
+
+    def classify(self, features_a: Any, features_b: Any) -> Tensor:
+        return (features_a * features_b).mean((1, 2, 3))
+
+
+def test_a_subclass_that_classifies_gets_the_features_of_encode() -> None:
+    network = Decides(VGG16Encoder(width=0.125), 48, 12, 6).eval()
+    with torch.no_grad():
+        for plain, special in ((network.encode(side), network.encode_for_pairs(side)) for side in (A, B)):
+            assert torch.equal(plain, special)
+
+
+def test_weights_of_half_precision() -> None:
+    network = made()
+    features = [network.encode(side).bfloat16() for side in (A, B)]
+    network.bfloat16()
+    logits_a, _, losses = network.learn(*features, (33, 47), (60, 20), torch.tensor([True, False, True]))
+    assert logits_a.isfinite().all() and all(loss.isfinite() for loss in losses.values())
+    assert network.cosegment(*features, (33, 47), (60, 20))[1].dtype == torch.float32

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from coseg.errors import CosegError
+from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.cross_correlation import USES, CrossCorrelationNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.exemplar import Exemplar, contrasted
@@ -179,3 +184,45 @@ def test_an_exemplar_has_kernels_of_its_object_and_of_its_rest() -> None:
         (logits,) = net.cosegment_exemplars([Exemplar(partner, (40, 48), region)], [image], [(33, 47)])
         expected = contrasted(*(net.decode([part], [(33, 47)])[0] for part in parts))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_and_the_share_of_the_base_are_made_once_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    matching = network(kernel_sizes=[3, 5])
+    calls: Counter[str] = Counter()
+    pooled = DepthwiseCorrelation.kernels
+    monkeypatch.setattr(DepthwiseCorrelation, "kernels", lambda *inputs: calls.update(["pool"]) or pooled(*inputs))
+    seen: list[int] = []
+    matching.decoder.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[1]))
+    with torch.no_grad():
+        a, b, c = (matching.encode_for_pairs(torch.rand(1, 3, 32, 32)) for _ in range(3))
+        for first, second in ((a, b), (a, c), (b, c)):
+            matching.cosegment(first, second, (32, 32), (32, 32))
+    assert calls["pool"] == 3 and not seen  # the first convolution never sees base and correlation together
+
+
+class Cosegments(CrossCorrelationNetwork):
+    """A subclass of a user's, with a `cosegment` of its own."""
+
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Any, size_b: Any) -> tuple[Tensor, Tensor]:
+        joined = self.join(features_a, features_b.mean((2, 3), keepdim=True).expand_as(features_a))
+        turned = self.join(features_b, features_a.mean((2, 3), keepdim=True).expand_as(features_b))
+        logits_a, logits_b = self.decode((joined, turned), (size_a, size_b))
+        return logits_a, logits_b
+
+
+class Joins(CrossCorrelationNetwork):
+    """Likewise, with a `join` of its own."""
+
+    def join(self, base: Tensor, correlation: Tensor) -> Tensor:
+        return torch.cat((base.relu(), 2 * correlation), 1)
+
+
+@pytest.mark.parametrize("subclass", [Cosegments, Joins])
+def test_a_test_of_pairs_gives_subclasses_what_they_expect(subclass: type[CrossCorrelationNetwork]) -> None:
+    torch.manual_seed(0)
+    net = subclass(VGG16Encoder(width=0.125, stride=8), [3]).eval()
+    a, b = torch.rand(2, 1, 3, 33, 47)
+    with torch.no_grad():
+        pair = net.cosegment(net.encode_for_pairs(a), net.encode_for_pairs(b), (33, 47), (33, 47))
+        for found, wanted in zip(pair, net(a, b), strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)

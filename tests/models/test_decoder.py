@@ -11,6 +11,7 @@ from coseg.models.decoder import (
     ConvBlock,
     Decoder,
     ReflectConv2d,
+    enlarged_convolution,
     normalised,
     skip_levels,
     skip_modules,
@@ -90,7 +91,11 @@ def test_skips_are_of_the_levels_at_strides_of_4_and_8() -> None:
 
 @pytest.mark.parametrize("stride", [2, 8, 14, 16])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4)])
-def test_evaluation_gives_what_the_layers_give_one_after_the_other(stride: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("part", [1, 2**24])
+def test_evaluation_gives_what_the_layers_give_one_after_the_other(
+    stride: int, size: tuple[int, int], part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coseg.models.decoder._PART", part)
     torch.manual_seed(0)
     decoder = Decoder(24, stride, skip_strides=(4,), skip_channels=3)
     decoder(torch.randn(3, 24, 4, 4), torch.randn(3, 3, stride, stride))  # statistics of batch norm
@@ -104,6 +109,8 @@ def test_evaluation_gives_what_the_layers_give_one_after_the_other(stride: int, 
             if position in decoder.joins:
                 maps = torch.cat((maps, skip), 1)
         torch.testing.assert_close(decoder(features, skip), decoder.logits(maps), atol=1e-5, rtol=1e-5)
+        parts = decoder.own_part(features[:, :17]), features[:, 17:]
+        torch.testing.assert_close(decoder(parts[1], parts[0], skip), decoder.logits(maps), atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_in_evaluation_are_those_of_the_layers() -> None:
@@ -117,3 +124,11 @@ def test_gradients_in_evaluation_are_those_of_the_layers() -> None:
         gradients.append([maps.grad, *(parameter.grad for parameter in decoder.parameters())])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 5), (3, 4), (7, 6)])
+def test_a_convolution_of_enlarged_maps_needs_none(size: tuple[int, int]) -> None:
+    conv, maps = nn.Conv2d(5, 3, 3, padding=1), torch.randn(2, 5, *size)
+    enlarged = nn.functional.interpolate(maps, scale_factor=2, mode="bilinear")
+    with torch.no_grad():
+        torch.testing.assert_close(enlarged_convolution(maps, conv), conv(enlarged), atol=1e-5, rtol=1e-5)

@@ -23,6 +23,7 @@ from coseg.models.base import CosegNetwork
 from coseg.models.channel_spatial_attention import ChannelSpatialAttentionNetwork
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.models.encoders.vgg import VGG16Encoder
+from coseg.models.features import concatenate
 from coseg.models.mirrored import MirroredNetwork
 from coseg.models.mutual_correlation import MutualCorrelationNetwork
 from coseg.models.semantic_attention import SemanticAttentionNetwork
@@ -42,7 +43,9 @@ NETWORKS: dict[str, Callable[[], CosegNetwork]] = {
     "alone": lambda: CrossCorrelationNetwork(
         tiny(stride=32, batch_norm=False), normalization="l2", pooling="strided", use="correlation", batch_norm=False
     ),
-    "rescaled": lambda: CrossCorrelationNetwork(tiny(), [5], pooling="max", normalization="none", rescale=True),
+    "rescaled": lambda: CrossCorrelationNetwork(
+        tiny(), [5], pooling="max", normalization="none", rescale=True, skip_channels=3
+    ),
     "mutual, normalised": lambda: MutualCorrelationNetwork(tiny(), batch_norm=True, width=0.05, input_size=40),
     "fused": lambda: SemanticAttentionNetwork(tiny(stride=8), "fused", hidden=12, input_size=40),
     "channel and spatial": lambda: SemanticAttentionNetwork(tiny(), "channel_spatial"),
@@ -129,6 +132,17 @@ def test_images_may_be_encoded_alone_and_pairs_alone(network: CosegNetwork, b: T
                 close(found, wanted[k : k + 1])
 
 
+@pytest.mark.parametrize("b", [B, photo(33, 47, seed=2)])
+def test_what_is_made_of_one_image_alone_gives_the_same_logits(network: CosegNetwork, b: Tensor) -> None:
+    results = []
+    with torch.no_grad():
+        for encode in (network.encode, network.encode_for_pairs):
+            sides = [concatenate([encode(image[None]) for image in side]) for side in (A, b)]
+            results.append(network.cosegment(*sides, A.shape[-2:], b.shape[-2:]))
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_a_group_of_two_is_a_pair(network: CosegNetwork) -> None:
     a, b = A[:1], B[:1]
     with torch.no_grad():
@@ -147,6 +161,18 @@ def test_a_group_does_not_depend_on_its_order(network: CosegNetwork) -> None:
     for found, wanted, size in zip(backward[::-1], forward, sizes, strict=True):
         assert found.shape == (1, 2, *size)
         close(found, wanted)
+
+
+def test_some_of_a_group_are_as_in_all_of_it(network: CosegNetwork) -> None:
+    images = [A[:1], A[1:], B[:1], B[1:]]
+    sizes = [image.shape[-2:] for image in images]
+    with torch.no_grad():
+        features = [network.encode(image) for image in images]
+        whole = list(network.cosegment_group(features, sizes))
+        for members in ([0, 2], [3], []):
+            some = list(network.cosegment_group(features, sizes, members))
+            assert len(some) == len(members)
+            assert all(torch.equal(logits, whole[k]) for logits, k in zip(some, members, strict=True))
 
 
 def test_a_group_of_one_is_refused(network: CosegNetwork) -> None:

@@ -9,11 +9,14 @@ import torch
 from facts import naming
 
 from coseg.errors import CosegError
+from coseg.models.encoders.vgg import VGG16Encoder
 from coseg.models.features import (
     concatenate,
     deepest,
     dtypes,
+    group_logits,
     halves,
+    inherits,
     map_levels,
     repeat,
     restore,
@@ -22,6 +25,7 @@ from coseg.models.features import (
     tensors,
     to_half_on_cpu,
 )
+from coseg.models.siamese import SiameseNetwork
 
 
 def test_levels_keep_their_places() -> None:
@@ -66,3 +70,25 @@ def test_what_is_no_features(features: Any) -> None:
     for use in (halves, deepest, lambda value: list(tensors(value))):
         with pytest.raises(CosegError, match=naming(type(features).__name__, "encode", "tuples")):
             use(features)
+
+
+def test_a_network_that_takes_no_members_computes_all() -> None:
+    class Plain:
+        def cosegment_group(self, features: Any, sizes: Any) -> list[int]:
+            return [10 * image for image in features]
+
+    network: Any = Plain()
+    assert list(group_logits(network, [0, 1, 2], [], None)) == [0, 10, 20]
+    assert list(group_logits(network, [0, 1, 2], [], [0, 2])) == [0, 20]
+
+
+def test_a_method_of_the_class_itself_or_of_a_subclass() -> None:
+    class Mixed:
+        def cosegment(self) -> None: ...
+
+    class Heir(SiameseNetwork): ...
+
+    class Other(Mixed, SiameseNetwork): ...
+
+    assert inherits(Heir(VGG16Encoder(width=0.125)), SiameseNetwork, "cosegment", "encode")
+    assert not inherits(Other(VGG16Encoder(width=0.125)), SiameseNetwork, "encode", "cosegment")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from coseg.inference.cosegmentation import Cosegmentation, Segment
+from coseg.inference.named_objects import NamedObjects
 from coseg.inference.photographs import Photograph, load_photograph
 from coseg.models.cross_correlation import CrossCorrelationNetwork
 from coseg.page.server import make_app
@@ -37,9 +38,14 @@ class FakeSegmenter:
     belongs: dict[str, float] = field(default_factory=dict)
     network: Any = field(default_factory=lambda: CrossCorrelationNetwork.__new__(CrossCorrelationNetwork))
 
-    def exemplar(self, shown: Sequence[tuple[Photograph, Any]]) -> FakeExemplars:
-        self.asked.append("exemplar")
-        return FakeExemplars(self, [image.pixels[_pixel(image, place)] for image, place in shown], shown)
+    def exemplars(self, objects: Mapping[str, Sequence[tuple[Photograph, Any]]]) -> FakeObjects:
+        self.asked.append("exemplars")
+        return FakeObjects(
+            {
+                name: FakeExemplars(self, [image.pixels[_pixel(image, place)] for image, place in shown], shown)
+                for name, shown in objects.items()
+            }
+        )
 
     def encode(self, image: Any) -> Photograph:
         self.asked.append("encode")
@@ -65,6 +71,25 @@ class FakeSegmenter:
         vector = a.pixels[min(int(y * height), height - 1), min(int(x * width), width - 1)].astype(float)
         others = b.pixels.astype(float)
         return (others @ vector / (np.linalg.norm(others, axis=-1) * np.linalg.norm(vector))).astype(np.float32)
+
+
+@dataclass
+class FakeObjects:
+    """Several objects by name."""
+
+    searches: dict[str, FakeExemplars]
+
+    def segment_encoded(self, image: Photograph) -> list[Segment]:
+        return [search.segment_encoded(image) for search in self.searches.values()]
+
+    def gathered(self, encoded: Sequence[Photograph], results: Sequence[Sequence[Segment]]) -> NamedObjects:
+        assert len(encoded) == len(results)
+        return NamedObjects(
+            {
+                name: Cosegmentation(tuple(segments[n] for segments in results), exemplars=len(search.shown))
+                for n, (name, search) in enumerate(self.searches.items())
+            }
+        )
 
 
 @dataclass

@@ -150,7 +150,15 @@ class Visitor:
 
     def masks(self) -> list[np.ndarray]:
         """Of the gallery, which shows masks, when they no longer change."""
-        time.sleep(0.5)
+        before: list[str] = []
+
+        def is_still() -> bool:
+            nonlocal before
+            time.sleep(1)
+            earlier, before = before, self.sources("#gallery")
+            return earlier == before
+
+        self.until(is_still, "a gallery that stays")
         return self.pictures("#gallery")
 
     def point(self, x: float, y: float) -> None:
@@ -223,6 +231,7 @@ def test_a_visit(served: Served, visitor: Visitor, half_red: Callable[..., Path]
     _scenes_of_two_kinds_of_objects_are_cosegmented(visitor)
     _a_click_on_an_object_finds_that_one(visitor, scenes)
     _a_rectangle_by_two_clicks_finds_the_other(visitor, scenes)
+    _a_second_object_gets_its_name_colour_and_masks(visitor, scenes)
     _the_page_fits_a_phone(visitor)
     assert visitor.hosts() == {"127.0.0.1"}
 
@@ -329,8 +338,10 @@ def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
 def _a_click_on_an_object_finds_that_one(visitor: Visitor, scenes: list[Scene]) -> None:
     before = [_iou(mask, scene.masks["sheep"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
     x, y = point_on(scenes[0], "sheep")
+    drawn = visitor.sources("#gallery")
     visitor.point(x / 400, y / 300)
     visitor.until(lambda: mentions(visitor.text("#verdict"), "you showed", "all three"), "the answer")
+    visitor.until(lambda: visitor.sources("#gallery") != drawn, "other masks")
     after = [_iou(mask, scene.masks["sheep"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
     assert min(after) > 0.8 and max(before) < 0.7
     assert mentions(visitor.text("#shown"), "a point in two_1.png", "taken for")
@@ -351,11 +362,35 @@ def _a_rectangle_by_two_clicks_finds_the_other(visitor: Visitor, scenes: list[Sc
     rows, columns = np.nonzero(scenes[1].masks["aeroplane"])
     visitor.point(columns.min() / 400, rows.min() / 300)
     visitor.until(lambda: "opposite corner" in visitor.text("#shown"), "the first corner")
+    drawn = visitor.sources("#gallery")
     visitor.point(columns.max() / 400, rows.max() / 300)
     visitor.until(lambda: "you showed" in visitor.text("#verdict"), "the answer")
+    visitor.until(lambda: visitor.sources("#gallery") != drawn, "other masks")
     assert mentions(visitor.text("#shown"), "a rectangle in two_2.png", "taken for")
     found = [_iou(mask, scene.masks["aeroplane"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
     assert min(found) > 0.55
+
+
+def _a_second_object_gets_its_name_colour_and_masks(visitor: Visitor, scenes: list[Scene]) -> None:
+    name = "#name textarea, #name input"
+    visitor.find(name)[0].send_keys("plane")
+    visitor.click("#add")  # in the same moment the name is taken over
+    visitor.until(lambda: mentions(visitor.text("#objects"), "plane · 1 click", "Object 2"), "two objects")
+    assert mentions(visitor.text("#verdict"), "“plane”") and visitor.find(name)[0].get_attribute("value") == ""
+    visitor.find("#tool label")[0].click()
+    x, y = point_on(scenes[1], "sheep")
+    visitor.point(x / 400, y / 300)
+    visitor.until(lambda: mentions(visitor.text("#gallery"), "two_3.png", "plane: ", "Object 2: "), "both objects")
+    assert mentions(visitor.text("#verdict"), "“plane”", "“Object 2” seems to be in all three")
+    choices = [label for label in visitor.find("#which label") if label.is_displayed()]
+    assert [label.text for label in choices] == ["All objects", "plane", "Object 2"]
+    labels = visitor.masks()[0]
+    assert len(np.unique(labels.reshape(-1, *labels.shape[2:]), axis=0)) == 3
+    before = visitor.sources("#gallery")
+    choices[2].click()
+    visitor.until(lambda: not set(visitor.sources("#gallery")) & set(before), "the second object alone")
+    sheep = [_iou(mask, scene.masks["sheep"]) for mask, scene in zip(visitor.masks(), scenes, strict=True)]
+    assert min(sheep) > 0.7
 
 
 def _the_page_fits_a_phone(visitor: Visitor) -> None:

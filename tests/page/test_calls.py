@@ -11,7 +11,7 @@ from facts import mentions
 
 from coseg.page.visitors import Visitors
 
-LOOK = ["Mask", "As added", 0.5]
+LOOK = ["Mask", "As added", 0.5, 0]
 
 
 def _function(page: Any, name: str) -> int:
@@ -19,29 +19,35 @@ def _function(page: Any, name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("name", "change"),
     [
-        {"data": []},
-        {"data": [None, *LOOK[:2], "high"]},
-        {"data": [None, *LOOK[:2], 7]},
-        {"data": [None, "Everything", *LOOK[1:]]},
-        {"data": [None, ["Mask"], *LOOK[1:]]},
-        {"data": ["a", *LOOK]},
-        {"data": [[{"path": "/etc/passwd"}], *LOOK]},
-        {"data": [[{"path": "http://127.0.0.1:1/x", "url": "http://127.0.0.1:1/x"}], *LOOK]},
-        {"data": [[{"path": "a\0b"}], *LOOK]},
-        {"data": [[{}], *LOOK]},
-        {"data": None},
-        {"session_hash": None},
-        {"session_hash": "../x"},
-        {"fn_index": 999},
-        {"fn_index": True},
-        {"trigger_id": "x"},
+        ("draw", {"data": []}),
+        ("draw", {"data": None}),
+        ("draw", {"data": [*LOOK[:2], "high", 0]}),
+        ("draw", {"data": [*LOOK[:2], 7, 0]}),
+        ("draw", {"data": ["Everything", *LOOK[1:]]}),
+        ("draw", {"data": [["Mask"], *LOOK[1:]]}),
+        ("draw", {"data": [*LOOK[:3], 9]}),
+        ("find_common", {"data": ["a"]}),
+        ("find_common", {"data": [[{"path": "/etc/passwd"}]]}),
+        ("find_common", {"data": [[{"path": "http://127.0.0.1:1/x", "url": "http://127.0.0.1:1/x"}]]}),
+        ("find_common", {"data": [[{"path": "a\0b"}]]}),
+        ("find_common", {"data": [[{}]]}),
+        ("rename", {"data": ["", None]}),
+        ("rename", {"data": ["", "a" * 201]}),
+        ("select", {"data": ["", 0]}),
+        ("draw", {"session_hash": None}),
+        ("draw", {"session_hash": "../x"}),
+        ("draw", {"fn_index": 999}),
+        ("draw", {"fn_index": True}),
+        ("draw", {"trigger_id": "x"}),
     ],
 )
-def test_malformed_calls_get_a_sentence(client: Any, change: dict[str, Any], capsys: Any, caplog: Any) -> None:
+def test_malformed_calls_get_a_sentence(
+    client: Any, name: str, change: dict[str, Any], capsys: Any, caplog: Any
+) -> None:
     http, page, _ = client
-    call = {"data": [None, *LOOK], "fn_index": _function(page, "find_common"), "session_hash": "abc"} | change
+    call = {"data": LOOK, "fn_index": _function(page, name), "session_hash": "abc"} | change
     answer = http.post("/gradio_api/queue/join", json=call)
     assert answer.status_code == 400 and mentions(answer.json()["detail"], "page")
     assert "Traceback" not in capsys.readouterr().err + caplog.text
@@ -50,7 +56,7 @@ def test_malformed_calls_get_a_sentence(client: Any, change: dict[str, Any], cap
 @pytest.mark.parametrize("index", [None, 5, [5], [5, None], [5, 1e9], ["a", "b"], [5, 5, 5]])
 def test_a_click_has_a_place(client: Any, index: Any) -> None:
     http, page, _ = client
-    call = {"data": ["A point on it", *LOOK], "fn_index": _function(page, "click"), "session_hash": "abc"}
+    call = {"data": ["", "A point on it"], "fn_index": _function(page, "click"), "session_hash": "abc"}
     answer = http.post("/gradio_api/queue/join", json=call | {"event_data": {"index": index}})
     assert answer.status_code == 400 and mentions(answer.json()["detail"], "page")
 
@@ -61,7 +67,7 @@ def test_a_visitor_can_only_choose_photographs_of_the_own_page(client: Any, inde
     photographs = SimpleNamespace(names=("a.png", "b.png"), previews=(), encoded=(), showing=None)
     photographs.cosegmentation = SimpleNamespace(segments=())
     visitors.keep_result("mine", photographs)
-    call = {"data": [], "fn_index": _function(page, "choose"), "event_data": {"index": index}}
+    call = {"data": [""], "fn_index": _function(page, "choose"), "event_data": {"index": index}}
     for tab in ("mine", "of somebody else"[:2]):
         answer = http.post("/gradio_api/queue/join", json=call | {"session_hash": tab})
         assert answer.status_code == 400 and mentions(answer.json()["detail"], "photograph")

@@ -12,7 +12,7 @@ from benchmarks.page_examples import LEAST_IOU, answer, candidates
 from coseg.inference.segmenter import CoSegmenter
 from coseg.page.examples import EXAMPLES, HEIGHT, OBJECTS, WIDTH, SceneSpec, draw_examples, draw_scene, point_on
 from coseg.page.results import cosegment_files
-from coseg.page.showing import POINT, click
+from coseg.page.showing import POINT, Seen, click
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def test_the_sets_show_what_they_claim() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_a_press_of_each_example_is_answered_rightly(example, bundled: CoSegmenter, tmp_path: Path) -> None:
     """Where this fails after an exchange of the bundled model: ``python benchmarks/page_examples.py``."""
-    result, messages = cosegment_files(bundled, draw_examples(tmp_path)[example.name])
-    assert messages == [] and result.current.shares is (example.common is not None)
+    result = cosegment_files(bundled, draw_examples(tmp_path)[example.name])
+    assert result.messages == () and result.current.shares is (example.common is not None)
     if example.common is not None:
         if example.shown:
             x, y = point_on(draw_scene(example.scenes[0]), example.common)
-            scale = result.chosen_size[1] / WIDTH
-            result = click(bundled, result, scale * x, scale * y, POINT)
+            scale = result.clicked_size(0)[1] / WIDTH
+            result = click(bundled, result, Seen.of(result), scale * x, scale * y, POINT)
         for k, spec in enumerate(example.scenes):
             truth, predicted = draw_scene(spec).masks[example.common], result.mask(k, result.current[k].threshold)
             assert (truth & predicted).sum() / (truth | predicted).sum() >= LEAST_IOU

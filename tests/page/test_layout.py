@@ -46,3 +46,18 @@ def test_the_page_fetches_nothing_from_elsewhere() -> None:
 
     assert "url(" not in CSS and "@import" not in CSS
     assert not [sheet for sheet in theme()._stylesheets if "//" in sheet]
+
+
+def test_there_is_a_choice_and_a_colour_for_every_object_and_only_those_with_a_label_are_seen() -> None:
+    from types import SimpleNamespace
+
+    from coseg.page.layout import CSS, NUMBERS, object_choices, which_choices
+    from coseg.page.results import Showing, ShownObject
+
+    showing = Showing((ShownObject(1, "<b>"), ShownObject(3, cosegmentation=SimpleNamespace())))  # type: ignore
+    result: Any = SimpleNamespace(showing=showing)
+    assert [number for _, number in which_choices(result)] == [0, *NUMBERS]
+    assert [pair for pair in which_choices(result) if pair[0]] == [("All objects", 0), ("Object 3", 3)]
+    assert [number for _, number in object_choices(None)] == list(NUMBERS)
+    assert [number for label, number in object_choices(result) if label] == [1, 3]
+    assert all(f'input[value="{number}"]' in CSS for number in NUMBERS) and mentions(CSS, "#ff6e14", ":empty")

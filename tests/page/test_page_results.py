@@ -1,20 +1,14 @@
 from __future__ import annotations
 
-import io
-import json
-import math
-import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from facts import mentions, naming
-from PIL import Image
 
 from coseg.errors import CosegError
-from coseg.page.results import MOST_FILES, Showing, cosegment_files, scores, write_archive
+from coseg.page.results import MOST_FILES, cosegment_files
 
 Draw = Callable[..., Path]
 
@@ -22,8 +16,8 @@ Draw = Callable[..., Path]
 def test_photographs_are_encoded_once_and_cosegmented(tmp_path: Path, segmenter, half_red: Draw) -> None:
     files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", 1000, 500)]
     steps: list[tuple[int, int, str]] = []
-    result, told = cosegment_files(segmenter, files, lambda *step: steps.append(step))
-    assert told == []
+    result = cosegment_files(segmenter, files, lambda *step: steps.append(step))
+    assert result.messages == ()
     assert segmenter.asked == ["encode", "encode", "cosegment"]
     assert [step[:2] for step in steps] == [(0, 4), (1, 4), (2, 4), (3, 4)]
     assert mentions(steps[1][2], "photograph 2 of 2", "b.png") and mentions(steps[3][2], "photograph 2 of 2", "b.png")
@@ -32,7 +26,7 @@ def test_photographs_are_encoded_once_and_cosegmented(tmp_path: Path, segmenter,
 
 
 def test_masks_have_the_size_of_the_previews(tmp_path: Path, segmenter, half_red: Draw) -> None:
-    result, _ = cosegment_files(segmenter, [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", 1000, 500, 100)])
+    result = cosegment_files(segmenter, [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", 1000, 500, 100)])
     mask = result.mask(0, 0.5)
     assert mask.shape == (60, 90)
     assert mask[:, :40].all() and not mask[:, 50:].any()
@@ -48,7 +42,8 @@ def test_files_that_are_no_photographs_are_told_by_name_and_the_rest_goes_on(
     whole = half_red(tmp_path / "whole.png", 300, 300).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     files = [tmp_path / "notes.jpg", half_red(tmp_path / "a.png"), tmp_path / "cut.png", half_red(tmp_path / "b.png")]
-    result, told = cosegment_files(segmenter, files)
+    result = cosegment_files(segmenter, files)
+    told = result.messages
     assert result.names == ("a.png", "b.png")
     assert mentions(told[0], "notes.jpg", "image") and mentions(told[1], "cut.png")
     assert str(tmp_path) not in " ".join(told)
@@ -68,68 +63,37 @@ def test_fewer_than_two_photographs_are_refused_with_all_reasons(
 
 def test_names_that_are_alike_are_told_apart(tmp_path: Path, segmenter, half_red: Draw) -> None:
     files = [half_red(tmp_path / str(k) / name) for k, name in enumerate(("a.png", "A.png", "a.bmp", "a (2).png"))]
-    result, _ = cosegment_files(segmenter, files)
+    result = cosegment_files(segmenter, files)
     assert result.names == ("a.png", "A (2).png", "a (3).bmp", "a (2) (2).png")
 
 
 def test_the_same_picture_twice_is_told(tmp_path: Path, segmenter, half_red: Draw) -> None:
     segmenter.repeated = ((0, 1),)
-    _, told = cosegment_files(segmenter, [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png")])
+    told = cosegment_files(segmenter, [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png")]).messages
     assert len(told) == 1 and mentions(told[0], "a.png", "b.png", "same picture")
 
 
 def test_too_many_files_are_left_out_and_told(tmp_path: Path, segmenter, half_red: Draw) -> None:
     one = half_red(tmp_path / "a.png", 500, 20)
-    result, told = cosegment_files(segmenter, [one] * (MOST_FILES + 3))
+    result = cosegment_files(segmenter, [one] * (MOST_FILES + 3))
+    told = result.messages
     assert len(result.files) == MOST_FILES
     assert mentions(told[0], 3, "left out")
     assert {each.shape for each in result.previews} == {(20, 500, 3)}  # many are shown small
     assert np.unique(result.names).size == MOST_FILES
 
 
-def test_the_archive_holds_everything_at_the_photographs_own_size(tmp_path: Path, segmenter, half_red: Draw) -> None:
-    segmenter.common = math.nan
-    files = [half_red(tmp_path / "1" / "a.png", 1000, 600), half_red(tmp_path / "2" / "a.png", level=100)]
-    result, _ = cosegment_files(segmenter, files)
-    asked = list(segmenter.asked)
-    path = write_archive(segmenter, result, 0.3, "a model", tmp_path / "out")
-    assert segmenter.asked == asked
-    assert [each.name for each in path.parent.iterdir()] == [path.name]  # nothing is left beside it
-    with zipfile.ZipFile(path) as archive:
-        kinds = ("mask.png", "overlay.jpg", "cutout.png")
-        names = [f"{stem}_{kind}" for stem in ("a", "a (2)") for kind in kinds]
-        assert archive.namelist() == [*names, "scores.json"]
-        pictures = {name: Image.open(io.BytesIO(archive.read(name))) for name in names}
-        scores = json.loads(archive.read("scores.json"))
-    assert pictures["a_mask.png"].size == pictures["a_cutout.png"].size == (1000, 600)
-    mask = np.asarray(pictures["a (2)_mask.png"])
-    assert mask.shape == (60, 90) and mask[:, :40].all() and not mask[:, 50:].any()  # red 100 is above 0.3
-    assert pictures["a_cutout.png"].mode == "RGBA"
-    assert scores["model"] == "a model" and scores["threshold"] == 0.3
-    assert scores["common"] is None and scores["shares"] is None
-    assert [(each["file"], each["width"], each["height"]) for each in scores["images"]] == [
-        ("a.png", 1000, 600),
-        ("a (2).png", 90, 60),
-    ]
-    assert all(abs(each["foreground"] - 0.5) < 0.04 for each in scores["images"])
+def test_a_result_is_of_its_files_wherever_they_are(tmp_path: Path, segmenter, half_red: Draw) -> None:
+    files = [half_red(tmp_path / "1" / "a.png"), half_red(tmp_path / "1" / "b.png")]
+    result = cosegment_files(segmenter, files)
+    moved = [half_red(tmp_path / "2" / path.name) for path in files]
+    assert result.is_of(files[::-1]) and result.is_of(moved) and not result.is_of(files[:1])
+    half_red(moved[1], level=100)  # another photograph of the same name
+    assert not result.is_of(moved)
+    moved[1].unlink()
+    assert not result.is_of(moved)
 
 
-def test_the_scores_are_at_the_threshold_of_the_masks(tmp_path: Path, segmenter, half_red: Draw) -> None:
-    segmenter.model_scores = lambda *_: {"calibration": {"accuracy": 0.9}}
-    files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", level=100)]
-    result, _ = cosegment_files(segmenter, files)
-    assert scores(segmenter, result, 0.5, "a model")["calibration"] == {"accuracy": 0.9}
-    searched = replace(result, showing=Showing(cosegmentation=replace(result.cosegmentation, exemplars=1)))
-    for threshold, outside in ((0.3, []), (0.5, [2]), (0.9, [1, 2])):  # red is 200 and 100 of 255
-        written = scores(segmenter, searched, threshold, "a model")
-        assert written["outside"] == outside and written["calibration"] is None
-        assert [k + 1 for k, image in enumerate(written["images"]) if not image["foreground"]] == outside
-
-
-def test_photographs_that_are_gone_are_told_and_leave_no_archive(tmp_path: Path, segmenter, half_red: Draw) -> None:
+def test_no_two_results_have_one_serial(tmp_path: Path, segmenter, half_red: Draw) -> None:
     files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png")]
-    result, _ = cosegment_files(segmenter, files)
-    files[1].unlink()
-    with pytest.raises(CosegError, match=naming("b.png", "removed")):
-        write_archive(segmenter, result, 0.5, "a model", tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len({cosegment_files(segmenter, files).serial for _ in range(3)}) == 3

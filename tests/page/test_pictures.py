@@ -9,7 +9,7 @@ import pytest
 from facts import mentions
 
 from coseg.page.pictures import CUTOUT, MASK, MATCHED, OVERLAY, VIEWS, chosen_picture, gallery, heat_map
-from coseg.page.results import PageResult, Shown, cosegment_files
+from coseg.page.results import Corner, PageResult, Showing, Shown, ShownObject, cosegment_files
 
 Draw = Callable[..., Path]
 
@@ -18,7 +18,7 @@ Draw = Callable[..., Path]
 def result(tmp_path: Path, segmenter, half_red: Draw) -> PageResult:
     segmenter.belongs = {"a.png": 0.2, "b.png": 0.9}
     files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", 80, 100, 100)]
-    return cosegment_files(segmenter, files)[0]
+    return cosegment_files(segmenter, files)
 
 
 def test_one_gallery_shows_overlays_cutouts_or_masks(result: PageResult) -> None:
@@ -47,7 +47,7 @@ def test_the_threshold_and_the_order_need_no_network(result: PageResult, segment
 def test_what_is_like_the_point_is_hot(result: PageResult) -> None:
     assert "click" in gallery(result, MATCHED, 0.5)[0][1]
     response = np.array([[1.0, 0.0], [1.0, 0.5]], np.float32)
-    hot = replace(result, showing=replace(result.showing, responses=(response, response)))
+    hot = replace(result, showing=Showing((ShownObject(responses=(response, response)),)))
     picture, caption = gallery(hot, MATCHED, 0.5)[1]
     assert picture.size == (80, 100) and mentions(caption, "b.png", "0.00", "1.00")
     heat = heat_map(result.previews[1], response)
@@ -59,12 +59,12 @@ def test_the_chosen_photograph_has_the_places_and_what_they_were_taken_for(resul
     region = np.zeros((60, 90), bool)
     region[20:40, 50:80] = True
     places = (Shown(0, (0.7, 0.5), region), Shown(0, (0.1, 0.1, 0.2, 0.5)), Shown(1, (0.5, 0.5)))
-    shown = replace(result, showing=replace(result.showing, exemplars=places))
+    shown = replace(result, showing=Showing((ShownObject(exemplars=places),)))
     before = chosen_picture(result)
-    assert before.shape == (*result.chosen_size, 3) == (683, 1024, 3)
+    assert before.shape == (*result.clicked_size(0), 3) == (683, 1024, 3)
     changed = (chosen_picture(shown) != before).any(-1)
     assert changed[250:430, 600:680].all() and changed[68, 105:300].all()
     assert not changed[570:].any() and not changed[:40].any()
-    corner = replace(result, showing=replace(result.showing, corner=(0.5, 0.5)))
+    corner = replace(result, showing=replace(result.showing, corner=Corner(1, 0, (0.5, 0.5))))
     ring = np.argwhere((chosen_picture(corner) != before).any(-1))
     assert np.abs(ring.mean(0) - (341, 512)).max() < 3

@@ -12,18 +12,23 @@ from coseg.errors import CosegError
 from coseg.page import showing
 from coseg.page.pictures import MASK, gallery
 from coseg.page.results import PageResult, cosegment_files
-from coseg.page.showing import POINT, RECTANGLE, choose, instructions, take_back
+from coseg.page.showing import MOST_OBJECTS, POINT, RECTANGLE, Seen, add, choose, merged, rename, take_all_back
+from coseg.page.words import instructions
 
 
 def click(segmenter: Any, result: PageResult, x: float, y: float, *arguments: Any) -> PageResult:
     """A click at a pixel of a photograph of 90 x 60, which is enlarged for the visitor."""
-    return showing.click(segmenter, result, x * 1024 / 90, y * 1024 / 90, *arguments)
+    return showing.click(segmenter, result, Seen.of(result), x * 1024 / 90, y * 1024 / 90, *arguments)
+
+
+def take_back(segmenter: Any, result: PageResult) -> PageResult:
+    return showing.take_back(segmenter, result, Seen.of(result))
 
 
 @pytest.fixture
 def result(tmp_path: Path, segmenter, half_red: Callable[..., Path]) -> PageResult:
     files = [half_red(tmp_path / "a.png"), half_red(tmp_path / "b.png", 600, 400)]
-    return cosegment_files(segmenter, files)[0]
+    return cosegment_files(segmenter, files)
 
 
 def masks(result: PageResult) -> list[np.ndarray]:
@@ -39,14 +44,14 @@ def test_a_point_finds_that_object_everywhere_and_shows_what_it_was_taken_for(re
     assert shown.region is not None and shown.region.shape == (60, 90) and abs(shown.region.mean() - 0.5) < 0.05
     assert blue.current.exemplars == 1 and blue.current[0].threshold == 0.4
     assert mentions(steps[1], "1/2", "photograph 2 of 2", "b.png")
-    assert [response.shape for response in blue.showing.responses] == [(21, 32), (21, 32)]
+    assert [response.shape for response in blue.showing.current.responses] == [(21, 32), (21, 32)]
 
 
 def test_two_clicks_are_a_rectangle_in_any_order(result: PageResult, segmenter) -> None:
     for first, second in (((60, 10), (88, 50)), ((88, 50), (60, 10))):
         half = click(segmenter, result, *first, RECTANGLE)
         assert half.current is result.current and half.showing.corner is not None
-        assert mentions(instructions(segmenter, half), "opposite corner")
+        assert mentions(instructions(half), "opposite corner")
         blue = click(segmenter, half, *second, RECTANGLE)
         (shown,) = blue.showing.exemplars
         assert (
@@ -61,19 +66,20 @@ def test_exemplars_of_several_photographs_add_up_and_can_be_taken_back(result: P
     two = click(segmenter, choose(one, 1), 10, 10, POINT)
     assert [shown.photograph for shown in two.showing.exemplars] == [0, 1] and two.current.exemplars == 2
     assert all(mask[:, :20].all() and mask[:, -20:].all() for mask in masks(two))
-    assert mentions(instructions(segmenter, two), "1. a point in <b>a.png", "2. a point in <b>b.png", "taken for")
-    back = take_back(segmenter, two, everything=False)
+    assert mentions(instructions(two), "1. a point in <b>a.png", "2. a point in <b>b.png", "taken for")
+    back = take_back(segmenter, two)
     assert [shown.photograph for shown in back.showing.exemplars] == [0]
     assert not masks(back)[1][:, :20].any() and back.showing.photograph == 1
     asked = list(segmenter.asked)
-    assert take_back(segmenter, two, everything=True).current is result.current and segmenter.asked == asked
+    assert take_all_back(two).current is result.current and segmenter.asked == asked
 
 
 def test_a_corner_is_taken_back_first(result: PageResult, segmenter) -> None:
     one = click(segmenter, result, 80, 30, POINT)
-    back = take_back(segmenter, click(segmenter, one, 5, 5, RECTANGLE), everything=False)
+    back = take_back(segmenter, click(segmenter, one, 5, 5, RECTANGLE))
     assert back.showing.corner is None and back.current is one.current
-    assert choose(click(segmenter, one, 5, 5, RECTANGLE), 1).showing.corner is None
+    elsewhere = choose(click(segmenter, one, 5, 5, RECTANGLE), 1)
+    assert "opposite" not in instructions(elsewhere) and "opposite" in instructions(choose(elsewhere, 0))
 
 
 def test_a_photograph_without_the_object_is_named(result: PageResult, segmenter) -> None:
@@ -100,6 +106,75 @@ def test_clicks_that_mean_nothing_get_a_sentence(result: PageResult, segmenter, 
 def test_a_model_that_cannot_search_shows_what_is_similar(result: PageResult, segmenter) -> None:
     segmenter.network = None
     once = click(segmenter, result, 80, 30, RECTANGLE)
-    assert "exemplar" not in segmenter.asked and len(once.showing.responses) == 2
-    assert once.current is result.current and mentions(instructions(segmenter, once), "cannot search")
+    assert "exemplars" not in segmenter.asked and len(once.showing.current.responses) == 2
+    assert once.current is result.current and mentions(instructions(once, False), "cannot search")
     assert len(click(segmenter, once, 10, 30, POINT).showing.exemplars) == 1
+
+
+def test_what_the_visitor_saw_is_read_from_its_text_alone(result: PageResult) -> None:
+    seen = Seen.of(choose(result, 1))
+    assert Seen.read(str(seen)) == seen == Seen(result.serial, 0, 1, 1)
+    for text in ("", "x", str(seen) + " ", str(seen)[1:], f"{seen}-1", "../" + str(seen)):
+        assert Seen.read(text) is None
+
+
+def test_each_object_is_searched_for_with_the_others(result: PageResult, segmenter) -> None:
+    one = add(rename(click(segmenter, result, 10, 30, POINT), 1, "red"))
+    assert one.showing.selected == 2 and [shown.title for shown in one.showing.objects] == ["red", "Object 2"]
+    two = click(segmenter, choose(one, 1), 80, 30, POINT)
+    assert [len(shown.exemplars) for shown in two.showing.objects] == [1, 1] and two.is_of_objects
+    labels = two.labels(1, 0.4)
+    assert (labels[:, :230] == 1).all() and (labels[:, 350:] == 2).all()
+    assert [shown.cosegmentation.exemplars for shown in two.showing.searched] == [1, 1]  # type: ignore[union-attr]
+    assert two.showing.current.responses and two.showing.searches == 2
+    left = showing.remove(segmenter, two, Seen.of(two)._replace(number=1))
+    assert [shown.number for shown in left.showing.objects] == [2]  # which keeps its colour
+    assert set(np.unique(left.labels(1, 0.4))) == {0, 2} and left.is_of_objects
+    assert [shown.number for shown in add(left).showing.objects] == [2, 1]
+    with pytest.raises(CosegError, match=naming("removed")):
+        showing.click(segmenter, left, Seen.of(two)._replace(number=1), 100, 340, POINT)
+    assert take_all_back(left).current is result.cosegmentation and not take_all_back(left).showing.is_named
+    assert showing.remove(segmenter, left, Seen.of(left)).current is result.cosegmentation
+
+
+def test_an_object_that_is_not_shown_yet_is_used_before_another_is_added(result: PageResult, segmenter) -> None:
+    assert add(result).showing.selected == 1 and len(add(result).showing.objects) == 2
+    many = result
+    for _ in range(MOST_OBJECTS - 1):
+        many = add(many)
+    assert [shown.number for shown in many.showing.objects] == list(range(1, MOST_OBJECTS + 1))
+    with pytest.raises(CosegError, match=naming(str(MOST_OBJECTS), "remove one")):
+        add(many)
+    asked = list(segmenter.asked)
+    fewer = showing.remove(segmenter, many, Seen.of(many))
+    assert len(fewer.showing.objects) == MOST_OBJECTS - 1 and segmenter.asked == asked
+
+
+def test_names_are_those_of_folders_and_differ(result: PageResult) -> None:
+    two = rename(add(result), 1, " my   horse ")
+    assert two.showing.objects[0].name == "my horse"
+    for number, name in ((2, "My Horse"), (2, "object 1"), (2, "a/b"), (2, ".."), (1, "Object 3"), (1, "x" * 61)):
+        with pytest.raises(CosegError, match=naming("name")):
+            rename(two, number, name)
+    assert rename(two, 1, "Object 1").showing.objects[0].name == "" == rename(two, 1, " ").showing.objects[0].name
+    assert rename(two, 1, "object 1").showing.objects[0].title == "Object 1"  # its own default name
+    assert rename(two, 7, "gone").showing == two.showing
+
+
+def test_all_objects_together_have_a_limit(result: PageResult, segmenter, monkeypatch) -> None:
+    monkeypatch.setattr(showing, "MOST_IN_ALL", 1)
+    two = add(click(segmenter, result, 80, 30, POINT))
+    with pytest.raises(CosegError, match=naming("takes 1", "all objects")):
+        click(segmenter, two, 10, 30, POINT)
+
+
+def test_what_changed_during_a_search_is_merged(result: PageResult, segmenter) -> None:
+    before = add(click(segmenter, result, 80, 30, POINT))
+    after = click(segmenter, before, 10, 30, POINT)
+    now = choose(add(rename(before, 1, "blue")), 1)
+    both = merged(before, after, now)
+    assert [shown.title for shown in both.showing.objects] == ["blue", "Object 2", "Object 3"]
+    assert both.showing.photograph == 1 and both.showing.selected == now.showing.selected == 2
+    assert [len(shown.exemplars) for shown in both.showing.objects] == [1, 1, 0]
+    removed = merged(before, showing.remove(segmenter, before, Seen.of(before)), before)
+    assert [shown.number for shown in removed.showing.objects] == [1] == [removed.showing.selected]

@@ -70,3 +70,16 @@ def test_what_is_idle_goes(tmp_path: Path) -> None:
     now[0] = 11
     visitors.remove_idle()
     assert visitors.counts() == {"results": 0, "result_bytes": 0, "files": 0, "bytes": 0} and not path.exists()
+
+
+def test_only_the_last_drawing_of_a_result_counts(tmp_path: Path) -> None:
+    visitors = Visitors(tmp_path)
+    first = result(5)
+    visitors.keep_result("1", first)
+    early, late, other = visitors.start_drawing("1"), visitors.start_drawing("1"), visitors.start_drawing("2")
+    assert not visitors.is_last_drawing("1", early) and visitors.is_last_drawing("1", late)
+    assert not visitors.is_last_drawing("2", other)  # which has no result
+    visitors.exchange_result("1", first, result(6))
+    assert visitors.is_last_drawing("1", late)
+    visitors.keep_result("1", result(5))
+    assert not visitors.is_last_drawing("1", late)

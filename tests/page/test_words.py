@@ -7,7 +7,20 @@ import pytest
 from facts import mentions
 
 from coseg.inference.cosegmentation import Cosegmentation, Segment
-from coseg.page.words import answer, caption, count, how_sure, likelihood, listed, notice, verdict
+from coseg.page.results import ShownObject
+from coseg.page.words import (
+    answer,
+    caption,
+    caption_of_objects,
+    count,
+    how_sure,
+    likelihood,
+    listed,
+    notice,
+    object_label,
+    verdict,
+    verdict_of_objects,
+)  # fmt: skip
 
 
 def cosegmentation(common: float = 0.9, belongs: tuple[float, ...] = (0.9,) * 5, exemplars: int = 0) -> Cosegmentation:
@@ -58,3 +71,33 @@ def test_names_are_listed_and_are_no_html() -> None:
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b"
     assert listed(list("abcdef")) == "a, b, c, d and two more" and count(13) == "13"
     assert mentions(notice(["<img src=x>.png is no image"]), "&lt;img") and notice([]) == ""
+
+
+def test_each_of_several_objects_has_an_answer_with_its_name_and_colour() -> None:
+    objects = [
+        ShownObject(1, "<b>", cosegmentation=cosegmentation(exemplars=1)),
+        ShownObject(3, cosegmentation=cosegmentation(belongs=(0.9, 0.1), exemplars=2)),
+        ShownObject(4, "not shown"),
+    ]
+    html = verdict_of_objects(objects)
+    assert mentions(
+        html, "“&lt;b&gt;” seems to be in all five", "“Object 3” seems to be in one of the two", "not in 1.jpg"
+    )
+    assert html.count('<p class="answer">') == 2 and "not shown" not in html
+    assert mentions(html, "verdict yes", "background: #ff6e14", "background: #28be3c")
+    nowhere = [ShownObject(cosegmentation=cosegmentation(belongs=(0.1, 0.1), exemplars=1))]
+    assert mentions(verdict_of_objects(nowhere), "verdict no", "“Object 1” was not recognised in any")
+
+
+def test_captions_of_several_objects_have_a_line_for_each() -> None:
+    segments = cosegmentation(belongs=(0.94, 0.5, 0.1, math.nan)).segments
+    text = caption_of_objects("a.jpg", list(zip("abcd", segments, (0.23, 0.1, 0.0, 0.2), strict=True)))
+    name, *lines = text.replace("\u00a0", " ").split("\n")
+    assert name == "a.jpg" and lines[0] == "a: 23 % of the picture (94 % likely)"
+    assert mentions(lines[1], "not clear", "50 % likely") and mentions(lines[2], "not recognised", "10 %")
+    assert lines[3] == "d: 20 % of the picture"
+
+
+def test_the_list_of_objects_has_the_number_of_clicks() -> None:
+    labels = [object_label(ShownObject(1, "horse", ((0, (0.5, 0.5)),) * clicks)) for clicks in range(3)]  # type: ignore
+    assert labels == ["horse · not shown yet", "horse · 1 click", "horse · 2 clicks"]

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
-from coseg.data.dataset import CliqueBatch, PairBatch, PairDataset, PairSample, collate
+from coseg.data.batches import collate
+from coseg.data.dataset import CliqueBatch, PairBatch, PairDataset, PairSample
 from coseg.errors import CosegError
 from coseg.labels import pair_targets
 from coseg.models.exemplar import Exemplar

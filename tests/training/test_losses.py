@@ -13,7 +13,8 @@ from metrics_file import read_losses
 from omegaconf import DictConfig
 from torch import Tensor
 
-from coseg.data.dataset import PairDataset, PairSample, collate
+from coseg.data.batches import collate
+from coseg.data.dataset import PairDataset, PairSample
 from coseg.errors import CosegError
 from coseg.models.base import CosegNetwork, Size
 from coseg.models.encoders.vgg import VGG16Encoder

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from coseg.data.dataset import PairDataset, PairSample, collate
+from coseg.data.batches import collate
+from coseg.data.dataset import PairDataset, PairSample
 from coseg.errors import CosegError
 from coseg.hub.checkpoint import read_checkpoint
 from coseg.instantiate import build, plain

@@ -4,98 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
-import re
+import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from machines import children, torchrun, wait_for
+from omegaconf import DictConfig
 
+from coseg.evaluation.score import score
 from coseg.files.plain_data import read_json
 
-SECONDS = 240
-APART = 1.5
-"""Seconds from the start of one machine to that of the next: the clock shows another second."""
-
 SETTINGS = ("data.pairs_per_epoch=48", "trainer.max_epochs=4", "optimizer.lr=0.003", "panels=0")
-
-
-class Ended(NamedTuple):
-    """What a launcher printed.
-
-    Attributes:
-        text: its output.
-        code: of the process that it started, which it tells, where it failed itself.
-    """
-
-    text: str
-    code: int
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def wait_for(what: Callable[[], object], launchers: list[subprocess.Popen[bytes]]) -> None:
-    end = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < end and all(launcher.poll() is None for launcher in launchers)
-        time.sleep(0.02)
-
-
-def torchrun(
-    folder: Path,
-    machines: int,
-    *words: str,
-    meanwhile: Callable[[list[subprocess.Popen[bytes]]], None] | None = None,
-    last: tuple[str, ...] = (),
-) -> list[Ended]:
-    """Run a training as that many machines of one process each would, all of them here, started one after the other."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launchers, logs = [], [folder / f"machine{k}.txt" for k in range(machines)]
-    try:
-        for k, log in enumerate(logs):
-            command = (
-                *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={machines}", "--nproc-per-node=1"),
-                *(f"--node-rank={k}", "--master-addr=127.0.0.1", f"--master-port={port}", "-m", "coseg.cli.train"),
-            )
-            with log.open("wb") as file:
-                launchers.append(
-                    subprocess.Popen(
-                        (*command, *words, *(last if k == machines - 1 else ())),
-                        cwd=folder,
-                        stdout=file,
-                        stderr=subprocess.STDOUT,
-                        env=os.environ | {"OMP_NUM_THREADS": "1"},
-                    )
-                )
-            time.sleep(APART)
-        if meanwhile is not None:
-            meanwhile(launchers)
-        end = time.monotonic() + SECONDS
-        codes = [launcher.wait(max(1.0, end - time.monotonic())) for launcher in launchers]
-    finally:
-        for launcher in launchers:
-            for pid in (*children(launcher.pid), launcher.pid):
-                if launcher.poll() is None:
-                    os.kill(pid, signal.SIGKILL)
-    ended = []
-    for code, log in zip(codes, logs, strict=True):
-        text = log.read_text(errors="replace")
-        told = re.findall(r"exitcode *: (-?\d+)", text)
-        assert bool(told) == bool(code), text
-        ended.append(Ended(text, int(told[-1]) if told else 0))
-    return ended
 
 
 def training(tiny_overrides: dict[str, tuple[str, ...]], machines: int) -> list[str]:
@@ -139,6 +62,58 @@ def test_stopped_and_resumed(machines: int, tiny_overrides: dict[str, tuple[str,
     assert [one.code for one in ended] == [0] * machines, [one.text for one in ended]
     assert list((broken / "runs").glob("*/*")) == [second]
     assert numbers(second) == numbers(first)
+
+
+def results(run: Path, protocol: str) -> tuple[object, str]:
+    """What a test of the command wrote: its results without times and names, and the scores of each pair or mask."""
+    folder = run / "test" / f"shapes-seen-{protocol}"
+    scores = read_json(folder / "results.json", "")
+    for key in ("seconds", "protocol", "checksum", "checkpoint", "run"):
+        scores.pop(key, None)
+    (records,) = folder.glob("*.csv")
+    assert not list(folder.glob("features*"))
+    return scores, records.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes as Linux shows them")
+def test_a_machine_is_lost_and_the_training_resumed_and_tested(
+    compose: Callable[..., DictConfig], tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    """SIGKILL to all of a machine: the other ends. Resumed and tested by two, the numbers are those of a whole run.
+
+    And those of a test by one process, also of whole groups.
+    """
+    words = training(tiny_overrides, 2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    assert [ended.code for ended in torchrun(whole, 2, *words)] == [0, 0]
+    (first,) = (whole / "runs").glob("*/*")
+
+    def lose(launchers: list[subprocess.Popen[bytes]]) -> None:
+        wait_for(lambda: list(broken.glob("runs/*/*/checkpoints/last.ckpt")), launchers)
+        for pid in (launchers[-1].pid, *children(launchers[-1].pid)):
+            os.kill(pid, signal.SIGKILL)
+
+    left, lost = torchrun(broken, 2, *words, "checkpoint_minutes=0.005", meanwhile=lose)
+    assert lost.code == -signal.SIGKILL and left.code == 2 and "Another process of this job" in left.text, left.text
+    (second,) = (broken / "runs").glob("*/*")
+    assert not (second / "finished.json").exists()
+    ended = torchrun(broken, 2, f"resume={second}")
+    assert [one.code for one in ended] == [0, 0], [one.text for one in ended]
+    assert numbers(second) == numbers(first)
+
+    of_two = ("+trainer.num_nodes=2", "trainer.devices=1", "trainer.strategy=ddp")
+    settings = (*tiny_overrides["test"], "split=seen", "panels=0")
+    for protocol in ("paper", "group"):
+        tested = (*settings, f"protocol={protocol}", f"ckpt={second / 'checkpoints' / 'best.ckpt'}")
+        ended = torchrun(broken, 2, *tested, *of_two, command="test")
+        assert [one.code for one in ended] == [0, 0], [one.text for one in ended]
+        score(compose("test", *tested, "protocol.name=one"))
+        score(compose("test", *tested[:-1], f"ckpt={first / 'checkpoints' / 'best.ckpt'}"))
+        assert results(second, protocol) == results(second, "one") == results(first, protocol)
+        shutil.rmtree(second / "test" / "shapes-seen-one")
 
 
 @pytest.mark.slow

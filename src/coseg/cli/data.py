@@ -1,4 +1,4 @@
-"""``coseg-data``: list, download, check and show data sets, count their pairs, and export masks to other programs."""
+"""``coseg-data``: list, download, check, show and pack data sets, count their pairs, export masks to other programs."""
 
 from __future__ import annotations
 
@@ -147,6 +147,41 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _shards(options: argparse.Namespace) -> int:
+    from coseg.cli.sentences import writing
+    from coseg.data.pack import SHARDS, remove_shards, same_catalog, write_shards
+    from coseg.files.stored import StoredPath
+
+    reader, out = _reader(options), options.out.expanduser()
+    root = getattr(reader, "root", None)
+    if root is None or isinstance(root, StoredPath):
+        raise CosegError(f"The shards of {options.name} are written from a folder: give it as --root FOLDER.")
+    catalogs, errors = {}, list[CosegError]()
+    for split in reader.splits:
+        try:
+            catalogs[split] = reader.read(split)
+        except CosegError as error:  # a data set may lack a split
+            errors.append(error)
+    if not catalogs:
+        raise errors[0]
+    # A single class may have the name of its folder, which a tar file keeps if the folder is in it.
+    classes = {name for catalog in catalogs.values() for name in catalog.class_names}
+    below = root.resolve().name if root.resolve().name in classes else ""
+    with writing(out):
+        names = write_shards(root, out, options.size_mb, below)
+    try:
+        again = chosen_dataset(options.name, str(out), options.groups, options.set, options.config_dir).reader
+        for split, catalog in catalogs.items():
+            same_catalog(catalog, again.read(split))
+    except BaseException:  # wrong shards don't stay, nor those that Ctrl-C leaves unchecked
+        remove_shards(out, names)
+        raise
+    for catalog in catalogs.values():
+        print(f"{catalog.name}/{catalog.split}: {len(catalog)} images, as in {root}")
+    print(f"{len(names)} shards: use them with dataset={options.name} dataset.root={out / SHARDS.format('*')}")
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from coseg.cli.sentences import writing
     from coseg.data.annotations import coco_text, find_masks, labelme_texts
@@ -224,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--pairs", type=whole(1, 1000), default=6, metavar="N", help="how many (6)")
     show.add_argument("--seed", type=whole(0, MOST_SEED), default=0, metavar="N", help="which (0)")
     show.add_argument("--out", type=Path, metavar="FILE", help="the picture, <data set>-<split>.png if not given")
+    shards = command("shards", _shards, "write a data set into tar files, which are read without being unpacked")
+    shards.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the tar files; must not exist")
+    shards.add_argument("--size-mb", type=whole(1), default=500, metavar="N", help="of a tar file (500)")
     text = "masks in files, as coseg-predict writes them, to annotations that other programs read"
     export = commands.add_parser("export", help=text, description=f"{text[0].upper()}{text[1:]}.")
     export.set_defaults(job=_export)

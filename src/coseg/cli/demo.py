@@ -28,7 +28,7 @@ def _replacing(folder: Path) -> Iterator[None]:
 
 
 def demo(overrides: list[str]) -> None:
-    """Train the ``shapes`` experiment with these overrides, test both of its test splits, and sum them up."""
+    """Train the ``shapes_quick`` experiment with these overrides, test both of its test splits, and sum them up."""
     from omegaconf import open_dict
 
     from coseg.configs import compose_config
@@ -42,7 +42,7 @@ def demo(overrides: list[str]) -> None:
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     folder = Path("runs", "demo").resolve()
-    training = check_settings(compose_config("train", ["experiment=shapes", "name=demo", *overrides]), "train")
+    training = check_settings(compose_config("train", ["experiment=shapes_quick", "name=demo", *overrides]), "train")
     testing = compose_config("test", ["dataset=shapes", f"ckpt='{folder / CHECKPOINTS / BEST}'"])
     with open_dict(testing):
         testing.dataset = training.dataset  # the same pictures, whatever was overridden

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coseg.cli.options import cutout_style
-from coseg.cli.predict_options import check_together, exemplar_words, json_target
+from coseg.cli.predict_options import check_processes, check_together, exemplar_words, json_target
 from coseg.cli.predict_options import predict_parser as _parser
 from coseg.errors import CosegError
 from coseg.inference.inputs import printable
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from coseg.inference.exemplar import Exemplars
     from coseg.inference.inputs import Inputs
     from coseg.inference.outputs import Targets
+    from coseg.inference.processes import Processes
     from coseg.inference.segmenter import CoSegmenter
     from coseg.inference.split import SplitFolder
 
 
-def _predict(options: argparse.Namespace, output: PredictOutput, scores_file: Path | None) -> None:
-    # Threads that wait for work shall sleep: images of this size are small jobs, and beside other work on the machine
-    # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def _predict(
+    options: argparse.Namespace, output: PredictOutput, scores_file: Path | None, processes: Processes
+) -> None:
     from coseg.files.writing import remove_leftovers
     from coseg.inference.inputs import collect
     from coseg.inference.outputs import Targets, check_folder, longest_of_results
@@ -70,8 +70,9 @@ def _predict(options: argparse.Namespace, output: PredictOutput, scores_file: Pa
         replaces = "They are given as images or exemplars" if options.overwrite else "--overwrite replaces"
         output.problem(f"{first}{rest} {stay}. {replaces}, --out gives another folder.")
         if len(targets.kept) == targets.count and options.json != "-" and split is None:
+            processes.require_same((inputs, targets.kept))  # they meet, so that none ends before the first has printed
             return
-    _segment(options, output, inputs, targets, scores_file, split)
+    _segment(options, output, inputs, targets, scores_file, split, processes)
 
 
 def _segment(
@@ -81,6 +82,7 @@ def _segment(
     targets: Targets,
     scores_file: Path | None,
     split: SplitFolder | None,
+    processes: Processes,
 ) -> None:
     output.say("Loading the model …")
     from coseg.hub.load import load_pretrained
@@ -90,6 +92,8 @@ def _segment(
     segmenter = CoSegmenter(
         network, settings, options.device, options.size, options.threshold, source, options.keep_islands
     )
+    segmenter.processes = processes
+    processes.require_same((inputs, targets.kept, source, segmenter.size, segmenter.threshold))
     size = "" if segmenter.size is None else f" at {segmenter.size} pixels"
     output.say(f"Segmenting with {source}{size} on {segmenter.device}.")
     if segmenter.size_note is not None:
@@ -98,6 +102,7 @@ def _segment(
         from coseg.inference.split import require_likelihoods
 
         require_likelihoods(segmenter, len(inputs.paths) == 2 and not options.exemplars)
+        split = split if processes.rank == 0 else None
     if targets.objects:
         _segment_objects(options, output, inputs, targets, scores_file, segmenter, source, split)
         return
@@ -182,10 +187,7 @@ def _segment_all(
         **({"alone_copies": copies_alone} if options.clusters and split is not None else {}),
         "problems": output.problems,
     }
-    if options.json is not None:
-        _write_scores(scores, scores_file, output, scores_file is not None and targets.is_kept(scores_file))
-    if options.chosen is None:
-        output.say(f"The results are in {options.out}/.")
+    _end(options, output, scores, scores_file, targets, segmenter)
 
 
 def _segment_objects(
@@ -220,6 +222,19 @@ def _segment_objects(
     if options.json is not None:
         about = {**segmenter.model_scores(source), "threshold": segmenter.exemplar_threshold, "calibration": None}
         scores = {**about, **scores, "problems": output.problems}
+    _end(options, output, scores, scores_file, targets, segmenter)
+
+
+def _end(
+    options: argparse.Namespace,
+    output: PredictOutput,
+    scores: dict[str, Any],
+    scores_file: Path | None,
+    targets: Targets,
+    segmenter: CoSegmenter,
+) -> None:
+    """Write the scores, where they are wanted, and say where the results are."""
+    if options.json is not None and segmenter.processes.rank == 0:
         _write_scores(scores, scores_file, output, scores_file is not None and targets.is_kept(scores_file))
     if options.chosen is None:
         output.say(f"The results are in {options.out}/.")
@@ -242,7 +257,7 @@ def _write_scores(scores: dict[str, Any], file: Path | None, output: PredictOutp
 
     text = output.aliased(json.dumps(for_json(scores), indent=2, allow_nan=False))
     if file is None:
-        print(text)
+        print(text, flush=True)  # before the processes part: torchrun ends this one after another's exit code
     elif not kept:
         with writing(file):
             write_text_atomically(file, text + "\n")
@@ -264,13 +279,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from coseg.cli.sentences import guard
     from coseg.cli.streams import to_standard_output, with_standard_streams
     from coseg.cli.watch import check_watch
+    from coseg.inference.processes import ALONE, LaunchedProcesses
+    from coseg.training.launched import this_job
 
-    output = PredictOutput(options.quiet, to_stderr=options.json == "-" or to_standard_output(options))
+    launched = this_job()
+    processes = ALONE if launched is None else LaunchedProcesses(launched)
+    to_stderr = options.json == "-" or to_standard_output(options)
+    output = PredictOutput(options.quiet, to_stderr, silent=processes.rank > 0)
+
+    # Threads that wait for work shall sleep: images of this size are small jobs, and beside other work on the machine
+    # waiting took ten times the processor time of the network itself. It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     def job() -> None:
         check_watch(options)
+        check_processes(options, processes.size)
         options.exemplars = exemplar_words(options.exemplar)
-        with_standard_streams(options, output, lambda: _predict(options, output, scores_file))
+        with processes:
+            with_standard_streams(options, output, lambda: _predict(options, output, scores_file, processes))
 
     guard(job)
     raise SystemExit(2 if output.problems else 0)

@@ -147,6 +147,19 @@ def check_together(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--split-out copies the files of a pair, a group or a search: leave out --pairs, --watch and -")
 
 
+def check_processes(options: argparse.Namespace, size: int) -> None:
+    """Refuse what one process alone can do, where a launcher has started several.
+
+    Raises:
+        CosegError: it is asked for.
+    """
+    if size > 1 and (options.watch or "-" in options.images or str(options.out) == "-"):
+        raise CosegError(
+            f"--watch, and - for standard input or output, need one process, but a launcher has started {size}: leave "
+            "torchrun or srun out."
+        )
+
+
 Shown = tuple[Path, Path | tuple[float, ...]]
 """The photograph of an exemplar, and where the object is in it."""
 

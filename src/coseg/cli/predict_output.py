@@ -33,16 +33,18 @@ class PredictOutput:
     Args:
         quiet: print problems alone.
         to_stderr: results go to standard error, since standard output is for a program.
+        silent: print nothing: another process of the same job does.
 
     Attributes:
         problems: the sentences so far.
         aliases: what messages and scores say in place of a path, such as that of a copy of standard input.
     """
 
-    def __init__(self, quiet: bool = False, to_stderr: bool = False) -> None:
+    def __init__(self, quiet: bool = False, to_stderr: bool = False, silent: bool = False) -> None:
         self.problems: list[str] = []
         self.aliases: dict[str, str] = {}
-        self._quiet = quiet
+        self._quiet = quiet or silent
+        self._silent = silent
         self._to_stderr = to_stderr
         self._progress: Progress | None = None
         self._pairs = 0
@@ -172,6 +174,8 @@ class PredictOutput:
             self.say(f"  {number}  {printable(paths[number - 1].name)}")
 
     def _print(self, text: str, to_stderr: bool) -> None:
+        if self._silent:
+            return
         stream = sys.stderr if to_stderr else sys.stdout
         encoding = stream.encoding or "utf-8"
         text = text.encode(encoding, "backslashreplace").decode(encoding)  # a file's name may hold any bytes

@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,11 @@ def guard(job: Callable[[], Any]) -> None:
         job()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # Python writes the rest at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("Standard output was closed before all was written.", file=sys.stderr)
+        raise SystemExit(BAD_INPUT) from None
     except Exception as error:
         hydra_errors: Any = sys.modules.get("hydra.errors")
         if hydra_errors is not None and isinstance(error, hydra_errors.HydraException):  # an override that does not fit

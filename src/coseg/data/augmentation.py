@@ -44,6 +44,7 @@ class Augmentation:
         self.pipeline: _Pipeline = transforms
         self.size = size
         self.tries = tries
+        self._holders: list[Any] | None = None  # of random generators; empty: they are not set one by one
 
     def __call__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], wanted: NDArray[np.intp], seed: int
@@ -56,14 +57,11 @@ class Augmentation:
             wanted: labels of which at least one should stay in the picture.
             seed: of the random numbers.
         """
-        table = np.zeros(256, np.bool_)
-        table[wanted] = True
-        present = bool(table[labels].any())
         seeds = np.random.SeedSequence(seed).generate_state(self.tries)
-        for sample_seed in seeds:
-            self.pipeline.set_random_seed(int(sample_seed))
+        for count, sample_seed in enumerate(seeds, start=1):
+            self._seed(int(sample_seed))
             sample = self.pipeline(image=image, mask=labels)
-            if not present or table[sample["mask"]].any():
+            if count == self.tries or _shows(sample["mask"], wanted) or not _shows(labels, wanted):
                 break
         if getattr(sample["image"], "dtype", None) != np.uint8:
             raise CosegError(
@@ -76,6 +74,40 @@ class Augmentation:
                 "let the last of them crop or resize to that size."
             )
         return sample["image"], sample["mask"]
+
+    def _seed(self, seed: int) -> None:
+        """`set_random_seed` of the pipeline, in a third of the time.
+
+        Albumentations makes new generators for each transform, all in the same state. Here those that the pipeline and
+        its transforms have from the first time are put into it, unless one of them has a way of its own.
+        """
+        holders = self._holders
+        if holders is None:
+            self.pipeline.set_random_seed(seed)
+            transforms: list[Any] = list(getattr(self.pipeline, "transforms", ()))
+            plain = type(self.pipeline) is A.Compose and all(map(_is_seeded_plainly, transforms))
+            self._holders = [self.pipeline, *transforms] if plain else []
+        elif not holders:
+            self.pipeline.set_random_seed(seed)
+        else:
+            state = np.random.PCG64(seed).state
+            for holder in holders:
+                holder.seed = seed
+                holder.random_generator.bit_generator.state = state
+                holder.py_random.seed(seed)
+
+
+def _is_seeded_plainly(transform: Any) -> bool:
+    """Whether a transform is seeded as albumentations does it: a user's may do more."""
+    return isinstance(transform, A.BasicTransform) and all(
+        getattr(getattr(transform, name), "__func__", None) is getattr(A.BasicTransform, name)
+        for name in ("set_random_seed", "set_random_state")
+    )
+
+
+def _shows(labels: NDArray[np.uint8], wanted: NDArray[np.intp]) -> bool:
+    """Whether a label map has a pixel of one of the labels."""
+    return any((labels == label).any() for label in wanted)
 
 
 def as_transform(augmentation: Any) -> Any:

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.errors import CosegError, DamagedFile, unknown_choice
+from coseg.files.stored import StoredPath
 from coseg.imaging.read import damaged, exposure_note, read_photograph
 from coseg.labels import VOID
 
 Item = TypeVar("Item")
 Facts = TypeVar("Facts")
+
+
+LATENT = 16
+"""Files from shards or a URL that are read at once."""
 
 
 class Note(str):
@@ -134,8 +139,15 @@ def file_checksum(path: Path) -> str:
 
 def file_checksums(files: Iterable[Path]) -> list[str]:
     """`file_checksum` of files, in parallel."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-        return list(pool.map(file_checksum, files))
+    paths = list(files)
+    with ThreadPoolExecutor(_threads(paths[:1])) as pool:  # hashing releases the interpreter's lock
+        return list(pool.map(file_checksum, paths))
+
+
+def _threads(first: Sequence[Path]) -> int | None:
+    """How many threads read files like the first: those of a bucket are waited for."""
+    cores = os.cpu_count()
+    return max(LATENT, cores or 1) if any(isinstance(path, StoredPath) for path in first) else cores
 
 
 def without_class(catalog: Catalog) -> str:
@@ -240,7 +252,7 @@ def check_images(
         except CosegError as error:
             return CheckedImage(item, None, error, note)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor(_threads([image_of(item) for item in items[:1]])) as pool:  # decoding releases the lock
         return list(pool.map(checked, items))
 
 

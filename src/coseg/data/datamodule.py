@@ -12,6 +12,7 @@ import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from coseg.data.batches import collate
 from coseg.data.benchmark import Benchmark, read_benchmark
 from coseg.data.catalog import Catalog, Reader, ResizedCatalog, require_labels, without_class
 from coseg.data.dataset import (
@@ -24,7 +25,6 @@ from coseg.data.dataset import (
     PairBatch,
     PairDataset,
     Transform,
-    collate,
 )
 from coseg.data.listed import ListedCatalog, listed_groups, listed_pairs
 from coseg.data.pair_orders import AllPairs, ListedPairs, PairOrder, ShuffledPairs, WithNegatives, pair_order

@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from coseg.data.batches import collate
 from coseg.data.catalog import Catalog
 from coseg.data.datamodule import PairDataModule
-from coseg.data.dataset import ImageDataset, ImageItem, PairDataset, PairSample, collate
+from coseg.data.dataset import ImageDataset, ImageItem, PairDataset, PairSample
 from coseg.errors import CosegError, checked_threshold
 from coseg.evaluation.iteration import GroupIteration
 from coseg.evaluation.mask_files import MaskFiles, SavedMasks

@@ -17,11 +17,12 @@ import stat
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import yaml
 
 from coseg.errors import CosegError
+from coseg.files.stored import StoredPath
 
 MAX_BYTES = 8 * 2**20
 """Of a file: a hundred times the largest that coseg writes."""
@@ -82,9 +83,7 @@ def read_bytes(path: Path, advice: str = "give another file", limit: int = MAX_B
     data = b""
     if size <= limit:
         try:
-            # Without O_NONBLOCK, a pipe that took the file's place after the look would block.
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-            with open(descriptor, "rb") as file:
+            with _opened(path) as file:
                 # A read sets memory aside for all that it may return, and a file may be growing.
                 most = limit if gzipped else min(limit, 2 * size + 65536)
                 data = (gzip.GzipFile(fileobj=file) if gzipped else file).read(most + 1)
@@ -99,6 +98,13 @@ def read_bytes(path: Path, advice: str = "give another file", limit: int = MAX_B
         size_words = f"it unpacks to more than {limit:,} bytes" if gzipped else f"it has {size:,} bytes"
         raise CosegError(f"{path} is damaged ({size_words}, but at most {limit:,} are read): {advice}.")
     return data
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if isinstance(path, StoredPath):
+        return path.open("rb")
+    # Without O_NONBLOCK, a pipe that took the file's place after the look would block.
+    return open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
 
 
 def read_text(path: Path, advice: str = "give another file", limit: int = MAX_BYTES, gzipped: bool = False) -> str:

@@ -46,6 +46,15 @@ def object_colour(n: int) -> Colour:
     return red, green, blue
 
 
+def colour_code(n: int) -> str:
+    """The colour of the n-th of several objects as in HTML.
+
+    >>> colour_code(2)
+    '#1e78ff'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*object_colour(n))
+
+
 def label_picture(labels: NDArray[np.uint8], count: int) -> Image.Image:
     """A label map (H, W) of `count` objects as a picture of mode P, in their colours; the background is black."""
     picture = Image.fromarray(labels)

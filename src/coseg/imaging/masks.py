@@ -54,7 +54,8 @@ def read_mask(path: Path, void: bool = False, file: BinaryIO | None = None) -> N
     try:
         with open_image(path if file is None else file) as image:
             lossy = image.format in ("JPEG", "MPO")
-            return _mask(path, ImageOps.exif_transpose(deepened(image, open_image)), lossy, void)
+            deep = deepened(image, lambda _: open_image(path), nameless=file is None)
+            return _mask(path, ImageOps.exif_transpose(deep), lossy, void)
     except UNREADABLE as error:
         raise damaged(path, error) from error
 

@@ -15,13 +15,14 @@ import os
 import struct
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from coseg.errors import DamagedFile
+from coseg.files.stored import StoredPath
 from coseg.imaging.depth import deepened, eight_bits, note_depth
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
@@ -106,6 +107,8 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         OSError: it can't be read, is no regular file (a pipe would be waited for), is of no such format or claims
             absurd sizes; a damaged file raises what is in `UNREADABLE`.
     """
+    if isinstance(file, StoredPath):
+        file = cast(BinaryIO, file.open("rb"))
     if isinstance(file, str | os.PathLike) and os.path.exists(file) and not os.path.isfile(file):
         raise OSError(f"{file} is not a regular file")
     if isinstance(file, str | os.PathLike):
@@ -164,7 +167,9 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with open_image(path) as file:
-            return np.array(as_rgb(path, ImageOps.exif_transpose(deepened(file, open_image))))
+            return np.array(
+                as_rgb(path, ImageOps.exif_transpose(deepened(file, lambda _: open_image(path), nameless=True)))
+            )
     except UNREADABLE as error:
         raise damaged(path, error) from error
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from coseg.errors import CosegError
 from coseg.imaging.draw import drawable
@@ -18,26 +18,42 @@ from coseg.inference.cosegmentation import Cosegmentation, Segment, common_score
 from coseg.inference.encoded_images import EncodedImages, require_two
 from coseg.inference.exemplar import Exemplars
 from coseg.inference.outputs import Targets, Tiles, write_pictures
+from coseg.inference.processes import ALONE, Processes
 from coseg.inference.segmenter import CoSegmenter
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _PIXELS_AT_ONCE = 30_000_000
 """How many images are written at the same time, and their pixels in total, at most: about 15 bytes each."""
 
-Made = TypeVar("Made")
+
+class Written(NamedTuple):
+    """What came of writing the pictures of an image.
+
+    Attributes:
+        tiles: for a contact sheet; None: without one, or they could not be made.
+        problem: a sentence where something could not be written; None: all was.
+    """
+
+    tiles: Tiles | None
+    problem: str | None = None
+
 
 Progress = Callable[[str, int, int], None]
 """Called with the work (``Reading``), how much of it is finished, and its total."""
 
-Result = tuple[Sequence[int], Cosegmentation]
-"""The indices of images among all, and what they have in common."""
+Writings = Iterable[tuple[int, Written]]
+"""Of the images of a result, by their indices in it."""
+
+Result = tuple[Sequence[int], Cosegmentation, Writings | None]
+"""The indices of images among all, what they have in common, and what was written where that is done already."""
 
 
 class Album:
     """Photographs that are segmented, and their results written.
 
     Only the features of the images and their probabilities at working size are held; pictures at original size are made
-    a few at a time.
+    a few at a time. Several processes of the segmenter divide the work, and each has all results; only the first writes
+    contact sheets.
 
     Args:
         segmenter: the network.
@@ -87,9 +103,10 @@ class Album:
         pairs = self.targets.pairs
         count = len(self.paths)
         form = layout(count * (count - 1) if pairs else count, pairs)
-        sheet = ContactSheet(self.targets.sheets, form, "") if any(self.targets.sheets) else None
-        results = self._all_pairs() if pairs else self._groups() if self.clusters else self._one_group()
-        for places, result in results:
+        sheet = ContactSheet(self.sheets, form, "") if any(self.targets.sheets) else None
+        tile = None if sheet is None else form.tile
+        results = self._all_pairs(tile) if pairs else self._groups() if self.clusters else self._one_group()
+        for places, result, written in results:
             for i, j in result.repeated:
                 if result.exemplars:  # each image is compared with the exemplars alone
                     break
@@ -99,9 +116,14 @@ class Album:
             if sheet is not None:
                 sheet.title = self._title(result)
                 self.numbered.update(place + 1 for place in places if not drawable(self.paths[place].name))
-            yield result, {**common_scores(result), "images": self._write_all(places, result, sheet)}
+            yield result, {**common_scores(result), "images": self._write_all(places, result, sheet, written)}
         if sheet is not None:
             self._attempt(sheet.close)
+
+    @property
+    def sheets(self) -> list[Path | None]:
+        """The files of contact sheets that this process writes."""
+        return [path if self.segmenter.processes.rank == 0 else None for path in self.targets.sheets]
 
     def _report_notes(self, places: Sequence[int], result: Cosegmentation) -> None:
         """Report the defect of each photograph, once."""
@@ -121,35 +143,34 @@ class Album:
             self.problem(str(error))
 
     def _write_all(
-        self, places: Sequence[int], result: Cosegmentation, sheet: ContactSheet | None
+        self, places: Sequence[int], result: Cosegmentation, sheet: ContactSheet | None, written: Writings | None
     ) -> list[dict[str, Any]]:
-        """Write the pictures, a few images at a time: the slow steps release Python's global lock."""
+        """The scores of the images; their pictures are written if they were not."""
         scores: list[dict[str, Any]] = []
         tile = None if sheet is None else sheet.form.tile
-        files = [self.targets.wanted(place, places) for place in places]
-
-        def job(k: int) -> Tiles | None:
-            return write_pictures(self.paths[places[k]], result[k], files[k], tile, self.targets.style)
-
-        for k, written in in_batches(result.segments, job):
+        for k, of_image in self._pictures(places, result, tile) if written is None else written:
             path, segment = self.paths[places[k]], result[k]
-            tiles = self._finished(written)
-            if sheet is not None and tiles is not None:
-                card = Card(tiles, segment.name, self._figure(segment, result), places[k] + 1)
+            if of_image.problem is not None:
+                self.problem(of_image.problem)
+            if sheet is not None and of_image.tiles is not None:
+                card = Card(of_image.tiles, segment.name, self._figure(segment, result), places[k] + 1)
                 self._attempt(partial(sheet.add, card))
-            pictures = files_written(files[k], written)
+            pictures = files_written(self.targets.wanted(places[k], places), of_image)
             scores.append({"number": places[k] + 1, **image_scores(path, segment), **pictures})
             if not self.targets.pairs:
                 self.progress("Writing", len(scores), len(places))
         return scores
 
-    def _finished(self, written: Future[Tiles | None]) -> Tiles | None:
-        """What a job has returned; an error is reported."""
-        try:
-            return written.result()
-        except CosegError as error:
-            self.problem(str(error))
-            return None
+    def _pictures(
+        self, places: Sequence[int], result: Cosegmentation, tile: int | None, processes: Processes | None = None
+    ) -> Writings:
+        """Write the pictures of a result, with the tiles for a contact sheet of that size."""
+
+        def job(k: int) -> Tiles | None:
+            files = self.targets.wanted(places[k], places)
+            return write_pictures(self.paths[places[k]], result[k], files, tile, self.targets.style)
+
+        return in_batches(result.segments, job, self.segmenter.processes if processes is None else processes)
 
     def _figure(self, segment: Segment, result: Cosegmentation) -> str:
         likely = ""
@@ -177,7 +198,7 @@ class Album:
     def _one_group(self) -> Iterator[Result]:
         if len(self.paths) == 2 and self.exemplars is None:
             places, encoded = self._read()
-            yield places, self.segmenter.cosegment([encoded[k] for k in range(len(encoded))])
+            yield places, self.segmenter.cosegment([encoded[k] for k in range(len(encoded))]), None
             return
         missing: set[int] = set()
         calls = 0
@@ -201,7 +222,7 @@ class Album:
             result = self.exemplars.segment(
                 self.paths, lambda done, total: self.progress("Segmenting", done, total), unreadable
             )
-        yield [k for k in range(len(self.paths)) if k not in missing], result
+        yield [k for k in range(len(self.paths)) if k not in missing], result, None
 
     def _groups(self) -> Iterator[Result]:
         places, encoded = self._read()
@@ -212,45 +233,61 @@ class Album:
             if len(group) == 1:
                 self.alone.append(places[group[0]])
             else:
-                yield [places[k] for k in group], self.segmenter.cosegment([images[k] for k in group])
+                yield [places[k] for k in group], self.segmenter.cosegment([images[k] for k in group]), None
             finished += len(group)
             self.progress("Segmenting", finished, len(places))
 
-    def _all_pairs(self) -> Iterator[Result]:
+    def _all_pairs(self, tile: int | None) -> Iterator[Result]:
         places, encoded = self._read()
         require_two(len(places))
-        total = len(places) * (len(places) - 1) // 2
-        for done, (i, j) in enumerate(combinations(range(len(places)), 2)):
-            yield (places[i], places[j]), self.segmenter.cosegment((encoded[i], encoded[j]))
-            self.progress("Segmenting pairs", done + 1, total)
+        pairs = list(combinations(range(len(places)), 2))
+
+        def job(k: int) -> Result:
+            i, j = pairs[k]
+            pair, result = (places[i], places[j]), self.segmenter.cosegment((encoded[i], encoded[j]))
+            return pair, result, list(self._pictures(pair, result, tile, ALONE))
+
+        for done, result in enumerate(self.segmenter.processes.divided(len(pairs), job)):
+            yield result
+            self.progress("Segmenting pairs", done + 1, len(pairs))
 
     def _read(self) -> tuple[list[int], EncodedImages]:
         """The images that can be read: their indices, and encoded."""
         places, encoded = [], EncodedImages(self.segmenter.device)
-        for place, path in enumerate(self.paths):
-            try:
-                image = self.segmenter.encode(path)
-            except CosegError as error:
+        segmenter = self.segmenter
+        for place, error in enumerate(encoded.read(segmenter.encode, self.paths, segmenter.processes)):
+            if error is not None:
                 self.problem(str(error))
             else:
                 places.append(place)
-                encoded.append(image)
             self.progress("Reading", place + 1, len(self.paths))
         return places, encoded
 
 
-def in_batches(segments: Sequence[Segment], job: Callable[[int], Made]) -> Iterator[tuple[int, Future[Made]]]:
-    """Do `job` for the index of each segment, a few images at a time, in threads; yield those that are finished."""
+def in_batches(
+    segments: Sequence[Segment], job: Callable[[int], Tiles | None], processes: Processes = ALONE
+) -> Iterator[tuple[int, Written]]:
+    """Do `job` for the index of each segment, and yield what was written.
+
+    A process does a few images at a time, in threads: the slow steps release Python's global lock.
+    """
+    batches = list(_batches(segments))
+
+    def finished(k: int) -> Written:
+        try:
+            return Written(job(k))
+        except CosegError as error:
+            return Written(None, str(error))
+
     with ThreadPoolExecutor(_WORKERS) as workers:
-        for batch in _batches(segments):
-            jobs = [workers.submit(job, k) for k in batch]
-            yield from zip(batch, jobs, strict=True)
+        done = processes.divided(len(batches), lambda n: list(workers.map(finished, batches[n])))
+        for batch, written in zip(batches, done, strict=True):
+            yield from zip(batch, written, strict=True)
 
 
-def files_written(files: Mapping[str, Path], written: Future[Any]) -> dict[str, str]:
-    """The files of a job, for the scores; of one that failed those that exist."""
-    failed = written.exception() is not None
-    return {picture: str(file) for picture, file in files.items() if not failed or file.is_file()}
+def files_written(files: Mapping[str, Path], written: Written) -> dict[str, str]:
+    """The files of an image, for the scores; where something went wrong, those that exist."""
+    return {picture: str(file) for picture, file in files.items() if written.problem is None or file.is_file()}
 
 
 def _batches(segments: Sequence[Segment]) -> Iterator[list[int]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import torch
+from torch import Tensor
 
 from coseg.errors import CosegError
 from coseg.imaging.read import exposure_note
-from coseg.inference.photographs import Photograph
+from coseg.inference.photographs import Photograph, Source
+from coseg.inference.processes import ALONE, Processes
 from coseg.models.base import Size
-from coseg.models.features import dtypes, restore, size_in_bytes, to_half_on_cpu
+from coseg.models.features import dtypes, map_levels, restore, size_in_bytes, to_half_on_cpu
 
 FULL_BYTES = 128 * 2**20
 """Features of more bytes in total are held on the CPU in half precision."""
@@ -124,7 +126,8 @@ class HeldFeatures(Sequence[Any]):
             self.half = True
             for k, held in enumerate(self._held):  # one by one, so that both are never in memory
                 self._held[k] = to_half_on_cpu(held)
-        self._held.append(to_half_on_cpu(features) if self.half else features)
+        held = to_half_on_cpu(features) if self.half else map_levels(lambda level: level.to(self.device), features)
+        self._held.append(held)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -152,6 +155,26 @@ class EncodedImages:
         """Add an encoded image."""
         self.features.append(image.features)
         self.images.append(replace(image, features=None))
+
+    def read(
+        self, encode: Callable[[Source, str], Encoded], images: Sequence[Source], processes: Processes = ALONE
+    ) -> Iterator[CosegError | None]:
+        """Encode images, divided among the processes, and append them.
+
+        After each image None is yielded, or the error of an image that can't be read, which is left out.
+        """
+
+        def job(k: int) -> Encoded | CosegError:
+            try:
+                image = encode(images[k], f"image {k + 1}")
+            except CosegError as error:
+                return error
+            return image if processes.size == 1 else replace(image, features=map_levels(Tensor.cpu, image.features))
+
+        for image in processes.divided(len(images), job):
+            if not isinstance(image, CosegError):
+                self.append(image)
+            yield image if isinstance(image, CosegError) else None
 
     def __len__(self) -> int:
         return len(self.images)

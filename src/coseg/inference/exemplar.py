@@ -231,16 +231,22 @@ def search_images(
     """
     sources = several(images)
     encoded, results = [], []
-    for k, source in enumerate(sources):
+
+    def job(k: int) -> tuple[Encoded, Found] | CosegError:
         try:
-            image = segmenter.encode(source, f"image {k + 1}")
+            image = segmenter.encode(sources[k], f"image {k + 1}")
         except CosegError as error:
-            if unreadable is None:
-                raise
-            unreadable(k, error)
+            return error
+        return image.without_features(), search(image)
+
+    for k, searched in enumerate(segmenter.processes.divided(len(sources), job)):
+        if not isinstance(searched, CosegError):
+            encoded.append(searched[0])
+            results.append(searched[1])
+        elif unreadable is None:
+            raise searched
         else:
-            results.append(search(image))
-            encoded.append(image.without_features())
+            unreadable(k, searched)
         if progress is not None:
             progress(k + 1, len(sources))
     if not results:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coseg.errors import CosegError
-from coseg.imaging.draw import object_colour
+from coseg.imaging.draw import colour_code
 from coseg.inference.cooccurrence.descriptors import describe
 from coseg.inference.cooccurrence.statistics import compares_all
 from coseg.inference.cosegmentation import Cosegmentation, Segment, exemplar_sentence, label_map
@@ -79,7 +79,7 @@ class NamedObjects(Mapping[str, Cosegmentation]):
             {
                 "name": name,
                 "label": n,
-                "colour": "#{:02x}{:02x}{:02x}".format(*object_colour(n)),
+                "colour": colour_code(n),
                 "exemplars": result.exemplars,
                 "outside": [numbers[k] for k in result.outside],
             }
@@ -248,3 +248,26 @@ def contested(margins: Tensor, limit: float) -> Tensor:
     rival = torch.where(shares == best[:1], best[1:], best[:1])
     scale = max(_LEAST_SCALE, min(limit, 1 - limit))
     return torch.minimum(margins.sigmoid(), limit + scale * (shares - rival)).clamp(0, 1)
+
+
+def at_threshold(segments: Sequence[Segment], threshold: float) -> list[Segment]:
+    """The segments of several objects in one image at a threshold; their masks do not overlap there either.
+
+    Below the threshold that they were made for, several objects may have a pixel: it goes to the one of the largest
+    probability p. As in `contested`, p is bounded by `threshold` + s (p - the largest p of the others).
+
+    Args:
+        segments: of each object, as `NamedExemplars.segment_encoded` returns them.
+        threshold: of the masks, 0..1.
+    """
+    if len(segments) < 2 or all(segment.threshold == threshold for segment in segments):
+        return [replace(segment, threshold=threshold) for segment in segments]
+    values = np.stack([segment.probability for segment in segments]).astype(np.float32)
+    second, best = np.partition(values, -2, axis=0)[-2:]
+    rival = np.where(values == best, second, best)
+    scale = max(_LEAST_SCALE, min(threshold, 1 - threshold))
+    bounded = np.minimum(values, threshold + scale * (values - rival)).clip(0, 1)
+    return [
+        replace(segment, threshold=threshold, probability=_half(probability))
+        for segment, probability in zip(segments, bounded, strict=True)
+    ]

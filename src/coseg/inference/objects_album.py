@@ -57,7 +57,7 @@ class ObjectsAlbum(Album):
         sheet = None
         if any(self.targets.sheets):
             title = "  ·  ".join(filter(None, (f"{len(first)} images", _legend(result.names), self.model)))
-            sheet = ContactSheet(self.targets.sheets, layout(len(self.paths)), title)
+            sheet = ContactSheet(self.sheets, layout(len(self.paths)), title)
             self.numbered.update(place + 1 for place in places if not drawable(self.paths[place].name))
         images = list(self._write(places, result, sheet))
         if sheet is not None:
@@ -90,15 +90,16 @@ class ObjectsAlbum(Album):
                 raise CosegError(" ".join(dict.fromkeys(problems)))
             return tiles
 
-        for k, written in in_batches(result[result.names[0]].segments, job):
+        for k, written in in_batches(result[result.names[0]].segments, job, self.segmenter.processes):
             path, segments = self.paths[places[k]], dict(zip(result.names, result.segments(k), strict=True))
-            tiles = self._finished(written)
-            if sheet is not None and tiles is not None:
+            if written.problem is not None:
+                self.problem(written.problem)
+            if sheet is not None and written.tiles is not None:
                 shares = (
                     f"{name} {percent(segment.foreground) if segment.foreground else 'no'}"
                     for name, segment in segments.items()
                 )
-                self._attempt(partial(sheet.add, Card(tiles, path.name, ", ".join(shares), places[k] + 1)))
+                self._attempt(partial(sheet.add, Card(written.tiles, path.name, ", ".join(shares), places[k] + 1)))
             height, width = result[result.names[0]][k].size
             of_all = files_written(files(k, None), written)
             yield {

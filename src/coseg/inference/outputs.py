@@ -20,7 +20,7 @@ from coseg.errors import CosegError
 from coseg.files.writing import atomic_path
 from coseg.imaging.draw import PREDICTION, Colour, fitted, label_picture, object_colour
 from coseg.inference.cosegmentation import Segment, label_map
-from coseg.inference.cutouts import CutoutStyle, cutout_pixels, write_cutout
+from coseg.inference.cutouts import CutoutStyle, cutout_pixels, in_colours, write_cutout
 from coseg.inference.inputs import longest_name, unique_names
 from coseg.inference.photographs import Photograph, load_photograph
 
@@ -95,8 +95,9 @@ def write_pictures(
         if "mask" in files and mask is not None:
             _save(Image.fromarray(mask.view(np.uint8) * np.uint8(255)), files["mask"], compress_level=_COMPRESSION)
         if "cutout" in files:
+            photograph = in_colours(photograph, style)
             picture = cutout_pixels(photograph, segment, mask, style)
-            photograph, path = photograph._replace(pixels=_NOTHING), files["cutout"]
+            photograph, mask, path = photograph._replace(pixels=_NOTHING), None, files["cutout"]
             with _write_errors(path), atomic_path(path) as temporary, temporary.open("wb") as file:
                 write_cutout(picture, file, style, photograph)
     return tiles

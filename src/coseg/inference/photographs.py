@@ -44,6 +44,8 @@ _DRAFT = 2
 
 _PIECE = 2**20  # bytes that are read at a time of a file that has no known size
 
+_STRIP = 512  # rows of a photograph whose colours are converted at once
+
 _opening = threading.Lock()
 
 
@@ -269,9 +271,13 @@ def in_srgb(photograph: Photograph) -> Photograph:
     """A photograph in the colours that networks and screens expect; one whose profile is damaged stays as it is."""
     if photograph.profile is None:
         return photograph
-    image = Image.fromarray(photograph.pixels)
-    in_colours = converted(image, photograph.profile)
-    pixels = photograph.pixels if in_colours is image else np.array(in_colours)
+    pixels = np.empty_like(photograph.pixels)
+    for start in range(0, len(pixels), _STRIP):  # PIL's copies of a large photograph would take twice its memory
+        strip = Image.fromarray(photograph.pixels[start : start + _STRIP])
+        in_colours = converted(strip, photograph.profile)
+        if in_colours is strip:
+            return photograph._replace(profile=None)
+        pixels[start : start + _STRIP] = np.asarray(in_colours)
     return photograph._replace(pixels=pixels, profile=None)
 
 

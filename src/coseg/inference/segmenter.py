@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from coseg.inference.encoded_images import Encoded, EncodedImages, repeated, req
 from coseg.inference.exemplar import Exemplars, Region
 from coseg.inference.named_objects import NamedExemplars
 from coseg.inference.photographs import LONGEST, WORKING, Source, in_srgb, load_photograph
+from coseg.inference.processes import ALONE
 from coseg.models.base import CosegNetwork, checked_input_size
+from coseg.models.features import group_logits
 from coseg.run_dir import coseg_version
 from coseg.training.devices import device_of
 
@@ -51,6 +53,7 @@ class CoSegmenter(SharedModel):
     Attributes:
         exemplar_threshold: as `threshold`, of masks by exemplars; where it is None: 0.5, so that the object is likelier
             than background and all else that the exemplars show, together.
+        processes: that divide groups among them, see `coseg.inference.processes`.
         size_note: a sentence where `size` is not the model's own, at which its masks were measured; None: it is.
 
     Raises:
@@ -90,6 +93,7 @@ class CoSegmenter(SharedModel):
             network.input_size = self.size
         self.calibration = calibration_of(network, settings)
         self.keep_islands = keep_islands
+        self.processes = ALONE
         self.size_note = _size_note(self.size, models_own)
 
     @classmethod
@@ -151,15 +155,11 @@ class CoSegmenter(SharedModel):
         sources = several(images)
         require_two(len(sources))
         encoded = EncodedImages(self.device)
-        for k, source in enumerate(sources):
-            try:
-                image = self.encode(source, f"image {k + 1}")
-            except CosegError as error:
+        for k, error in enumerate(encoded.read(self.encode, sources, self.processes)):
+            if error is not None:
                 if unreadable is None:
-                    raise
+                    raise error
                 unreadable(k, error)
-            else:
-                encoded.append(image)
             if progress is not None:
                 progress(k + 1, 2 * len(sources))
         require_two(len(encoded))
@@ -222,7 +222,9 @@ class CoSegmenter(SharedModel):
         features = [image.features for image in encoded]
         if len(encoded) > 2:
             return self._group(encoded, features, progress)
-        return self._result(encoded, features, self._pair_probabilities(*encoded))
+        a, b = encoded
+        both = self.network.cosegment(a.features, b.features, a.working, b.working)
+        return self._result(encoded, features, [self.probability(logits) for logits in both])
 
     @torch.inference_mode()
     def clusters(self, encoded: Sequence[Encoded]) -> list[list[int]]:
@@ -238,8 +240,8 @@ class CoSegmenter(SharedModel):
                 f"{self.source} has no calibration that compares all images, so it can't tell which belong together: "
                 "take the bundled model, or fit one (python -m coseg.cli.calibrate)."
             )
-        features, sizes = (image.features for image in encoded), (image.working for image in encoded)
-        return clusters(pair_logits(self.network, self.calibration, features, sizes))
+        features, sizes = [image.features for image in encoded], [image.working for image in encoded]
+        return clusters(pair_logits(self.network, self.calibration, features, sizes, self.processes))
 
     @torch.inference_mode()
     def response(self, a: Encoded, b: Encoded, y: float, x: float) -> NDArray[np.float32]:
@@ -279,13 +281,6 @@ class CoSegmenter(SharedModel):
             "calibration": calibration_scores(self.calibration, count, self.size),
         }
 
-    def _pair_probabilities(self, a: Encoded, b: Encoded) -> list[NDArray[np.float16]]:
-        return [self.probability(x) for x in self.network.cosegment(a.features, b.features, a.working, b.working)]
-
-    def _iterate_group(self, encoded: Sequence[Encoded], features: Sequence[Any]) -> Iterator[NDArray[np.float16]]:
-        for logits in self.network.cosegment_group(features, [image.working for image in encoded]):
-            yield self.probability(logits)
-
     @torch.inference_mode()
     def _group(
         self,
@@ -293,8 +288,10 @@ class CoSegmenter(SharedModel):
         features: Sequence[Any],
         progress: Callable[[int, int], None] | None = None,
     ) -> Cosegmentation:
-        probabilities = []
-        for probability in self._iterate_group(encoded, features):
+        processes, probabilities = self.processes, []
+        members = None if processes.size == 1 else processes.share(len(encoded))
+        logits = iter(group_logits(self.network, features, [image.working for image in encoded], members))
+        for probability in processes.divided(len(encoded), lambda _: self.probability(next(logits))):
             probabilities.append(probability)
             if progress is not None:
                 progress(len(encoded) + len(probabilities), 2 * len(encoded))
@@ -306,7 +303,8 @@ class CoSegmenter(SharedModel):
         verdict = Answer(math.nan)
         if self.calibration is not None:
             sizes = [image.working for image in encoded]
-            verdict = answer_for(self.network, self.calibration, features, sizes, probabilities, self.device)
+            among = self.processes if len(encoded) > 2 else ALONE
+            verdict = answer_for(self.network, self.calibration, features, sizes, probabilities, self.device, among)
             if not all(map(math.isfinite, (verdict.common, *verdict.belongs))):
                 raise CosegError(
                     f"The calibration of {self.source} gives a probability that is not finite: fit it again "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -60,6 +61,10 @@ class CosegNetwork(nn.Module, ABC):
         A tensor, or a tuple of tensors, with the batch as first dimension.
         """
 
+    def encode_for_pairs(self, images: Tensor) -> Any:
+        """As `encode`, and with all that can be made of one image alone, for images of many pairs; for `cosegment`."""
+        return self.encode(images)
+
     @abstractmethod
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """Logits ``(B, 2, *size_a)`` and ``(B, 2, *size_b)`` of B pairs from what `encode` returned for each side.
@@ -77,25 +82,27 @@ class CosegNetwork(nn.Module, ABC):
         """
         return *self.cosegment(features_a, features_b, size_a, size_b), {}
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterable[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterable[Tensor]:
         """Logits ``(1, 2, *size)`` of each image of a group against all others: here the mean of its pairwise logits.
 
         `features` holds what `encode` returned for each image alone (a batch of one), `sizes` their (height, width).
-        The logits come in the order of the images, once; a network may make them as they are asked for, so that
-        those of a large group are never all held.
+        The logits come in the order of the images, once; a network may make them as they are asked for, so that those
+        of a large group are never all held. With `members`, ascending indices, they are of these images alone. A
+        network of a user's may leave this argument out.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
-        sums: list[Tensor | None] = [None] * len(features)
-        for i in range(len(features)):
-            for j in range(i + 1, len(features)):
+        members = require_group(features, members)
+        sums: dict[int, Tensor] = {}
+        for i, j in combinations(range(len(features)), 2):
+            if i in members or j in members:
                 pair = self.cosegment(features[i], features[j], sizes[i], sizes[j])
                 for k, logits in zip((i, j), pair, strict=True):
-                    total = sums[k]
-                    sums[k] = logits if total is None else total + logits
-        return [total / (len(features) - 1) for total in sums if total is not None]
+                    sums[k] = sums[k] + logits if k in sums else logits
+        return [sums[k] / (len(features) - 1) for k in members]
 
     def cosegment_exemplars(
         self, exemplars: Sequence[Exemplar], features: Sequence[Any], sizes: Sequence[Size]
@@ -302,14 +309,11 @@ def no_exemplars(network: CosegNetwork) -> CosegError:
     )
 
 
-def require_group(features: Sequence[Any]) -> None:
-    """Refuse a group of fewer than two images.
-
-    Raises:
-        CosegError: the group has fewer than two images.
-    """
+def require_group(features: Sequence[Any], members: Sequence[int] | None = None) -> Sequence[int]:
+    """`members`, or the indices of all images. Raises CosegError: the group has fewer than two images."""
     if len(features) < 2:
         raise CosegError(f"A group needs at least two images, but has {len(features)}; give more images.")
+    return range(len(features)) if members is None else members
 
 
 def image_size(images: Tensor) -> Size:
@@ -323,12 +327,7 @@ def all_finite(*tensors: Tensor | None) -> bool:
 
 
 def not_finite(what: str, images: Iterable[str]) -> CosegError:
-    """The error for logits that are not finite.
-
-    Args:
-        what: the network, or the checkpoint that it is from.
-        images: the ids of the images concerned.
-    """
+    """The error for logits of `what`, a network or a checkpoint, of the images with these ids."""
     names = list(dict.fromkeys(images))
     rest = f" and {len(names) - _NAMED} more images" if len(names) > _NAMED else ""
     return CosegError(

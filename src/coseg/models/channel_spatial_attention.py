@@ -120,19 +120,18 @@ class ChannelSpatialAttentionNetwork(EncoderDecoderNetwork):
             decoded_a, decoded_b = self.decoder(*enhanced_a), self.decoder(*enhanced_b)
         return self.restore(decoded_a, size_a), self.restore(decoded_b, size_b)
 
-    def cosegment_group(self, features: Sequence[Levels], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Levels], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean channel attention of all others.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
+        members = require_group(features, members)
         levels = zip(*(self.attend(image) for image in features), strict=True)
-        means = zip(*(means_of_others(level) for level in levels), strict=True)
-        return (
-            self.restore(self.decoder(*self.enhance(levels_of_image, mean)), size)
-            for levels_of_image, mean, size in zip(features, means, sizes, strict=True)
-        )
+        means = list(zip(*(means_of_others(level) for level in levels), strict=True))
+        return (self.restore(self.decoder(*self.enhance(features[k], means[k])), sizes[k]) for k in members)
 
 
 class _ChannelAttention(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from coseg.errors import CosegError, unknown_choice
 from coseg.models.base import EncoderDecoderNetwork, Losses, PairClassifier, Size
 from coseg.models.decoder import Decoder
 from coseg.models.encoders.base import Encoder, require_encoder
+from coseg.models.features import deepest, inherits
 
 POOLINGS = ("average", "max")
 PARTNERS = ("features", "metric")
@@ -124,7 +126,15 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, PairClassifier):
         self.decision_weight = decision_weight
         self.mask_pairs = mask_pairs
 
-    def cosegment(self, features_a: Tensor, features_b: Tensor, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
+    def encode_for_pairs(self, images: Tensor) -> Any:
+        """`Decoder.own_part` of the features of `encode`, and these; those alone in a subclass that reads them."""
+        features = self.encode(images)
+        plain = not inherits(self, ConditionalSiameseNetwork, "cosegment", "classify", "decode")
+        if plain or not isinstance(self.decoder, Decoder):
+            return features
+        return self.decoder.own_part(features), features
+
+    def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """Logits of both images, conditioned on the decision; see the base class."""
         maps = self._project(features_a, features_b)
         decision = self._decision(*map(self._embed, maps))
@@ -155,12 +165,13 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, PairClassifier):
         """The embeddings e, float32 (B, D), of length 1, of features (B, C, h, w)."""
         return self._embed(self.projection(features))
 
-    def classify(self, features_a: Tensor, features_b: Tensor) -> Tensor:
-        """The decision d, float32 (B,), for features (B, C, h, w) of both sides."""
+    def classify(self, features_a: Any, features_b: Any) -> Tensor:
+        """The decision d, float32 (B,), for features of both sides."""
         return self._decision(*map(self._embed, self._project(features_a, features_b)))
 
-    def _project(self, features_a: Tensor, features_b: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, features_a: Any, features_b: Any) -> tuple[Tensor, Tensor]:
         """z of both sides, in one pass so that batch norm sees both."""
+        features_a, features_b = deepest(features_a), deepest(features_b)
         counts = [features_a.shape[0], features_b.shape[0]]  # for a batch of any size, where this is traced
         map_a, map_b = self.projection(torch.cat((features_a, features_b))).split(counts)
         return map_a, map_b
@@ -174,20 +185,25 @@ class ConditionalSiameseNetwork(EncoderDecoderNetwork, PairClassifier):
     def _decision(self, embedded_a: Tensor, embedded_b: Tensor) -> Tensor:
         scale = math.sqrt(embedded_a.shape[1])
         a, b = scale * embedded_a, scale * embedded_b
-        logits: Tensor = self.decision(torch.cat(((a - b).abs(), a * b), 1))
+        compared = torch.cat(((a - b).abs(), a * b), 1)
+        logits: Tensor = self.decision(compared.to(self.decision.get_parameter("0.weight").dtype))
         return logits.squeeze(1).float()
 
     def _masks(
-        self, features: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor], sizes: tuple[Size, Size]
+        self, features: tuple[Any, Any], maps: tuple[Tensor, Tensor], sizes: tuple[Size, Size]
     ) -> tuple[Tensor, Tensor]:
         """The decoder's logits, (B, 2, *size) of each side."""
-        (base_a, base_b), (map_a, map_b) = features, maps
+        base_a, base_b = map(deepest, features)
+        map_a, map_b = maps
         if self.partner == "features":
             seen_a, seen_b = base_b, base_a
         else:
             seen_a = map_a * self._pool(map_b)[:, :, None, None]
             seen_b = map_b * self._pool(map_a)[:, :, None, None]
-        logits_a, logits_b = self.decode((torch.cat((base_a, seen_a), 1), torch.cat((base_b, seen_b), 1)), sizes)
+        inputs = seen_a, seen_b
+        if isinstance(features[0], Tensor):  # of `encode`: the decoder has not seen the base yet
+            inputs = torch.cat((base_a, seen_a), 1), torch.cat((base_b, seen_b), 1)
+        logits_a, logits_b = self.decode(inputs, sizes, features)
         return logits_a, logits_b
 
 

@@ -108,11 +108,11 @@ class DepthwiseCorrelation(nn.Module):
 
     def correlate(self, base: Tensor, kernels: Sequence[Tensor]) -> Tensor:
         """Correlate each image of `base` (B, C, H, W) with its own `kernels`, and fuse: (B, C, H, W)."""
-        if self.fusion == "mean":
-            # Correlation is linear in the kernel: the mean over sizes is one correlation with the mean of the
-            # kernels, each padded with zeros to the largest.
-            kernels = [mean_kernel(kernels)]
-        return self.fuse([slide(base, kernel) for kernel in kernels])
+        return self.fuse([slide(base, kernel) for kernel in self.fused(kernels)])
+
+    def fused(self, kernels: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What `correlate` slides: with ``fusion=mean`` one kernel, `mean_kernel`, as correlation is linear in it."""
+        return [mean_kernel(kernels)] if self.fusion == "mean" and len(kernels) > 1 else kernels
 
     def fuse(self, results: Sequence[Tensor]) -> Tensor:
         """One map of the results (B, C, H, W) of the kernels; with ``mean``, of the one result of `mean_kernel`."""

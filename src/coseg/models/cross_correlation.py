@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.decoder import Decoder, skip_modules, skip_strides
 from coseg.models.encoders.base import Encoder, require_encoder
 from coseg.models.exemplar import Exemplar, contrasted, given
-from coseg.models.features import deepest, means_of_others
+from coseg.models.features import deepest, inherits, means_of_others
 
 USES = ("concatenate", "add", "gate", "correlation")
 
@@ -87,15 +87,36 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         self.use = use
         self.rescale = rescale
 
+    def encode_for_pairs(self, images: Tensor) -> Any:
+        """The kernels of each image; the features of `encode`, and before them `Decoder.own_part` if they join.
+
+        Those of `encode` alone in a subclass with a `cosegment` of its own.
+        """
+        features = self.encode(images)
+        if not inherits(self, CrossCorrelationNetwork, "cosegment"):
+            return features
+        levels = features if isinstance(features, tuple) else (features,)
+        if self._splits():
+            levels = cast(Decoder, self.decoder).own_part(levels[-1]), *levels
+        return tuple(self.correlation.fused(self.correlation.kernels(levels[-1]))), levels
+
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
+        join = self.join
+        if isinstance(features_a, tuple) and isinstance(features_a[0], tuple):  # of `encode_for_pairs`
+            join = self._rescaled if self._splits() else join
+            (kernels_a, features_a), (kernels_b, features_b) = features_a, features_b
+        else:
+            kernels_a, kernels_b = (self.correlation.kernels(deepest(side)) for side in (features_a, features_b))
         base_a, base_b = deepest(features_a), deepest(features_b)
-        joined_a = self.join(base_a, self.correlation(base_a, base_b))
-        joined_b = self.join(base_b, self.correlation(base_b, base_a))
+        joined_a = join(base_a, self.correlation.correlate(base_a, kernels_b))
+        joined_b = join(base_b, self.correlation.correlate(base_b, kernels_a))
         logits_a, logits_b = self.decode((joined_a, joined_b), (size_a, size_b), (features_a, features_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, decoded once from the mean of its correlations with all others.
 
         Where the correlation is linear in the kernel (every choice but ``fusion=max``), that mean is one correlation
@@ -104,22 +125,22 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
-        return self._group(features, sizes)
+        return self._group(features, sizes, require_group(features, members))
 
-    def _group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def _group(self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int]) -> Iterator[Tensor]:
         kernels = [self.correlation.kernels(deepest(image)) for image in features]
         means = None
         if self.correlation.linear:
             means = list(zip(*(means_of_others(scale) for scale in zip(*kernels, strict=True)), strict=True))
-        for i, (image, size) in enumerate(zip(features, sizes, strict=True)):
+        for i in members:
+            image = features[i]
             base = deepest(image)
             if means is not None:
                 matched = self.correlation.correlate(base, means[i])
             else:
                 partners = kernels[:i] + kernels[i + 1 :]
                 matched = torch.stack([self.correlation.correlate(base, other) for other in partners]).mean(0)
-            yield from self.decode((self.join(base, matched),), (size,), (image,))
+            yield from self.decode((self.join(base, matched),), (sizes[i],), (image,))
 
     def cosegment_exemplars(
         self, exemplars: Sequence[Exemplar], features: Sequence[Any], sizes: Sequence[Size]
@@ -164,15 +185,24 @@ class CrossCorrelationNetwork(EncoderDecoderNetwork):
 
     def join(self, base: Tensor, correlation: Tensor) -> Tensor:
         """What the decoder sees of base and correlation, both (B, C, H, W); an ordinary correlation is (B, 1, H, W)."""
-        if self.rescale:
-            width = (correlation.shape[1] / base.shape[1]) ** 0.5  # a norm grows with the root of the channels
-            factor = width * _norm(base) / _norm(correlation).clamp_min(1e-6)
-            correlation = correlation * factor.to(correlation.dtype)
+        correlation = self._rescaled(base, correlation)
         if self.use == "concatenate":
             return torch.cat((base, correlation), 1)
         if self.use == "add":
             return base + correlation
         return base * correlation.sigmoid() if self.use == "gate" else correlation
+
+    def _splits(self) -> bool:
+        """Whether the decoder's first convolution may see base and correlation one by one; see `Decoder.own_part`."""
+        joins = inherits(self, CrossCorrelationNetwork, "join", "decode")
+        return self.use == "concatenate" and joins and isinstance(self.decoder, Decoder)
+
+    def _rescaled(self, base: Tensor, correlation: Tensor) -> Tensor:
+        if not self.rescale:
+            return correlation
+        width = (correlation.shape[1] / base.shape[1]) ** 0.5  # a norm grows with the root of the channels
+        factor = width * _norm(base) / _norm(correlation).clamp_min(1e-6)
+        return correlation * factor.to(correlation.dtype)
 
 
 def _norm(features: Tensor) -> Tensor:

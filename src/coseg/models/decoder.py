@@ -18,6 +18,10 @@ _WIDEST = 512
 SKIP_STRIDES = (4, 8)
 """Of the levels that a decoder may take besides the deepest."""
 
+_PART = 2**24
+"""Bytes of the largest map of the images that a CPU decodes at once. The memory of larger ones (32 MiB with glibc) is
+taken from the system anew each time, which takes nearly as long as the convolution."""
+
 
 class Decoder(nn.Module):
     """Blocks of 3 x 3 convolution, batch norm, ReLU and two-fold bilinear upsampling, then a convolution to 2 logits.
@@ -56,6 +60,7 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         last, reached = in_channels, float(stride)
         self.joins: dict[int, int] = {}  # from a layer of `blocks` to the map that joins behind it
+        self.largest = 0.0  # numbers in the largest input of a block, for each position of the decoder's
         for factor, width in zip(upsamplings(stride), widths, strict=True):
             conv = nn.Conv2d(last, width, 3, padding=1, bias=not batch_norm)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
@@ -63,6 +68,7 @@ class Decoder(nn.Module):
                 nn.init.zeros_(conv.bias)
             layers += [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
             layers += [nn.ReLU(inplace=True), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)]
+            self.largest = max(self.largest, last * (stride / reached) ** 2)
             last, reached = width, reached / factor
             if reached in skip_strides:
                 self.joins[len(layers) - 1] = skip_strides.index(int(reached))
@@ -70,21 +76,45 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(*layers)
         self.logits = nn.Conv2d(last, 2, 3, padding=1)
 
-    def forward(self, features: Tensor, *skips: Tensor) -> Tensor:
+    def own_part(self, features: Tensor) -> Tensor:
+        """What the first convolution makes of an image's own features, (B, C, H, W), the first C channels of its input.
+
+        A convolution is linear: this is made once an image, and added to what it makes of the other channels.
+        """
+        return F.conv2d(features, self.blocks.get_parameter("0.weight")[:, : features.shape[1]], padding=1)
+
+    def forward(self, features: Tensor, *joining: Tensor) -> Tensor:
         """Logits (B, 2, stride H, stride W) of (B, in_channels, H, W) and the maps that join.
 
-        These are (B, skip_channels, stride / s H, stride / s W) for each s of `skip_strides`.
+        These are (B, skip_channels, stride / s H, stride / s W) for each s of `skip_strides`. Before them comes
+        `own_part` of the first channels, if `features` are the others alone.
         """
-        fast = not (self.training or torch.compiler.is_compiling() or torch.jit.is_tracing())
-        if fast and features.device.type == "cpu":  # convolutions and enlarging take half of the time in this layout
-            features = features.contiguous(memory_format=torch.channels_last)
-        last = len(self.blocks) - 1
-        for position, layer in enumerate(self.blocks):
-            if fast and position == last and layer.scale_factor == 2 and min(features.shape[-2:]) > 1:
+        if self.training or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return self._decode(features, *joining)
+        if features.device.type != "cpu":
+            return self._decode(features, *joining, fast=True)
+        # Convolutions and enlarging take half of the time in this layout.
+        inputs = [maps.contiguous(memory_format=torch.channels_last) for maps in (features, *joining)]
+        image_bytes = self.largest * features.shape[-2] * features.shape[-1] * features.element_size()
+        parts = zip(*(maps.split(max(1, int(_PART / image_bytes))) for maps in inputs), strict=True)
+        logits = [self._decode(*part, fast=True) for part in parts]
+        return torch.cat(logits) if len(logits) > 1 else logits[0]
+
+    def _decode(self, features: Tensor, *joining: Tensor, fast: bool = False) -> Tensor:
+        """See `forward`."""
+        first, *layers = self.blocks
+        if features.shape[1] == self.in_channels:
+            features = first(features)
+        else:
+            weight, bias = first.get_parameter("weight"), getattr(first, "bias", None)
+            features = F.conv2d(features, weight[:, -features.shape[1] :], bias, padding=1) + joining[0]
+            joining = joining[1:]
+        for position, layer in enumerate(layers, 1):
+            if fast and position == len(layers) and layer.scale_factor == 2 and min(features.shape[-2:]) > 1:
                 return enlarged_convolution(features, self.logits)
             features = layer(features)
             if position in self.joins:
-                features = torch.cat((features, skips[self.joins[position]]), 1)
+                features = torch.cat((features, joining[self.joins[position]]), 1)
         logits: Tensor = self.logits(features)
         return logits
 
@@ -98,8 +128,8 @@ def enlarged_convolution(maps: Tensor, conv: nn.Conv2d) -> Tensor:
     """``conv(maps enlarged twofold)``, bilinearly, for a 3 x 3 convolution padded by zeros, without the enlarged maps.
 
     Both are linear, so that each of the four outputs at a position is a 3 x 3 convolution of the maps as they are. It
-    has the same products; for few output channels it saves the time to write and read the enlarged maps. Only along
-    the border, where the convolution sees zeros beyond the enlarged maps, these are needed: a strip of two positions.
+    has the same products; for few output channels it saves the time to write and read the enlarged maps. Only two rows
+    and columns along the border, where zeros meet the maps rather than the enlarged maps, are computed from these.
 
     Args:
         maps: (B, C, H, W), two rows and columns at least.
@@ -111,12 +141,12 @@ def enlarged_convolution(maps: Tensor, conv: nn.Conv2d) -> Tensor:
     phases = conv.weight.new_tensor(_PHASES)
     weight = torch.einsum("aik,bjl,ockl->oabcij", phases, phases, conv.weight).flatten(0, 2)
     bias = None if conv.bias is None else conv.bias.repeat_interleave(4)
-    result = F.pixel_shuffle(F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), weight, bias), 2).contiguous()
+    result = F.pixel_shuffle(F.conv2d(maps, weight, bias, padding=1).contiguous(), 2)
     for axis in (2, 3):
         length = maps.shape[axis]
-        for start, edge in ((0, 0), (length - 2, -1)):
+        for start, edge in ((0, 0), (length - 2, 2)):
             strip = F.interpolate(maps.narrow(axis, start, 2), scale_factor=2, mode="bilinear", align_corners=False)
-            result.select(axis, edge).copy_(conv(strip).select(axis, edge))
+            result.narrow(axis, 2 * start + edge, 2).copy_(conv(strip).narrow(axis, edge, 2))
     return result
 
 

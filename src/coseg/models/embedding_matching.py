@@ -187,25 +187,26 @@ class EmbeddingMatchingNetwork(EncoderDecoderNetwork):
         matched_a = self._matched(cosine, b.flatten(2), image_size(a))
         return (*features_a, *matched_a), (*features_b, *self._matched(turned, a.flatten(2), image_size(b)))
 
-    def cosegment_group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Features], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean of what matching makes of it and each of the others.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
-        return self._group(features, sizes)
+        return self._group(features, sizes, require_group(features, members))
 
-    def _group(self, features: Sequence[Features], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def _group(self, features: Sequence[Features], sizes: Sequence[Size], members: Sequence[int]) -> Iterator[Tensor]:
         positions = [_pooled(embedding, GROUP_POSITIONS // (len(features) - 1)) for *_, embedding in features]
-        for i, size in enumerate(sizes):
+        for i in members:
             image = features[i]
             matched: tuple[Tensor, ...] = ()
             if self.matching:
                 partners = positions[:i] + positions[i + 1 :]
                 parts = [self.match(image[-1], torch.cat(group)) for group in _of_one_shape(partners)]
                 matched = tuple(torch.cat(maps).mean(0, keepdim=True) for maps in zip(*parts, strict=True))
-            yield self.restore(self.decoder(*image, *matched), size)
+            yield self.restore(self.decoder(*image, *matched), sizes[i])
 
     def cosegment_exemplars(
         self, exemplars: Sequence[Exemplar], features: Sequence[Features], sizes: Sequence[Size]

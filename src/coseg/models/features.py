@@ -13,13 +13,17 @@ features of several images, take some rows of a batch) does it by these function
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from coseg.errors import CosegError
+
+if TYPE_CHECKING:
+    from coseg.models.base import CosegNetwork, Size
 
 
 def map_levels(function: Callable[..., Any], features: Any, *alike: Any) -> Any:
@@ -89,10 +93,28 @@ def repeat(features: Any, times: int) -> Any:
     return map_levels(lambda level: level.expand(times, *level.shape[1:]), features)
 
 
+def inherits(network: CosegNetwork, owner: type[CosegNetwork], *methods: str) -> bool:
+    """Whether these methods of a network are those of `owner`, so that it reads the features that `owner` makes.
+
+    A subclass with a method of its own expects the features of `encode`, whatever its base class makes for itself.
+    """
+    return all(getattr(type(network), name) is getattr(owner, name) for name in methods)
+
+
 def means_of_others(values: Sequence[Tensor]) -> list[Tensor]:
     """For each of two or more images the mean of the `values` of all others, summed in float32."""
     total = torch.stack([value.float() for value in values]).sum(0)
     return [((total - value) / (len(values) - 1)).to(value.dtype) for value in values]
+
+
+def group_logits(
+    network: CosegNetwork, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+) -> Iterable[Tensor]:
+    """`CosegNetwork.cosegment_group` of any network: one that does not take `members` computes all logits."""
+    if members is None or "members" in signature(network.cosegment_group).parameters:
+        return network.cosegment_group(features, sizes, *([] if members is None else [members]))
+    wanted = set(members)
+    return (logits for k, logits in enumerate(network.cosegment_group(features, sizes)) if k in wanted)
 
 
 def dtypes(features: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from coseg.models.base import Size, WrappedNetwork
+from coseg.models.features import group_logits
 
 
 class MirroredNetwork(WrappedNetwork):
@@ -38,6 +39,10 @@ class MirroredNetwork(WrappedNetwork):
         """Features of the images (B, 3, H, W), and of their mirror images."""
         return self.network.encode(images), self.network.encode(images.flip(-1))
 
+    def encode_for_pairs(self, images: Tensor) -> tuple[Any, Any]:
+        """Likewise, as the network within gives them."""
+        return self.network.encode_for_pairs(images), self.network.encode_for_pairs(images.flip(-1))
+
     def feature_map(self, features: Any) -> Tensor:
         """That of the images as they are."""
         return self.network.feature_map(features[0])
@@ -49,14 +54,15 @@ class MirroredNetwork(WrappedNetwork):
         turned_a, turned_b = self.network.cosegment(mirrored_a, mirrored_b, size_a, size_b)
         return _mean(logits_a, turned_a), _mean(logits_b, turned_b)
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image of a group; its cost is twice that of the network within.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        plain, mirrored = (_Side(features, side) for side in (0, 1))
-        return self._group(self.network.cosegment_group(plain, sizes), self.network.cosegment_group(mirrored, sizes))
+        return self._group(*(group_logits(self.network, _Side(features, k), sizes, members) for k in (0, 1)))
 
     def _group(self, plain: Iterable[Tensor], mirrored: Iterable[Tensor]) -> Iterator[Tensor]:
         for logits, turned in zip(plain, mirrored, strict=True):

@@ -96,18 +96,20 @@ class SemanticAttentionNetwork(EncoderDecoderNetwork):
         logits_a, logits_b = self.decode((selected_a, selected_b), (size_a, size_b))
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Tensor], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image, given the mean attention of all others.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
+        members = require_group(features, members)
         attention = [self.attend(image) for image in features]
         partner_attention = means_of_others(attention)
         return (
-            self.decode((self.select(*parts),), (size,))[0]
-            for *parts, size in zip(features, attention, partner_attention, sizes, strict=True)
+            self.decode((self.select(features[k], attention[k], partner_attention[k]),), (sizes[k],))[0]
+            for k in members
         )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from coseg.models.base import EncoderDecoderNetwork, Size, require_group
+from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_group
 from coseg.models.decoder import Decoder, skip_modules, skip_strides
 from coseg.models.encoders.base import Encoder, require_encoder
-from coseg.models.features import deepest
+from coseg.models.features import deepest, inherits
 
 
 class SiameseNetwork(EncoderDecoderNetwork):
@@ -60,19 +60,29 @@ class SiameseNetwork(EncoderDecoderNetwork):
         )
         super().__init__(encoder, decoder, input_size, skips)
 
+    def encode_for_pairs(self, images: Tensor) -> Any:
+        """The logits of each image, which are the same in all of its pairs; those of `encode` in some subclasses."""
+        features = self.encode(images)
+        if not inherits(self, SiameseNetwork, "cosegment"):
+            return features
+        return (tuple(self.decode((deepest(features),), (image_size(images),), (features,))),)
+
     def cosegment(self, features_a: Any, features_b: Any, size_a: Size, size_b: Size) -> tuple[Tensor, Tensor]:
         """See `CosegNetwork.cosegment`."""
         features = features_a, features_b
+        if isinstance(features_a, tuple) and isinstance(features_a[0], tuple):  # of `encode_for_pairs`
+            return deepest(features_a), deepest(features_b)
         logits_a, logits_b = self.decode([deepest(side) for side in features], (size_a, size_b), features)
         return logits_a, logits_b
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image by itself, which equal all of its pairwise logits.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        require_group(features)
-        return (
-            self.decode((deepest(image),), (size,), (image,))[0] for image, size in zip(features, sizes, strict=True)
-        )
+        members = require_group(features, members)
+        images = ((features[k], sizes[k]) for k in members)
+        return (self.decode((deepest(image),), (size,), (image,))[0] for image, size in images)

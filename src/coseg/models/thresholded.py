@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from coseg.models.base import CosegNetwork, Size, WrappedNetwork
+from coseg.models.features import group_logits
 
 _NEAREST = 1e-6
 """To 0 and 1: a threshold there has no finite logit."""
@@ -47,6 +48,10 @@ class ThresholdedNetwork(WrappedNetwork):
         """Features of the images (B, 3, H, W), as the network within gives them."""
         return self.network.encode(images)
 
+    def encode_for_pairs(self, images: Tensor) -> Any:
+        """Likewise."""
+        return self.network.encode_for_pairs(images)
+
     def feature_map(self, features: Any) -> Tensor:
         """That of the network within."""
         return self.network.feature_map(features)
@@ -56,13 +61,15 @@ class ThresholdedNetwork(WrappedNetwork):
         logits_a, logits_b = self.network.cosegment(features_a, features_b, size_a, size_b)
         return self._lowered(logits_a), self._lowered(logits_b)
 
-    def cosegment_group(self, features: Sequence[Any], sizes: Sequence[Size]) -> Iterator[Tensor]:
+    def cosegment_group(
+        self, features: Sequence[Any], sizes: Sequence[Size], members: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """Logits (1, 2, *size) of each image of a group.
 
         Raises:
             CosegError: the group has fewer than two images.
         """
-        return self._group(self.network.cosegment_group(features, sizes))
+        return self._group(group_logits(self.network, features, sizes, members))
 
     def _group(self, group: Iterable[Tensor]) -> Iterator[Tensor]:
         for logits in group:

@@ -26,6 +26,9 @@ COOKIE = "coseg_visitor"
 MOST_JSON = 2**20
 """Largest size of a call in bytes: the names of fifty files take 20 kB."""
 
+MOST_LETTERS = 200
+"""Of a text: names of objects are shorter."""
+
 UPLOADS = 8
 """Largest number of uploads at the same time."""
 
@@ -153,6 +156,9 @@ class Calls:
             elif isinstance(component, gr.Radio):
                 if value not in [choice[1] for choice in component.choices]:
                     raise WrongCallError("it chooses what the page does not offer")
+            elif isinstance(component, gr.Textbox):
+                if not isinstance(value, str) or len(value) > MOST_LETTERS:
+                    raise WrongCallError(f"a text is a line of up to {MOST_LETTERS} letters")
             else:
                 raise WrongCallError("an argument has no type that the page takes")
             arguments.append(value)

@@ -1,30 +1,28 @@
-"""The result of co-segmenting the photographs of a visitor, which the page keeps, and its download as a zip file.
+"""The result of co-segmenting the photographs of a visitor, which the page keeps.
 
-`coseg.page.events` calls this, and `coseg.page.visitors` keeps the results.
+`coseg.page.events` makes and changes it, `coseg.page.visitors` keeps it, `coseg.page.archive` writes it to a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coseg.errors import CosegError
-from coseg.files.writing import atomic_path, json_text
-from coseg.inference.cosegmentation import common_scores, image_scores
+from coseg.inference.cosegmentation import Segment, label_map
 from coseg.inference.inputs import unique_names
-from coseg.inference.outputs import PICTURES, write_pictures
+from coseg.inference.named_objects import at_threshold
 from coseg.inference.photographs import load_photograph
 
 if TYPE_CHECKING:
     from coseg.inference.segmenter import Cosegmentation, CoSegmenter, Encoded
-
 
 MOST_FILES = 50
 """Largest number of photographs in a group on the page; ``coseg-predict`` takes whole albums."""
@@ -38,8 +36,6 @@ enlarges, so the page enlarges it."""
 
 OnProgress = Callable[[int, int, str], None]
 """Called with the number of steps that are done, their number, and a sentence on the next."""
-
-ARCHIVE = "coseg.zip"
 
 
 class Shown(NamedTuple):
@@ -57,22 +53,84 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Showing:
-    """What a visitor has shown, and what was found by it.
+class ShownObject:
+    """An object that a visitor shows, and what was found by it.
 
     Attributes:
-        photograph: index of the one to click in.
-        corner: the first corner (x, y) of a rectangle, 0..1, while the second is missing.
+        number: of its colour and its label, from 1 on; it stays if other objects are removed.
+        name: that the visitor gave it; empty: none.
         exemplars: where the object is.
-        cosegmentation: the masks of that object in all photographs; None: nothing was shown.
-        responses: how similar the N photographs are to the last exemplar, float32 (rows, columns) each; or none.
+        cosegmentation: its masks in all photographs; None: it was not searched for.
+        responses: how similar the N photographs are to its last exemplar, float32 (rows, columns) each; or none.
     """
 
-    photograph: int = 0
-    corner: tuple[float, ...] | None = None
+    number: int = 1
+    name: str = ""
     exemplars: tuple[Shown, ...] = ()
     cosegmentation: Cosegmentation | None = None
     responses: tuple[NDArray[np.float32], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name, or "Object" and its number."""
+        return self.name or default_name(self.number)
+
+
+def default_name(number: int) -> str:
+    """What an object is called that has no name."""
+    return f"Object {number}"
+
+
+class Corner(NamedTuple):
+    """The first corner of a rectangle: of an object, in a photograph, at a place (x, y) in 0..1."""
+
+    number: int
+    photograph: int
+    place: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a visitor shows: one object or several.
+
+    Attributes:
+        objects: in the order in which they were added; one of no name and without an exemplar: nothing was shown.
+        selected: number of the object that the visitor shows now.
+        photograph: index of the photograph to click in.
+        corner: of a rectangle whose second corner is missing.
+        searches: how often the masks have changed.
+    """
+
+    objects: tuple[ShownObject, ...] = (ShownObject(),)
+    selected: int = 1
+    photograph: int = 0
+    corner: Corner | None = None
+    searches: int = 0
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the visitor tells objects apart: there are several, or one that has a name or is left of several."""
+        first = self.objects[0]
+        return len(self.objects) > 1 or bool(first.name) or first.number > 1
+
+    @property
+    def searched(self) -> tuple[ShownObject, ...]:
+        """The objects that have masks."""
+        return tuple(shown for shown in self.objects if shown.cosegmentation is not None)
+
+    @property
+    def exemplars(self) -> tuple[Shown, ...]:
+        """Those of all objects."""
+        return tuple(exemplar for shown in self.objects for exemplar in shown.exemplars)
+
+    def object(self, number: int) -> ShownObject | None:
+        """The object of a number; None: it was removed."""
+        return next((shown for shown in self.objects if shown.number == number), None)
+
+    @property
+    def current(self) -> ShownObject:
+        """The selected object."""
+        return self.object(self.selected) or self.objects[0]
 
 
 @dataclass(frozen=True)
@@ -86,7 +144,9 @@ class PageResult:
         encoded: features of the photographs, N.
         cosegmentation: their masks, and whether they share an object.
         given: all files, also those that were left out.
-        showing: the object that the visitor has shown, instead of what the photographs have in common.
+        messages: a sentence for each file that was left out, and on photographs that show the same picture.
+        showing: the objects that the visitor has shown, instead of what the photographs have in common.
+        serial: of these photographs, no other result has it.
     """
 
     files: tuple[Path, ...]
@@ -95,37 +155,65 @@ class PageResult:
     encoded: tuple[Encoded, ...]
     cosegmentation: Cosegmentation
     given: tuple[Path, ...] = ()
+    messages: tuple[str, ...] = ()
     showing: Showing = Showing()
+    serial: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def current(self) -> Cosegmentation:
-        """The masks of what was shown; if nothing was, of what the photographs have in common."""
-        return self.showing.cosegmentation or self.cosegmentation
+        """The masks of the first object that was shown; if none was, of what the photographs have in common."""
+        return next((shown.cosegmentation for shown in self.showing.searched), None) or self.cosegmentation
 
     @property
-    def chosen_size(self) -> tuple[int, int]:
-        """(height, width) of the picture of the chosen photograph, in which the visitor clicks."""
-        height, width = self.previews[self.showing.photograph].shape[:2]
+    def is_of_objects(self) -> bool:
+        """Whether it has masks of objects with names or numbers, rather than one mask of each photograph."""
+        return self.showing.is_named and bool(self.showing.searched)
+
+    def clicked_size(self, photograph: int) -> tuple[int, int]:
+        """(height, width) of the picture of a photograph in which the visitor clicks."""
+        height, width = self.previews[photograph].shape[:2]
         scale = max(1.0, CLICKED / max(height, width))
         return max(1, round(scale * height)), max(1, round(scale * width))
 
     def is_of(self, files: Sequence[str | Path]) -> bool:
-        """Whether this is the result of files with these names; gradio may have moved them."""
-        return sorted(path.name for path in self.given) == sorted(Path(file).name for file in files)
+        """Whether this is the result of these files; gradio may have moved them."""
+        paths = [Path(file) for file in files]
+        if sorted(paths) == sorted(self.given):
+            return True
+        if sorted(path.name for path in paths) != sorted(path.name for path in self.given):
+            return False
+        try:
+            return sorted(map(_checksum, paths)) == sorted(map(_checksum, self.given))
+        except OSError:  # one was removed
+            return False
+
+    def segments(self, i: int, threshold: float) -> list[Segment]:
+        """The segments of photograph `i`: of each object that was searched for, or of what is common."""
+        shown = [cosegmentation[i] for item in self.showing.searched if (cosegmentation := item.cosegmentation)]
+        return at_threshold(shown or [self.cosegmentation[i]], threshold)
+
+    def labels(self, i: int, threshold: float) -> NDArray[np.uint8]:
+        """The label map of photograph `i` at the size of its preview, uint8 (h, w): numbers of objects, or 1."""
+        height, width = self.previews[i].shape[:2]
+        numbers = [0, *([shown.number for shown in self.showing.searched] or [1])]
+        return np.array(numbers, np.uint8)[
+            label_map([replace(segment, size=(height, width)) for segment in self.segments(i, threshold)])
+        ]
 
     def mask(self, i: int, threshold: float) -> NDArray[np.bool_]:
-        """The mask of photograph `i` at the size of its preview, bool (h, w)."""
-        height, width = self.previews[i].shape[:2]
-        return replace(self.current.segments[i], size=(height, width)).mask(threshold)
+        """The mask of photograph `i` at the size of its preview, bool (h, w): of all objects together."""
+        return self.labels(i, threshold) > 0
+
+
+def _checksum(path: Path) -> tuple[str, str]:
+    with path.open("rb") as file:
+        return path.name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cosegment_files(
     segmenter: CoSegmenter, files: Sequence[str | Path], progress: OnProgress | None = None
-) -> tuple[PageResult, list[str]]:
+) -> PageResult:
     """Read and encode photographs one at a time, and co-segment those that can be read.
-
-    Returns:
-        The result, and a sentence for each file that was left out.
 
     Raises:
         CosegError: fewer than two photographs remain; it includes the sentences about the files that were left out.
@@ -173,7 +261,9 @@ def cosegment_files(
         "mean little."
         for i, j in cosegmentation.repeated
     )
-    return PageResult(tuple(read), names, tuple(previews), tuple(encoded), cosegmentation, tuple(given)), messages
+    return PageResult(
+        tuple(read), names, tuple(previews), tuple(encoded), cosegmentation, tuple(given), tuple(messages)
+    )
 
 
 def step(
@@ -183,60 +273,3 @@ def step(
     if progress is not None:
         total = len(names)
         progress(before + k, before + total + after, f"{doing} photograph {k + 1} of {total}: {names[k]}")
-
-
-def write_archive(
-    segmenter: CoSegmenter,
-    result: PageResult,
-    threshold: float,
-    model: str,
-    folder: Path,
-    progress: OnProgress | None = None,
-) -> Path:
-    """Write the pictures of all photographs, and ``scores.json``, into a zip file in a new folder below `folder`.
-
-    The pictures have the names of those of ``coseg-predict``. The photographs are read again one at a time, so that
-    memory holds only one of them.
-
-    Raises:
-        CosegError: a photograph was removed in the meantime; the disk is full.
-    """
-    path = folder / secrets.token_hex(16) / ARCHIVE
-    try:
-        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for i in range(len(result.names)):
-                step(progress, "Writing", i, result.names)
-                _add(archive, result, i, threshold, path.parent)
-            archive.writestr("scores.json", json_text(scores(segmenter, result, threshold, model)))
-    except OSError as error:
-        raise CosegError(
-            f"The zip file cannot be written ({error.strerror or error}): make room on the disk."
-        ) from error
-    return path
-
-
-def _add(archive: zipfile.ZipFile, result: PageResult, i: int, threshold: float, folder: Path) -> None:
-    if not result.files[i].exists():
-        raise CosegError(f"{result.names[i]} was removed in the meantime, as all uploads are: drop it again.")
-    stem = Path(result.names[i]).stem
-    files = {picture: folder / f"{stem}{ending}" for picture, ending in PICTURES.items()}
-    try:
-        write_pictures(result.files[i], replace(result.current.segments[i], threshold=threshold), files)
-        for file in files.values():
-            archive.write(file, file.name)
-    finally:
-        for file in files.values():
-            file.unlink(missing_ok=True)
-
-
-def scores(segmenter: CoSegmenter, result: PageResult, threshold: float, model: str) -> dict[str, Any]:
-    """The content of ``scores.json``, in the form of ``coseg-predict --json``."""
-    segments = tuple(replace(segment, threshold=threshold) for segment in result.current)
-    current = replace(result.current, segments=segments)
-    return {
-        **segmenter.model_scores(model, len(current)),
-        **({"calibration": None} if current.exemplars else {}),
-        "threshold": round(threshold, 4),
-        **common_scores(current),
-        "images": [image_scores(Path(name), segment) for name, segment in zip(result.names, current, strict=True)],
-    }

@@ -6,6 +6,7 @@ ones.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 import time
@@ -71,11 +72,14 @@ class Visitors:
         self.quota, self.result_quota = quota or Quota(), result_quota or ResultQuota()
         self._clock, self._lock = clock, threading.Lock()
         self._results: OrderedDict[str, tuple[PageResult, int, float]] = OrderedDict()
+        self._drawings: dict[str, int] = {}
+        self._numbers = itertools.count()
         self._visitors: dict[str, _Visitor] = {}
 
     def keep_result(self, tab: str, result: PageResult | None) -> None:
         """Keep the result of a tab in place of its earlier one, and drop the oldest results above the limits."""
         with self._lock:
+            self._drawings.pop(tab, None)
             self._keep(tab, result)
 
     def exchange_result(self, tab: str, before: PageResult, after: PageResult) -> bool:
@@ -100,6 +104,19 @@ class Visitors:
             self._results[tab] = (kept[0], kept[1], self._clock())
             return kept[0]
 
+    def start_drawing(self, tab: str) -> int:
+        """A number for a drawing of the result of a tab that starts now."""
+        with self._lock:
+            number = next(self._numbers)
+            if tab in self._results:
+                self._drawings[tab] = number
+            return number
+
+    def is_last_drawing(self, tab: str, number: int) -> bool:
+        """Whether no later drawing of the tab has started, and its result was neither cleared nor replaced since."""
+        with self._lock:
+            return self._drawings.get(tab) == number
+
     def open_tab(self, tab: str, visitor: str) -> None:
         """A visitor opened the page in a tab."""
         with self._lock:
@@ -109,7 +126,7 @@ class Visitors:
     def close_tab(self, tab: str, visitor: str) -> None:
         """A tab was closed: remove its result, and with the last tab of a visitor the uploads."""
         with self._lock:
-            self._results.pop(tab, None)
+            self._drop(tab)
             known = self._visitors.get(visitor)
             if known is not None:
                 known.tabs.discard(tab)
@@ -164,7 +181,7 @@ class Visitors:
         now = self._clock()
         with self._lock:
             for tab in [key for key, kept in self._results.items() if now - kept[2] > self.age]:
-                del self._results[tab]
+                self._drop(tab)
             for visitor, known in list(self._visitors.items()):
                 known.uploads = {path: size for path, size in known.uploads.items() if path.exists()}
                 if now - known.seen > self.age and not known.pending_files:
@@ -192,7 +209,11 @@ class Visitors:
             return
         self._results[tab] = (result, result_bytes(result), self._clock())
         while len(self._results) > 1 and self._is_above_limits():
-            self._results.popitem(last=False)
+            self._drop(next(iter(self._results)))
+
+    def _drop(self, tab: str) -> None:
+        self._results.pop(tab, None)
+        self._drawings.pop(tab, None)
 
     def _remove(self, visitor: str) -> None:
         known = self._visitors.pop(visitor)

@@ -18,7 +18,7 @@ from torch import Tensor
 from coseg.data.datamodule import PairDataModule
 from coseg.errors import CosegError
 from coseg.imaging.draw import save_picture
-from coseg.lightning_internals import MovingAverageOnDevice
+from coseg.lightning_internals import MovingAverageOnDevice, has_divided_weights
 from coseg.models.base import checked_input_size
 from coseg.reports.curves import plot_curves
 from coseg.reports.panels import PanelRow, draw_panel, panel_row
@@ -79,15 +79,21 @@ class ValidationPanels(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the first pairs."""
-        if len(self.rows) >= self.pairs or trainer.sanity_checking or not trainer.is_global_zero:
+        """Keep the first pairs.
+
+        Each batch is one pair. Where the weights are divided among processes, all of these compute the logits.
+        """
+        if batch_idx >= self.pairs or trainer.sanity_checking:
+            return
+        first = trainer.is_global_zero
+        if not first and not has_divided_weights(trainer):
             return
         assert isinstance(pl_module, CosegTask)
         datamodule: PairDataModule = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad():
             logits = pl_module(batch["image_a"], batch["image_b"])
-        catalog = datamodule.catalog("val")
-        self.rows.append(panel_row(batch, logits, catalog))
+        if first:
+            self.rows.append(panel_row(batch, logits, datamodule.catalog("val")))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw them."""

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from coseg.errors import CosegError
 from coseg.models.base import REMEDIES, not_finite
@@ -84,7 +85,7 @@ class FiniteTraining(Callback):
         In buffers only not-a-number is refused: a network may hold infinities on purpose.
         """
         self._settle()
-        finite = [parameter.detach().isfinite().all() for parameter in pl_module.parameters()]
+        finite = [_local(parameter).isfinite().all() for parameter in pl_module.parameters()]
         finite += [~buffer.isnan().any() for buffer in pl_module.buffers() if buffer.is_floating_point()]
         if finite and not _agreed(torch.stack(finite).all()):
             raise CosegError(
@@ -104,6 +105,12 @@ class FiniteTraining(Callback):
         if self.last is None:
             return ""
         return f"{self.last} is from before it." if self.last.is_file() else "There is no checkpoint from before it."
+
+
+def _local(parameter: Tensor) -> Tensor:
+    """The part of a parameter that this process holds: all of it, unless it is sharded."""
+    values = parameter.detach()
+    return values.to_local() if isinstance(values, DTensor) else values
 
 
 def _agreed(finite: Tensor) -> Tensor:

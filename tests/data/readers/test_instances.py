@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from layouts.annotated import write_instances
 
-from coseg.data.readers.instances import InstanceTable
+from coseg.data.readers.instances import read_instances
 from coseg.errors import CosegError
 
 
@@ -30,7 +30,7 @@ def written(path: Path, count: int) -> Path:
 
 def test_numbers_and_places(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", 20)
-    table = InstanceTable(path, refused)
+    table = read_instances(path, refused)
     assert list(table.ids) == list(range(20)) and list(table.image_ids) == [k // 10 for k in range(20)]
     assert list(table.crowds) == [0, 1] * 10 and set(table.areas) == {9.5} and set(table.category_ids) == {1}
     assert [picture.height for picture in table.pictures.values()] == [480, 480] and table.categories == {1: "cat"}
@@ -42,19 +42,33 @@ def test_an_area_that_is_not_given_is_that_of_the_region(tmp_path: Path) -> None
     segmentations = [[[0, 0, 4, 0, 4, 3, 0, 3]], {"size": [5, 5], "counts": [3, 7, 15]}]
     entries = [{"id": k, "image_id": 0, "category_id": 1, "segmentation": s} for k, s in enumerate(segmentations)]
     path = write_instances(tmp_path / "a.json", [], [*entries, entries[0] | {"area": 0}], [])
-    assert list(InstanceTable(path, refused).areas) == [12, 7, 12]
+    assert list(read_instances(path, refused).areas) == [12, 7, 12]
 
 
 def test_little_is_kept_beside_the_text(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", 2000)
     size = path.stat().st_size
     tracemalloc.start()
-    table = InstanceTable(path, refused)
+    table = read_instances(path, refused)
     kept, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(table.ids) == 2000
     assert kept < 0.15 * size and most < 2.5 * size  # parsed as a whole, it is ten times its size
     assert size > 4_000_000
+
+
+@pytest.mark.parametrize("half", ["\ud800", "\udcc3\udca9"])
+def test_half_a_character_in_a_name_is_refused(tmp_path: Path, half: str) -> None:
+    image = {"id": 1, "file_name": f"{half}a.jpg", "height": 3, "width": 3}
+    for images, categories in (([image], []), ([], [{"id": 1, "name": f"x{half}"}])):
+        path = write_instances(tmp_path / "a.json", images, [], categories)
+        with pytest.raises(CosegError, match=r"a\.json") as error:
+            read_instances(path, refused)
+        assert str(error.value).encode("utf-8")
+    path = write_instances(tmp_path / "a.json", [], [{"id": half}], [])
+    with pytest.raises(CosegError, match=r"a\.json") as error:
+        read_instances(path, refused)
+    assert str(error.value).encode("utf-8")
 
 
 def test_only_a_broken_annotation_is_left_out(tmp_path: Path) -> None:
@@ -63,8 +77,8 @@ def test_only_a_broken_annotation_is_left_out(tmp_path: Path) -> None:
     document["annotations"][3]["segmentation"] = [[1, 2]]
     path.write_text(json.dumps(document))
     wrong: list[CosegError] = []
-    table = InstanceTable(path, wrong.append)
+    table = read_instances(path, wrong.append)
     assert len(table.ids) == len(table.starts) == len(table.ends) == 9 and 3 not in table.ids
     assert len(wrong) == 1 and "annotation 3" in str(wrong[0])
     with pytest.raises(CosegError, match="annotation 3"):
-        InstanceTable(path, refused)
+        read_instances(path, refused)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coseg.data.catalog import Catalog, Note, Reader, check_images, exposure_notes, sound_images
+from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, exposure_notes, sound_images
+from coseg.data.presence import kept_facts
 from coseg.data.readers.files import first_three
 from coseg.errors import CosegError, unknown_choice
 from coseg.imaging.read import photograph_size, read_photograph
@@ -139,7 +140,7 @@ class AnnotatedReader(Reader):
         listed = self.find(split, _refused)
         presence, errors = listed.presence, list[str]()
         if presence is None or skip_damaged:
-            checked = check_images(listed.items, _image_of, _check(listed), whole=skip_damaged)
+            checked = self._checked(split, listed, skip_damaged)
             sound, errors = sound_images(checked, skip_damaged)
             if presence is None:
                 rows = [image.facts for image in sound if image.facts is not None]
@@ -150,6 +151,21 @@ class AnnotatedReader(Reader):
         if not listed.items:
             raise CosegError(f"None of the images of the split {split} of {self.name} can be read: see dataset.root.")
         return AnnotatedCatalog(self.name, split, listed, presence), errors
+
+    def _checked(self, split: str, listed: Annotated, whole: bool) -> list[CheckedImage[AnnotatedImage, Any]]:
+        def check() -> list[CheckedImage[AnnotatedImage, Any]]:
+            return check_images(listed.items, _image_of, _check(listed), whole)
+
+        settings = self.label_settings(listed)
+        if settings is None:
+            return check()
+        place = (type(self).__qualname__, getattr(self, "root", None), split)
+        return kept_facts(place, (settings, whole), listed.items, lambda item: (item.image, item.truth), check)
+
+    def label_settings(self, listed: Annotated) -> str | None:
+        """What label maps depend on, beside the files of an image and of its truth; None: which classes they show is
+        not kept from one start to the next."""
+        return None
 
     def problems(self, split: str) -> Iterator[str]:
         """See `Reader.problems`."""

@@ -31,8 +31,9 @@ from coseg.data.readers.annotated import (
     require_size,
 )
 from coseg.data.readers.files import first_three, same_form
-from coseg.data.readers.instances import ADVICE, InstanceTable, refusal
+from coseg.data.readers.instances import ADVICE, InstanceTable, read_instances, refusal
 from coseg.errors import CosegError
+from coseg.files.stored import data_path
 from coseg.imaging.regions import region_of
 from coseg.labels import VOID
 
@@ -135,7 +136,7 @@ class CocoReader(AnnotatedReader):
         min_area: float = 1.0,
         max_area: float | None = None,
     ) -> None:
-        self.root = Path(root).expanduser() if root else None
+        self.root = data_path(root)
         self.annotations = dict(annotations or {"train": None, "val": None})
         self.splits = tuple(self.annotations)
         self.images = images
@@ -146,7 +147,7 @@ class CocoReader(AnnotatedReader):
     def find(self, split: str, wrong: Callable[[CosegError], None]) -> Annotated:
         """See `AnnotatedReader.find`."""
         path = self._file(split)
-        table = InstanceTable(path, wrong)
+        table = read_instances(path, wrong)
         names, numbers = chosen_classes(list(table.categories.values()), self.classes, path)
         by_category = {number: numbers[name] for number, name in table.categories.items()}
         return self._listed(split, table, names, by_category, wrong)
@@ -238,7 +239,7 @@ class CocoReader(AnnotatedReader):
         for file in files:
             if file.parent not in listings:
                 place = folder / file.parent
-                names = os.listdir(place) if place.is_dir() else []
+                names = [path.name for path in place.iterdir()] if place.is_dir() else []
                 listings[file.parent] = {same_form(name): name for name in names}
             name = listings[file.parent].get(same_form(file.name))
             if name is None:

@@ -31,9 +31,10 @@ from coseg.data.readers.annotated import (
     require_size,
 )
 from coseg.data.readers.files import child_folder, first_three, read_list
-from coseg.data.readers.voc import FOLDERS, check_files, files_of
+from coseg.data.readers.voc import FOLDERS, check_files
 from coseg.errors import CosegError
 from coseg.files.plain_data import MAX_YAML_BYTES, read_text
+from coseg.files.stored import data_path
 from coseg.imaging.read import UNREADABLE, damaged, open_image
 from coseg.labels import BACKGROUND, VOID
 
@@ -68,6 +69,9 @@ class ColourLabels:
         codes = {_code(colour): label for colour, label in colours.items()}
         self._codes = np.array(sorted(codes), np.int64)
         self._labels = np.array([codes[code] for code in sorted(codes)], np.uint8)
+
+    def __repr__(self) -> str:
+        return f"ColourLabels({self._codes.tolist()}, {self._labels.tolist()})"
 
     def labels(self, item: AnnotatedImage) -> NDArray[np.uint8]:
         """See `LabelSource.labels`."""
@@ -115,7 +119,7 @@ class CvatReader(AnnotatedReader):
         lists: Mapping[str, str | None] | None = None,
         classes: Classes = "all",
     ) -> None:
-        self.root = Path(root).expanduser() if root else None
+        self.root = data_path(root)
         self.lists = dict(lists or {"train": None, "val": None})
         self.splits = tuple(self.lists)
         self.classes = classes
@@ -130,9 +134,12 @@ class CvatReader(AnnotatedReader):
         by_colour = {**IMPLIED, **{colour: {**numbers, **SPECIAL}[label] for label, colour in colours.items()}}
         path = self._list(root, split)
         ids = read_list(path)
-        check_files(root, ids, path)
-        items = [AnnotatedImage(name, *files) for name, files in files_of(root, ids).items()]
+        items = [AnnotatedImage(name, *files) for name, files in check_files(root, ids, path).items()]
         return Annotated(items, names, None, ColourLabels(by_colour), [])
+
+    def label_settings(self, listed: Annotated) -> str | None:
+        """See `AnnotatedReader.label_settings`."""
+        return repr((listed.class_names, listed.source)) if type(self) is CvatReader else None
 
     def _root(self) -> Path:
         root = self.root

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from os.path import splitext
 from pathlib import Path, PurePosixPath
 
 from coseg.errors import CosegError, unknown_choice
@@ -201,7 +201,7 @@ def read_list(path: Path) -> list[str]:
         ) from error
     if not ids:
         raise CosegError(f"{path} is empty: write one image id a line, or unpack the archive again.")
-    outside = [name for name in ids if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    outside = [name for name in ids if name.startswith("/") or ".." in name.split("/")]
     if outside:
         raise CosegError(
             f"{path} names {first_three(outside)}: an id is a file's name without suffix, below JPEGImages, such as "
@@ -225,13 +225,13 @@ def files_by_id(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
     Raises:
         CosegError: an id has two files.
     """
-    listings: dict[PurePosixPath, dict[str, list[Path]]] = {}  # one call a folder: a network disk is slow to ask
+    listings: dict[str, dict[str, list[Path]]] = {}  # one call a folder: a network disk is slow to ask
     files: dict[str, Path] = {}
     for name in ids:
-        place = PurePosixPath(name)
-        if place.parent not in listings:
-            listings[place.parent] = _listing(_below(folder, place.parent))
-        paths = listings[place.parent].get(same_form(place.name), [])
+        above, last = ("", name) if "/" not in name else (str(PurePosixPath(name).parent), PurePosixPath(name).name)
+        if above not in listings:
+            listings[above] = _listing(_below(folder, PurePosixPath(above)))
+        paths = listings[above].get(same_form(last), [])
         if len(paths) > 1:
             raise CosegError(
                 f"{paths[0].parent} holds both {paths[0].name} and {paths[1].name}, one of which {name} in the list "
@@ -244,10 +244,10 @@ def files_by_id(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
 
 def _listing(folder: Path | None) -> dict[str, list[Path]]:
     by_stem: dict[str, list[Path]] = {}
-    for name in sorted(os.listdir(folder)) if folder is not None else ():
-        path = Path(name)
-        if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-            by_stem.setdefault(same_form(path.stem), []).append(Path(folder or "", name))
+    for path in sorted(folder.iterdir(), key=lambda path: path.name) if folder is not None else ():
+        stem, suffix = splitext(path.name)
+        if suffix.lower() in SUFFIXES and not stem.startswith("."):
+            by_stem.setdefault(same_form(stem), []).append(path)
     return by_stem
 
 
@@ -266,7 +266,7 @@ def missing_id_hint(where: Path, name: str) -> str:
         return " An id has no suffix."
     place = _below(where, PurePosixPath(name).parent)
     stem = PurePosixPath(name).name
-    for file_name in sorted(os.listdir(place)) if place is not None else ():
+    for file_name in sorted(path.name for path in place.iterdir()) if place is not None else ():
         if Path(file_name).stem == stem:
             return f" {file_name} is there, but its format is not read: save it as JPEG or PNG."
         if same_form(Path(file_name).stem).casefold() == same_form(stem).casefold():

@@ -16,8 +16,10 @@ from PIL import Image, ImageOps
 
 from coseg.configs import groups_name
 from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, exposure_notes, sound_images
+from coseg.data.presence import kept_facts, settings_of
 from coseg.data.readers.files import Groups, first_three, not_taken, pictures_not_taken
 from coseg.errors import CosegError
+from coseg.files.stored import data_path
 from coseg.imaging.masks import read_mask
 from coseg.imaging.read import UNREADABLE, damaged, open_image, photograph_size, read_photograph
 from coseg.labels import VOID
@@ -156,7 +158,7 @@ class GroupReader(Reader):
     """Whether an image without a foreground pixel is a mistake; otherwise it is in no pair."""
 
     def __init__(self, root: str | os.PathLike[str] | None, groups: Groups = "test") -> None:
-        self.root = Path(root).expanduser() if root else None
+        self.root = data_path(root)
         self.groups = groups if isinstance(groups, str) else [str(group) for group in groups]
         self.splits = (groups_name(self.groups),)
 
@@ -205,7 +207,7 @@ class GroupReader(Reader):
         pictures, _ = not_taken(_folders(image_set))
         if pictures:
             log.warning(pictures_not_taken(pictures))
-        checked = self._checked(image_set, whole=skip_damaged)
+        checked = self._kept(split, image_set, skip_damaged)
         sound, errors = sound_images(checked, skip_damaged)
         return self._catalog(split, image_set, sound), errors
 
@@ -260,6 +262,21 @@ class GroupReader(Reader):
         foreground = np.array([not (image.facts and image.facts.empty) for image in checked])
         expected = self.expected_images(image_set)
         return GroupCatalog(image_set.name, split, items, list(image_set.groups), foreground, image_set.truth, expected)
+
+    def _kept(self, split: str, image_set: ImageSet, whole: bool) -> list[_CheckedImage]:
+        """`_checked`, or what it was at the last start; see `coseg.data.presence`."""
+        truth = settings_of(image_set.truth)
+        if truth is None or not type(self).__module__.startswith("coseg."):
+            return self._checked(image_set, whole)
+        return kept_facts(
+            (type(self).__qualname__, self.root, image_set.name, split),
+            (truth, self.needs_foreground, whole, [(item.group, item.void) for item in image_set.items]),
+            image_set.items,
+            lambda item: (item.image, item.mask),
+            lambda: self._checked(image_set, whole),
+            lambda image: np.array([*(image.facts or ()), image.item.void], np.bool_),
+            lambda item, row: CheckedImage(item._replace(void=bool(row[2])), _MaskFacts(*row[:2].tolist()), None, None),
+        )
 
     def _checked(self, image_set: ImageSet, whole: bool = False) -> list[_CheckedImage]:
         """See `check_images`."""

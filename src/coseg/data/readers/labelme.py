@@ -36,6 +36,7 @@ from coseg.data.readers.annotated import (
 from coseg.data.readers.files import same_form
 from coseg.errors import CosegError
 from coseg.files.large_json import read_large_json
+from coseg.files.stored import data_path, normal_path
 from coseg.imaging.read import SUFFIXES, UNREADABLE, open_image, photograph_size
 from coseg.imaging.regions import require_near
 from coseg.labels import BACKGROUND, VOID
@@ -168,7 +169,7 @@ class LabelmeReader(AnnotatedReader):
         folders: Mapping[str, str | None] | None = None,
         classes: Classes = "all",
     ) -> None:
-        self.root = Path(root).expanduser() if root else None
+        self.root = data_path(root)
         self.folders = dict(folders or {"train": None, "val": None})
         self.splits = tuple(self.folders)
         self.classes = classes
@@ -273,8 +274,8 @@ def _image(root: Path, path: Path, document: Mapping[str, Any]) -> Path:
     """The picture of a JSON file: what its imagePath names, below `root`; else the one of its name beside it."""
     name = document.get("imagePath")
     if isinstance(name, str) and name and "\0" not in name:
-        place = Path(os.path.normpath(path.parent / name.replace("\\", "/")))
-        if place.is_relative_to(os.path.normpath(root)) and place.suffix.lower() in SUFFIXES and place.exists():
+        place = normal_path(path.parent, name.replace("\\", "/"))
+        if place.is_relative_to(normal_path(root, "")) and place.suffix.lower() in SUFFIXES and place.exists():
             return place
     stem = same_form(path.stem)
     beside = [other for other in sorted(path.parent.iterdir()) if other.suffix.lower() in SUFFIXES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.data.catalog import Catalog, CheckedImage, Note, Reader, check_images, sound_images
+from coseg.data.presence import kept_facts
 from coseg.data.readers.files import files_by_id, first_three, missing_id_hint, read_list
 from coseg.errors import CosegError, unknown_choice
+from coseg.files.stored import data_path
 from coseg.imaging.read import UNREADABLE, damaged, open_image, photograph_size, read_photograph
 from coseg.labels import VOID
 
@@ -114,7 +117,7 @@ class VocReader(Reader):
         unseen_classes: Iterable[str] = (),
         release: int = 2012,
     ) -> None:
-        self.root = Path(root).expanduser() if root else None
+        self.root = data_path(root)
         if release not in RELEASES:
             raise unknown_choice("dataset.reader.release", str(release), [*map(str, RELEASES)])
         if split_val and release != 2012:
@@ -150,8 +153,9 @@ class VocReader(Reader):
     def _read(self, split: str, skip_damaged: bool) -> tuple[VocCatalog, list[str]]:
         """The catalog, and a sentence for each image that was left out."""
         folder, ids, path, expected = self._list(split)
-        check_files(folder, ids, path)
-        checked = _checked(files_of(folder, ids), ids, whole=skip_damaged)
+        items = [_Item(name, *pair) for name, pair in check_files(folder, ids, path).items()]
+        check = partial(_checked, items, whole=skip_damaged)
+        checked = kept_facts(("voc", path, split), skip_damaged, items, lambda item: item[1:], check)
         sound, errors = sound_images(checked, skip_damaged)
         if not sound:
             raise CosegError(f"None of the {len(ids)} images that {path} names can be read: unpack the archive again.")
@@ -185,8 +189,7 @@ class VocReader(Reader):
             yield str(error)
             return
         yield from (f"{path} is missing" for path in sorted(gone))
-
-        for image in _checked(files, [name for name in ids if not gone & set(files[name])], whole=True):
+        for image in _checked([_Item(name, *files[name]) for name in ids if not gone & set(files[name])], whole=True):
             if image.error is not None:
                 yield str(image.error)
             elif image.note is not None:
@@ -219,11 +222,7 @@ class _Item(NamedTuple):
     mask: Path
 
 
-def _checked(
-    files: Mapping[str, tuple[Path, Path]], ids: Sequence[str], whole: bool
-) -> list[CheckedImage[_Item, NDArray[np.bool_]]]:
-    """The classes of each of `ids`, or its error; see `check_images`."""
-    items = [_Item(name, *files[name]) for name in ids]
+def _checked(items: Sequence[_Item], whole: bool) -> list[CheckedImage[_Item, NDArray[np.bool_]]]:
     return check_images(items, lambda item: item.image, lambda item: classes_of(item.image, item.mask), whole)
 
 
@@ -313,22 +312,23 @@ def files_of(folder: Path, ids: Sequence[str]) -> dict[str, tuple[Path, Path]]:
     }
 
 
-def check_files(folder: Path, ids: Sequence[str], source: Path) -> None:
-    """Refuse a list `source` whose `ids` don't all have an image and a mask in `folder`.
+def check_files(folder: Path, ids: Sequence[str], source: Path) -> dict[str, tuple[Path, Path]]:
+    """Image and label map of each of `ids`, or refuse the list `source`, whose ids don't all have both in `folder`.
 
     Raises:
         CosegError: a file is missing.
     """
-    for what, part, path_of in zip(("image", "mask"), FOLDERS, (image_path, mask_path), strict=True):
-        files = files_by_id(folder / part, ids)
+    images, masks = (files_by_id(folder / part, ids) for part in FOLDERS)
+    wanted = (("image", ".jpg", images), ("mask", ".png", masks))
+    for part, (what, suffix, files) in zip(FOLDERS, wanted, strict=True):
         missing = [name for name in ids if name not in files]
         if missing:
-            where = folder / part
-            names = first_three([str(path_of(folder, name).relative_to(where)) for name in missing])
+            where, names = folder / part, first_three([f"{name}{suffix}" for name in missing])
             raise CosegError(
                 f"{source} names {len(ids)} images, of which {len(missing)} have no {what} in {where}: {names}."
                 f"{missing_id_hint(where, missing[0])} Unpack the archive again, or take them out of the list."
             )
+    return {name: (images[name], masks[name]) for name in ids}
 
 
 def missing_files(folder: Path, ids: Sequence[str]) -> list[Path]:

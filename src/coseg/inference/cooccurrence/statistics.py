@@ -12,7 +12,7 @@ neighbours. The more pairs there are, the more reliable is their mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from coseg.errors import CosegError
 from coseg.hub.calibration import GROUP_STATISTICS, Calibration
 from coseg.inference.cooccurrence import descriptors
 from coseg.inference.cooccurrence.belonging import BELONGING, GROUP_CORE, Answer, answer
+from coseg.inference.processes import ALONE, Processes
 from coseg.models.base import CosegNetwork, PairClassifier, Size
 
 SIMILARITIES = (
@@ -143,7 +144,11 @@ def neighbours(n: int) -> list[tuple[int, int]]:
 
 
 def neighbour_statistics(
-    network: CosegNetwork, features: Sequence[Any], probabilities: Sequence[NDArray[np.float16]], device: torch.device
+    network: CosegNetwork,
+    features: Sequence[Any],
+    probabilities: Sequence[NDArray[np.float16]],
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """The statistics of each pair of `neighbours`, float32 (pairs, numbers); of two images that is one pair.
 
@@ -152,12 +157,16 @@ def neighbour_statistics(
         features: of each image, from its `encode`.
         probabilities: of each image's pixels to be part of the object that is common to all, (h, w), 0..1.
         device: of the network.
+        processes: that divide the pairs among them.
     """
-    statistics = []
-    for i, j in neighbours(len(features)):
+    pairs = neighbours(len(features))
+
+    def compared(k: int) -> Tensor:
+        i, j = pairs[k]
         maps = (torch.from_numpy(probabilities[k]).to(device) for k in (i, j))
-        statistics.append(network_statistics(network, features[i], features[j], *maps).cpu())
-    return torch.stack(statistics)
+        return network_statistics(network, features[i], features[j], *maps).cpu()
+
+    return torch.stack(list(processes.divided(len(pairs), compared)))
 
 
 UNCALIBRATED_DECISION = Calibration(DECISION, (0.0,), (1.0,), (1.0,), 0.0)
@@ -195,14 +204,21 @@ def compares_all(calibration: Calibration) -> bool:
 
 
 def pair_logits(
-    network: CosegNetwork, calibration: Calibration, features: Iterable[Any], sizes: Iterable[Size]
+    network: CosegNetwork,
+    calibration: Calibration,
+    features: Sequence[Any],
+    sizes: Sequence[Size],
+    processes: Processes = ALONE,
 ) -> Tensor:
     """The logit (n, n) that each two of n images share an object, by a calibration that `compares_all`.
 
     The arguments are those of `answer_for`.
     """
-    described = [descriptors.describe(network, *image) for image in zip(features, sizes, strict=True)]
-    images = descriptors.stacked(described)
+
+    def described(k: int) -> descriptors.Descriptors:
+        return descriptors.describe(network, features[k], sizes[k])
+
+    images = descriptors.stacked(list(processes.divided(len(features), described)))
     similar = descriptors.alike(images)
     return calibration.logits(descriptors.pair_statistics(similar, images, calibration.classes))
 
@@ -214,6 +230,7 @@ def answer_for(
     sizes: Sequence[Size],
     probabilities: Sequence[NDArray[np.float16]],
     device: torch.device,
+    processes: Processes = ALONE,
 ) -> Answer:
     """Whether two or more images have an object in common, and which of them belong.
 
@@ -224,13 +241,14 @@ def answer_for(
         sizes: (height, width) of each encoded image.
         probabilities: see `neighbour_statistics`; calibrations of today need none.
         device: of the network.
+        processes: that divide the work among them.
 
     Raises:
         CosegError: the calibration is of another number of statistics, or of channels.
     """
     if compares_all(calibration):
-        return answer(calibration, pair_logits(network, calibration, features, sizes))
-    statistics = neighbour_statistics(network, features, probabilities, device)
+        return answer(calibration, pair_logits(network, calibration, features, sizes, processes))
+    statistics = neighbour_statistics(network, features, probabilities, device, processes)
     if calibration.group is None or calibration.group.names == GROUP_STATISTICS:
         return Answer(calibration.common(statistics, len(features)))
     matrix = torch.full((len(features), len(features)), torch.nan, dtype=torch.float64)

@@ -168,6 +168,8 @@ def _published(name: str) -> str:
 def _create(name: str, out_indices: Iterable[int] | None, pretrained: bool, output_stride: int | None) -> Any:
     import timm
 
+    from coseg.models.encoders.depthwise import quicken_depthwise  # which imports timm, too
+
     if not timm.is_model(name):  # nor is a name of a hub or a folder taken, which timm would open
         raise unknown_choice("model.encoder.model_name", name, timm.list_models(f"{str(name)[:4]}*")[:20])
     options: dict[str, Any] = {} if out_indices is None else {"out_indices": tuple(out_indices)}
@@ -178,7 +180,9 @@ def _create(name: str, out_indices: Iterable[int] | None, pretrained: bool, outp
             features = timm.create_model(name, pretrained, features_only=True, dynamic_img_size=True, **options)
         except TypeError:
             features = timm.create_model(name, pretrained, features_only=True, **options)
-        return _without_unused(features)
+        features = _without_unused(features)
+        quicken_depthwise(features)
+        return features
     except OSError as error:  # the hub's client among them
         raise CosegError(
             f"The weights of {name} can't be fetched from the Hugging Face hub ({type(error).__name__}): give a file "
