@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test test-all coverage lint types wheel-test docs docs-links clean
+.PHONY: help install demo compare test test-all page-test coverage lint types wheel-test docs docs-links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
@@ -42,6 +42,9 @@ test: install  ## the tests, without those marked slow
 
 test-all: install  ## all tests
 	$(BIN)/python -m pytest -q -m '' $(PROCESSES)
+
+page-test: install  ## the page in a real browser: chromium, with chromedriver
+	$(BIN)/python -m pytest -q -m slow tests/page/test_browser.py
 
 coverage: install  ## the tests, with the share of lines of src/coseg that they run: at least 92 %
 	$(BIN)/python -m pytest -q $(PROCESSES) --cov --cov-report=term --cov-fail-under=92

@@ -1,13 +1,13 @@
 """Tests of all pairs as `coseg-test` makes them, against the plain loop over pairs, and where their time goes.
 
-    python benchmarks/full_test.py [--images N] [--all-pairs] [--precisions P,P] [--width W] [--device cpu|cuda]
-        [Hydra overrides]
+    python benchmarks/full_test.py [--images N] [--all-pairs] [--precisions P,P] [--width W] [--ckpt FILE]
+        [--device cpu|cuda] [Hydra overrides]
 
 Overrides are those of `coseg-test` (pairs_at_once=8, feature_gb=1, dataset.reader.size=256) and, with ``model``, of
-`coseg-train`. The network is the paper's, VGG16 at a stride of 16 with cross-correlation, not trained; the images are
-generated shapes, and the pairs those that share a class, or with ``--all-pairs`` any two images. Seconds are those of
-the processor with threads=1 on a CPU, so that other work on the machine matters less, else of the clock. Prints JSON,
-a line each:
+`coseg-train`. The network is the paper's, VGG16 at a stride of 16 with cross-correlation, not trained, or that of a
+checkpoint; the images are generated shapes, and the pairs those that share a class, or with ``--all-pairs`` any two
+images. Seconds are those of the processor with threads=1 on a CPU, so that other work on the machine matters less, else
+of the clock. Prints JSON, a line each:
 
 - ``pair_loop``: the plain module in float32, as anybody would call it: both images of each pair encoded, matched,
   decoded and scored by themselves, with the images in memory; with ``--loop-pairs P`` only P pairs, spread over all,
@@ -19,7 +19,8 @@ a line each:
   share of their sum.
 - ``limits``, likewise: milliseconds of the matrix products that a part amounts to. A convolution amounts to the
   product of (positions, k² input channels) and (k² input channels, output channels), with its own number of channels
-  each; it is one of `torch.mm` in the network's data type. Of the scores it is a copy of the logits and label maps.
+  each; it is one of `torch.mm` in the type of the pairs, of what is encoded in float32. Of the scores it is a copy of
+  the logits and label maps.
   ``to_limits`` is the whole test over images x encode + pairs x (match + decode + score).
 """
 
@@ -54,6 +55,7 @@ from coseg.evaluation.iteration import PairGroup
 from coseg.evaluation.lightning_test import PairTest
 from coseg.evaluation.outcome import TestPlan, write_outcome
 from coseg.evaluation.partial_results import PartialResults
+from coseg.hub.load import load_network
 from coseg.instantiate import build_network, plain
 from coseg.labels import pair_targets
 from coseg.metrics.baselines import BaselineScores
@@ -187,10 +189,14 @@ class Benchmark:
     """
 
     def __init__(self, arguments: argparse.Namespace, overrides: list[str], precision: str) -> None:
-        model = [f"model.encoder.width={arguments.width}", "model.encoder.stride=16", "model.input_size=null"]
-        model += ["model.kernel_sizes=[3,5,7]", *[word for word in overrides if word.startswith("model")]]
+        model = [f"model.encoder.width={arguments.width}", "model.encoder.stride=16", "model.kernel_sizes=[3,5,7]"]
+        model += [word for word in overrides if word.startswith("model")]
         torch.manual_seed(0)
-        self.network: Any = build_network(plain(compose_config("train", model).model)).eval()
+        if arguments.ckpt is None:
+            self.network: Any = build_network(plain(compose_config("train", model).model)).eval()
+        else:
+            self.network = load_network(arguments.ckpt).eval().to(memory_format=torch.contiguous_format)
+        self.network.input_size = None
         self.config = compose_config(
             "test",
             [
@@ -212,8 +218,7 @@ class Benchmark:
             self.pairs = [order.pair(0, k) for k in range(len(order))]
         trainer = self.trainer()
         self.device = trainer.strategy.root_device
-        self.network = trainer.precision_plugin.convert_module(self.network).to(self.device)
-        self.precision: Callable[[], Any] = trainer.precision_plugin.forward_context
+        self.network = self.network.to(self.device)
 
     def trainer(self) -> Any:
         return make_trainer(self.config, [], False, enable_checkpointing=False, enable_progress_bar=False)
@@ -259,13 +264,19 @@ class Benchmark:
     @torch.inference_mode()
     def parts(self, pairs: int) -> tuple[dict[str, float], dict[str, float]]:
         """Seconds of what `test` does to an image and to a pair, clocked piece by piece; and their limits."""
-        units, network = Units(self.device), self.network
+        units, trainer = Units(self.device), self.trainer()
         count = min(self.config.pairs_at_once, len(self.catalog) - 1)
         for i in range(min(len(self.catalog), 20)):
             with units.of("read"):
                 self.catalog.image(i)
                 self.catalog.labels(i)
-        test = PairTest(network, self.datamodule, [], PartialResults(Path(), ""), self.void).to(self.device)
+        test = PairTest(self.network, self.datamodule, [], PartialResults(Path(), ""), self.void)
+        test.trainer = trainer
+        test.setup("test")
+        trainer.precision_plugin.convert_module(test.to(self.device))
+        network: Any = test.network
+        if test.full_precision is not None:
+            test.full_precision.join(network, self.device, torch.channels_last)
         methods = {"co-segment": network.cosegment, "decode": network.decode}
 
         def clocked(name: str) -> Callable[..., Any]:
@@ -275,15 +286,15 @@ class Benchmark:
 
             return call
 
-        with self.precision():
+        with trainer.precision_plugin.forward_context():
             items = list(self.datamodule.image_loader("test", range(count + 1)))
             images = [item.image[None].to(self.device) for item in items]
             labels = [item.labels[None].to(self.device) for item in items]
             features = []
-            network.encode_for_pairs(images[0])  # warm
+            test.features(images[0])  # warm
             for image in images:
                 with units.of("encode"):
-                    features.append(network.encode_for_pairs(image))
+                    features.append(test.features(image))
             group = PairGroup(
                 [(i, count) for i in range(count)],
                 concatenate(features[:count]),
@@ -293,7 +304,7 @@ class Benchmark:
             )
             test.score(group)  # warm, with the baselines, which are computed once an image
             with Products() as of_image:
-                network.encode_for_pairs(images[0])
+                test.features(images[0])
             with Products() as of_pairs:
                 logits = network.cosegment(group.features_a, group.features_b, *group.sizes)
             for _ in range(-(-pairs // count)):
@@ -307,7 +318,7 @@ class Benchmark:
         parts = {"read": means["read"], "encode": means["encode"], "match": means["co-segment"] - means["decode"]}
         parts |= {"decode": means["decode"], "score": means["pair"] - means["co-segment"]}
         dtype = deepest(features[0]).dtype
-        limits = {"encode": of_image.seconds(False, dtype, self.device)}
+        limits = {"encode": of_image.seconds(False, torch.float32, self.device)}
         limits |= {"match": of_pairs.seconds(True, dtype, self.device) / count}
         limits |= {"decode": of_pairs.seconds(False, dtype, self.device) / count, "score": means["scored maps"]}
         return parts, limits
@@ -323,6 +334,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--all-pairs", action="store_true", help="any two images, not those that share a class alone")
     parser.add_argument("--width", type=float, default=1.0, help="of the encoder's channels")
+    parser.add_argument("--ckpt", help="of a trained network, which is tested without its input size")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precisions", default="32-true", help="any of Lightning's, such as 32-true,bf16-true")
     parser.add_argument("--loop-pairs", type=int, default=None, help="of the pair loop; all, unless given")

@@ -1,13 +1,14 @@
 """What `coseg-predict` costs on photographs as cameras make them: seconds and peak memory, everything written.
 
     python benchmarks/predict.py [--images 50 100 200] [--megapixels 12] [--pair 48] [--checkpoint MODEL] [--size 160]
-      [--file jpg|png16] [--words="--soft-edges --format webp --crop"]
+      [--file jpg|png16] [--fill] [--words="--soft-edges --format webp --crop"]
 
-The photographs are drawn (`shapes`, enlarged; JPEG, or PNG of 16 bits). ``--words`` are further words for
-`coseg-predict`. Each command runs in a process of its own, start included, and
-prints a line of JSON: seconds, seconds of CPU, and the largest resident memory in MB. Then the exponent of n that fits
-the seconds of the groups without those of the start (of the CPU too, which other work on the machine disturbs less): 1
-is linear; and a pair of photographs of `--pair` megapixels. ``--pair 0`` leaves it out, ``--images`` alone the groups.
+The photographs are drawn (`shapes`, enlarged; JPEG, or PNG of 16 bits); with ``--fill`` each shows the part of the
+drawing around its largest object. ``--words`` are further words for `coseg-predict`. Each command runs in a process
+of its own, start included, and prints a line of JSON: seconds, seconds of CPU, and the largest resident memory in MB.
+Then the exponent of n that fits the seconds of the groups without those of the start (of the CPU too, which other
+work on the machine disturbs less): 1 is linear; and a pair of photographs of `--pair` megapixels. ``--pair 0`` leaves
+it out, ``--images`` alone the groups.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from coseg.data.readers.shapes import ShapesReader
+from coseg.labels import VOID
 
 DRAWN = 384
 """Side at which shapes are drawn before they are enlarged."""
 
 
-def photographs(folder: Path, count: int, megapixels: float, suffix: str) -> list[Path]:
-    """`count` files of 4:3."""
+def photographs(folder: Path, count: int, megapixels: float, suffix: str, fill: bool) -> list[Path]:
+    """`count` files of 4:3; with `fill`, their largest object fills most of them."""
     folder.mkdir()
     height = round(math.sqrt(megapixels * 1e6 * 3 / 4))
     catalog = ShapesReader(size=DRAWN, seen=max(count, 2)).read("seen")
@@ -42,12 +45,21 @@ def photographs(folder: Path, count: int, megapixels: float, suffix: str) -> lis
     for k in range(count):
         files.append(folder / f"{k:03}.{suffix.removesuffix('16')}")
         drawn = Image.fromarray(catalog.image(k))
+        if fill:
+            drawn = drawn.crop(around_largest(catalog.labels(k)))
         picture = drawn.resize((round(height * 4 / 3), height), Image.Resampling.BILINEAR)
         if suffix == "png16":
             cv2.imwrite(str(files[-1]), np.asarray(picture)[..., ::-1].astype(np.uint16) * 257)
         else:
             picture.save(files[-1], quality=90)
     return files
+
+
+def around_largest(labels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest object of a label map (H, W)."""
+    sizes = np.bincount(labels[(labels > 0) & (labels < VOID)])
+    rows, columns = np.nonzero(labels == sizes.argmax())
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
 def cost(arguments: list[str]) -> dict[str, float]:
@@ -86,6 +98,7 @@ def main() -> None:
     parser.add_argument("--checkpoint")
     parser.add_argument("--size")
     parser.add_argument("--file", choices=("jpg", "png16"), default="jpg")
+    parser.add_argument("--fill", action="store_true")
     parser.add_argument("--words", type=shlex.split, default=[])
     options = parser.parse_args()
     model = ["--checkpoint", options.checkpoint] if options.checkpoint else []
@@ -93,7 +106,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = photographs(folder / "group", max(options.images, default=0), options.megapixels, options.file)
+        drawing = options.file, options.fill
+        files = photographs(folder / "group", max(options.images, default=0), options.megapixels, *drawing)
         taken = []
         for count in options.images:
             out = folder / f"out-{count}"
@@ -105,7 +119,7 @@ def main() -> None:
             fits = {key: exponent(options.images, [run[key] for run in taken]) for key in ("seconds", "cpu_seconds")}
             print(json.dumps({"exponent": fits["seconds"], "exponent_cpu": fits["cpu_seconds"]}), flush=True)
         if options.pair:
-            files = photographs(folder / "pair", 2, options.pair, options.file)
+            files = photographs(folder / "pair", 2, options.pair, *drawing)
             figures = cost([*map(str, files), "--out", str(folder / "out-pair"), *model])
             print(json.dumps({"images": 2, "megapixels": options.pair, **figures}), flush=True)
 

@@ -21,10 +21,12 @@ from coseg.signals import (
     STOP_SIGNALS,
     Stopped,
     StopRequest,
+    StopSignal,
     handled,
     handlers_kept,
     ignore_stop_signals,
     stop_children,
+    stopping_at_once,
     workers_started,
 )
 
@@ -38,6 +40,19 @@ def test_the_command_that_resumes_is_read_as_the_path(run: str) -> None:
     assert len(words) == 1
     (override,) = parse_overrides(words)
     assert override.key_or_group == "resume" and str(override.value()) == run
+
+
+def test_the_first_signal_stops_at_once_and_the_next_ones_do_not_disturb_the_end() -> None:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    with handled(signal.default_int_handler, [signal.SIGINT]), stopping_at_once():
+        with pytest.raises(StopSignal) as stop:
+            signal.raise_signal(signal.SIGUSR1)
+        assert stop.value.number == signal.SIGUSR1 and isinstance(stop.value, KeyboardInterrupt)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
 
 
 def test_a_request_remembers_the_first_signal_and_gives_the_handlers_back(capfd: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,18 @@ class Stopped(Exception):
         return cls(Path(match[2]), int(match[1])) if match else None
 
 
+class StopSignal(KeyboardInterrupt):
+    """A stop signal that ends work at once, as Ctrl-C does: what is finished is on disk, the rest has to be repeated.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class SignalHandlers:
     """Handlers that a process sets for a while, and gives back."""
 
@@ -75,6 +87,20 @@ def handled(handler: Handler, numbers: Sequence[int] = STOP_SIGNALS) -> Iterator
         yield
     finally:
         handlers.restore()
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Inside the block SIGTERM, SIGUSR1 and SIGUSR2 raise `StopSignal`, once: SLURM repeats them while it ends."""
+    numbers = [number for number in STOP_SIGNALS if number != signal.SIGINT]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for ignored in numbers:
+            signal.signal(ignored, signal.SIG_IGN)
+        raise StopSignal(number)
+
+    with handled(stop, numbers):
+        yield
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -382,6 +384,47 @@ def test_stopped_by_hand(predict: Predict, monkeypatch: pytest.MonkeyPatch, wher
     outcome = predict("a.png", "b.png", "c.png", "--only", "mask", "--size", "66")
     assert outcome.code == 130
     assert (written() if Path("coseg-output").exists() else []) == (["a_mask.png"] if where == "writing" else [])
+
+
+def test_a_stop_signal_before_the_work_begins(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coseg.cli.predict.exemplar_words", lambda _: signal.raise_signal(signal.SIGTERM))
+    outcome = predict("a.png", "b.png")
+    assert outcome.code == 128 + signal.SIGTERM and outcome.err.count("\n") == 1
+
+
+def test_a_job_of_slurm_that_is_preempted_is_queued_and_finishes(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k, name in enumerate("abcdefgh"):
+        picture(f"{name}.png", 10 + k)
+    words = (*sorted(Path().glob("*.png")), "--out", "out", "--json", "out.json")
+    assert predict(*words).code == 0
+    for name in ("out", "out.json"):
+        Path(name).rename(name.replace("out", "whole"))
+    queued: list[int] = []
+    monkeypatch.setattr("coseg.cli.sentences.requeue", queued.append)
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "album"}.items():
+        monkeypatch.setenv(name, value)
+    save = Image.Image.save
+
+    def preempted(self: Image.Image, path: Path, *rest: Any, **options: Any) -> None:
+        save(self, path, *rest, **options)
+        if path.name.startswith(".b_mask"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Image.Image, "save", preempted)
+        outcome = predict(*words)
+    assert outcome.code == 128 + signal.SIGTERM and queued == [signal.SIGTERM]
+    assert outcome.err.count("\n") == 1 and mentions(outcome.err, "out", "same command")
+    assert 1 <= len(list(Path("out").iterdir())) < 25 and not list(Path("out").glob(".*"))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    outcome = predict(*words)
+    assert outcome.code == 0 and outcome.err == "" and "kept" in outcome.out
+    for path in Path("whole").iterdir():
+        assert Path("out", path.name).read_bytes() == path.read_bytes()
+    assert Path("out.json").read_text() == Path("whole.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,30 @@ def test_seeding_is_albumentations_own(path):
         assert equal(result, (expected["image"], expected["mask"]))
 
 
+def test_a_transform_that_is_in_a_pipeline_twice_goes_on_with_its_numbers():
+    flip = A.HorizontalFlip(p=0.5)
+    augmentation = Augmentation([flip, A.Transpose(p=0.5), flip], tries=1)
+    image, labels = picture(60, 60)
+    results = [augmentation(image, labels, WANTED, seed) for seed in range(9)]
+    for seed, result in enumerate(results):
+        augmentation.pipeline.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        expected = augmentation.pipeline(image=image, mask=labels)
+        assert equal(result, (expected["image"], expected["mask"]))
+    assert len({result[0].tobytes() for result in results}) > 2
+
+
+def test_a_pipeline_that_does_more_than_call_its_transforms_does_it():
+    image, labels = picture()
+    half = as_transform(A.Compose([A.HorizontalFlip(p=1)], p=0.5))  # as a whole, or not at all
+    flipped = [not equal(half(image, labels, WANTED, seed), (image, labels)) for seed in range(30)]
+    assert 5 < sum(flipped) < 25
+    plain = as_transform([A.HorizontalFlip(p=0.5)])
+    for seed in range(3):
+        assert plain(image, labels, WANTED, seed)[0].shape == image.shape
+        with pytest.raises(ValueError, match="shape"):  # of albumentations, for a label map of another size
+            plain(image, labels[:-1], WANTED, seed)
+
+
 def test_a_pipeline_within_a_pipeline_is_seeded_too():
     inner = A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), A.Transpose(p=1)], p=0.8)
     augmentation = as_transform([inner, A.GaussNoise(p=0.5)])

@@ -63,6 +63,16 @@ def test_items(i, j, common):
     assert (item["common"].dtype, item["common"].tolist()) == (torch.bool, [label in common for label in (1, 2, 3)])
 
 
+def test_label_maps_of_other_integers(monkeypatch):
+    plain = PairDataset(Stripes())[PairSample(0, 1, 0)]
+    labels = Stripes.labels
+    monkeypatch.setattr(Stripes, "labels", lambda catalog, i: labels(catalog, i).astype(np.int64))
+    wide = PairDataset(Stripes())[PairSample(0, 1, 0)]
+    for side in "ab":
+        target = wide[f"target_{side}"]
+        assert target.dtype == torch.uint8 and torch.equal(target, plain[f"target_{side}"])
+
+
 def test_negative_pair_has_empty_masks():
     item = PairDataset(Stripes())[PairSample(0, 2, 0)]
     for target in (item["target_a"], item["target_b"]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,12 +29,6 @@ from coseg.training.task import load_task
 
 Compose = Callable[..., DictConfig]
 READER = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8)
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A run directory of its own."""
-    return Path(shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")).parent
 
 
 @pytest.fixture

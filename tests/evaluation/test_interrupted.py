@@ -50,12 +50,6 @@ main()
 
 
 @pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A run directory of its own."""
-    return Path(shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")).parent
-
-
-@pytest.fixture
 def arguments(run: Path, tiny_overrides: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Of a test of its best checkpoint."""
     return (*tiny_overrides["test"], "panels=0", f"ckpt={run / 'checkpoints' / 'best.ckpt'}", "split=unseen")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +15,16 @@ import pytest
 import torch
 from facts import mentions
 from layouts.benchmark import shortened
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from PIL import Image
 
 from coseg.data.benchmark import write_benchmark
 from coseg.data.readers.shapes import ShapesReader
 from coseg.errors import CosegError
+from coseg.evaluation import lightning_test, mask_files
 from coseg.evaluation.lightning_test import NetworkTest
-from coseg.evaluation.mask_files import MaskFiles, MaskSaver, file_name, folder_name, read_map, write_map
+from coseg.evaluation.mask_files import MapWriter, MaskFiles, MaskSaver, file_name, folder_name, read_map, write_map
 from coseg.evaluation.predictions import predicted_records
 from coseg.evaluation.score import score
 from coseg.metrics import SCORES
@@ -30,12 +35,6 @@ from coseg.reports.records import read_records
 
 Compose = Callable[..., DictConfig]
 READER = ShapesReader(size=48, train=24, val=20, seen=16, unseen=8)
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A run directory of its own."""
-    return Path(shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")).parent
 
 
 @pytest.fixture
@@ -199,9 +198,113 @@ def test_names_of_files(tmp_path: Path) -> None:
 def test_probabilities_keep_the_decision(tmp_path: Path) -> None:
     logits = torch.stack((torch.zeros(1, 9), torch.tensor([[-9.0, -0.1, -1e-3, -1e-7, 0.0, 1e-7, 1e-3, 0.1, 9.0]])))
     saver = MaskSaver(MaskFiles(tmp_path, ("a", "b"), ()), "probabilities")
-    saver.save((0, 1), 1, logits)
+    ((path, pixels),) = saver.maps([(0, 1)], 1, logits[None])
+    assert path == tmp_path / "b" / "a.png"
+    write_map(path, pixels)
     foreground = predicted_mask(logits[None])[0].numpy()
-    assert np.array_equal(read_map(tmp_path / "b" / "a.png", (1, 9), 0.5), foreground)
+    assert np.array_equal(read_map(path, (1, 9), 0.5), foreground)
+
+
+def test_maps_are_written_beside_what_the_caller_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, threads = threading.Event(), set()
+
+    def slow(path: Path, pixels: NDArray[np.uint8]) -> None:
+        assert opened.wait(30)
+        threads.add(threading.current_thread())
+        write_map(path, pixels)
+
+    monkeypatch.setattr(mask_files, "write_map", slow)
+    maps = {tmp_path / f"{k}.png": np.full((4, 5), k, np.uint8) for k in range(9)}
+    with MapWriter() as writer:
+        for path, pixels in maps.items():
+            writer.write(path, pixels)
+        assert not list(tmp_path.iterdir())
+        opened.set()
+        writer.finish()
+    assert threading.current_thread() not in threads
+    for path, pixels in maps.items():
+        assert np.array_equal(np.array(Image.open(path)), pixels)
+    writer.finish()  # nothing is left
+
+
+def test_maps_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []
+
+    def counted(path: Path, pixels: NDArray[np.uint8]) -> None:
+        time.sleep(0.01)
+        waiting.append(-pixels.nbytes)
+
+    monkeypatch.setattr(mask_files, "write_map", counted)
+    monkeypatch.setattr(mask_files, "_WAITING", 3000)
+    with MapWriter() as writer:
+        for k in range(20):
+            waiting.append(1000)
+            writer.write(tmp_path / f"{k}.png", np.zeros(1000, np.uint8))
+            assert sum(waiting) <= 3000
+    writer.finish()
+    assert sum(waiting) == 0
+
+
+def test_a_map_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), MapWriter() as writer:
+        for _ in range(1000):
+            writer.write(tmp_path / "file" / "a.png", np.zeros((4, 5), np.uint8))
+            time.sleep(0.01)
+    with pytest.raises(OSError), MapWriter() as writer:
+        writer.write(tmp_path / "file" / "a.png", np.zeros((4, 5), np.uint8))
+        writer.finish()
+
+
+def test_what_waits_is_not_written_when_the_caller_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = threading.Event()
+
+    def slow(path: Path, pixels: NDArray[np.uint8]) -> None:
+        assert opened.wait(30)
+        write_map(path, pixels)
+
+    monkeypatch.setattr(mask_files, "write_map", slow)
+    writer = MapWriter()
+    with pytest.raises(KeyError), writer:
+        for k in range(9):
+            writer.write(tmp_path / f"{k}.png", np.zeros((4, 5), np.uint8))
+        threading.Timer(0.05, opened.set).start()
+        raise KeyError
+    assert len(list(tmp_path.iterdir())) <= 1 and not writing()  # that which the thread had begun
+    with writer:
+        writer.write(tmp_path / "later.png", np.zeros((4, 5), np.uint8))
+    writer.finish()
+    assert (tmp_path / "later.png").is_file() and not writing()
+
+
+def writing() -> list[str]:
+    """The threads that write maps."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("coseg-maps")]
+
+
+def test_a_full_disk_while_masks_are_saved(
+    tested: Callable[..., Path], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair is finished only if both masks are files; the test resumes after these."""
+    count = 0
+
+    def no_room(path: Path, pixels: NDArray[np.uint8]) -> None:
+        nonlocal count
+        count += 1
+        if count > 7:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_map(path, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mask_files, "write_map", no_room)
+        patch.setattr(lightning_test, "WRITE_SECONDS", 0.0)
+        with pytest.raises(CosegError, match=r"No space left on device.*parts"):
+            tested("save_masks=true")
+    folder = run / "test" / "shapes-unseen-paper"
+    finished = sum(len(np.load(path)["table"]) for path in (folder / "parts").glob("*.npz"))
+    assert len(pictures(folder / "masks")) == 7 and 0 < finished <= 3 and not writing()
+    assert tested("save_masks=true") == folder
+    assert len(pictures(folder / "masks")) == 2 * len(read_records(folder)) > 7
 
 
 @pytest.mark.parametrize("top", [1, 255])

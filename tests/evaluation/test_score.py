@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,17 +16,21 @@ import torch
 from layouts.voc import write_voc
 from omegaconf import DictConfig
 from PIL import Image
+from torch import Tensor
 
 from coseg.data.readers.shapes import ShapesCatalog, ShapesReader
 from coseg.errors import CosegError
 from coseg.evaluation import lightning_test
+from coseg.evaluation import score as evaluation_score
 from coseg.evaluation.iteration import PairGroup
 from coseg.evaluation.lightning_test import PairTest
 from coseg.evaluation.partial_results import Part, PartialResults
 from coseg.evaluation.score import score
 from coseg.hub.share import save_pretrained, shareable
 from coseg.metrics import SCORES
+from coseg.models.correlation import DepthwiseCorrelation
 from coseg.models.cross_correlation import CrossCorrelationNetwork
+from coseg.models.features import deepest
 from coseg.reports.records import read_records
 from coseg.training.task import load_task
 
@@ -164,6 +169,43 @@ def test_another_precision(
     assert found[0]["pairs"] == found[1]["pairs"]
     for name in SCORES:
         assert found[0][name] == pytest.approx(found[1][name], abs=0.02)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_is_of_matching_and_decoding_alone(
+    precision: str,
+    compose: Compose,
+    trained: Path,
+    tiny_overrides: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Images are encoded in float32 and matched in half precision; pictures are in float32, of a resumed test, too."""
+    encoded: set[torch.dtype] = set()
+    matched: list[torch.dtype] = []
+
+    def encode(network: CrossCorrelationNetwork, images: Tensor) -> Any:
+        features = true_encode(network, images)
+        encoded.add(deepest(features).dtype)
+        return features
+
+    def correlate(correlation: DepthwiseCorrelation, features: Tensor, kernels: Sequence[Tensor]) -> Tensor:
+        matched.append(features.dtype)
+        return true_correlate(correlation, features, kernels)
+
+    true_encode, true_correlate = CrossCorrelationNetwork.encode, DepthwiseCorrelation.correlate
+    monkeypatch.setattr(CrossCorrelationNetwork, "encode", encode)
+    monkeypatch.setattr(DepthwiseCorrelation, "correlate", correlate)
+    more = ("split=unseen", f"protocol.name={precision}", f"trainer.precision={precision}", "panels=1")
+    config = config_for(compose, tiny_overrides, trained / "checkpoints" / "best.ckpt", *more)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_score, "write_outcome", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            score(config)
+    assert encoded == {torch.float32} and set(matched) == {torch.bfloat16}
+    matched.clear()
+    (folder,) = score(config)  # nothing is left but the pictures
+    assert (folder / "worst.png").is_file()
+    assert encoded == set(matched) == {torch.float32}
 
 
 def test_finished_pairs_are_on_disk_in_time(

@@ -49,7 +49,8 @@ def run_example(code: str, folder: Path, graphs: Path) -> list[NDArray[np.bool_]
     return [np.array(Image.open(folder / f"{name}.mask.png")) for name in "ab"]
 
 
-@pytest.mark.parametrize("square", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("square", [False, True])
 def test_the_example_in_the_readme_works(square: bool, exported: Any, network: CosegNetwork, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (code,) = re.findall(r"```python\n(import sys.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)

@@ -213,6 +213,39 @@ def test_a_process_does_not_wait_long_for_one_that_never_comes(
     assert time.monotonic() - start < 60
 
 
+def test_a_port_that_is_taken_is_named(address: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", int(os.environ["MASTER_PORT"])))
+        taken.listen()
+        with pytest.raises(CosegError, match="MASTER_PORT"), LaunchedProcesses(Job(0, 2, "0badcafe")):
+            pass
+    monkeypatch.setenv("MASTER_PORT", "70000")
+    with pytest.raises(CosegError, match="70000"), LaunchedProcesses(Job(1, 2, "0badcafe")):
+        pass
+
+
+def test_jobs_at_one_port_do_not_take_each_other_for_their_own(address: None) -> None:
+    def fail(job: Job) -> None:
+        with pytest.raises(CosegError, match="no image"), LaunchedProcesses(job):
+            raise CosegError("no image")
+
+    with LaunchedProcesses(Job(0, 2, "0badcafe")) as first:
+        assert first._store is not None
+        fail(Job(1, 2, "0decade0"))
+        assert not first._store.check(["failed"])
+        fail(Job(1, 2, "0badcafe"))
+        assert first._store.check(["failed"])
+
+
+def test_a_process_that_fails_parts_from_the_others_at_once(address: None) -> None:
+    """They would wait for it else, while it has its job queued again."""
+    with pytest.raises(KeyboardInterrupt), LaunchedProcesses(Job(0, 1, "0badcafe")) as processes:
+        processes.require_same("a.jpg")
+        assert torch.distributed.is_initialized()
+        raise KeyboardInterrupt
+    assert not torch.distributed.is_initialized()
+
+
 _SLOW_FIRST = """
 import sys, time
 from coseg.inference.processes import LaunchedProcesses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_nothing_is_replaced(photographs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(CosegError, match="is in"):
         split_folder(photographs, photographs[0].parent)
     assert (folder / "unsure" / "a.jpg").read_text() == "mine"
+
+
+def test_a_command_that_was_stopped_keeps_its_copies(photographs: list[Path], tmp_path: Path) -> None:
+    first = split_folder(photographs, tmp_path / "s").belonging([0, 2], result(0.9, 0.5))
+    again = split_folder(photographs, tmp_path / "s", resumed=True)
+    assert again.belonging([0, 2, 3], result(0.9, 0.5, 0.9)) == first | {3: str(tmp_path / "s" / "belongs" / "e.webp")}
+    Path(first[0]).write_bytes(b"something else")
+    with pytest.raises(CosegError, match=re.escape(first[0])):
+        split_folder(photographs, tmp_path / "s", resumed=True)
 
 
 def test_what_killed_processes_left_is_removed(photographs: list[Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from coseg.inference.cosegmentation import Cosegmentation, Segment
 from coseg.inference.named_objects import NamedObjects
 from coseg.inference.photographs import Photograph, load_photograph
 from coseg.models.cross_correlation import CrossCorrelationNetwork
-from coseg.page.server import make_app
+from coseg.page.server import make_app, prepare_gradio
 from coseg.page.visitors import Quota, Visitors
 from coseg.serve.guard import Names
 
@@ -145,13 +145,25 @@ PORT = 7860
 HOME = f"http://127.0.0.1:{PORT}"
 
 
+def keep_environment(patch: pytest.MonkeyPatch) -> None:
+    """Let the variables that `prepare_gradio` sets be as they were when `patch` ends."""
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "no_proxy", "NO_PROXY"):
+        patch.setenv(name, "")
+
+
+@pytest.fixture
+def gradio_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    keep_environment(monkeypatch)
+    prepare_gradio(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Any, Visitors]]:
     quota = Quota(file_bytes=1000, visitor_bytes=5000, visitor_files=3)
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "no_proxy", "NO_PROXY"):
-            patch.setenv(name, "")
+        keep_environment(patch)
         app, page, visitors = make_app(_Segmenter(), "fake", folder, Names("127.0.0.1", PORT), quota)  # type: ignore
         with TestClient(app, base_url=HOME, raise_server_exceptions=True) as opened:
             yield opened, page, visitors

@@ -28,10 +28,13 @@ from coseg.page.examples import EXAMPLES, Scene, draw_scene, point_on
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver") or shutil.which("chromium.chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="there is no chromium with chromedriver here: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="there is no chromium with chromedriver here: apt-get install chromium chromium-driver",
+    ),
+]
 
 PATIENCE = 120
 """Seconds after which something that should appear will not, on a busy machine."""

@@ -11,19 +11,13 @@ import numpy as np
 import pytest
 from facts import mentions
 
-from coseg.page.server import prepare_gradio
 from coseg.page.showing import POINT, RECTANGLE
 from coseg.page.visitors import Visitors
 
 REQUEST = SimpleNamespace(session_hash="tab", cookies={}, client=None)
 
 
-@pytest.fixture(autouse=True)
-def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("gradio")
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
-    prepare_gradio(tmp_path)
+pytestmark = pytest.mark.usefixtures("gradio_environment")
 
 
 @pytest.fixture

@@ -1,20 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from facts import mentions
 
-from coseg.page.server import prepare_gradio
-
-
-@pytest.fixture(autouse=True)
-def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("gradio")
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
-    prepare_gradio(tmp_path)
+pytestmark = pytest.mark.usefixtures("gradio_environment")
 
 
 def test_the_name_of_the_model_is_no_html(segmenter: Any) -> None:

@@ -227,12 +227,9 @@ def test_what_works_is_not_refused(command: str, composed: dict[str, DictConfig]
 
 
 def shipped() -> Iterator[tuple[str, ...]]:
-    """Every experiment with every model, every ablation, and every choice of the other groups."""
-    for experiment in names("experiment"):
-        for model in names("model"):
-            yield "train", f"experiment={experiment}", f"model={model}"
-    for ablation in names("ablation"):
-        yield "train", f"ablation={ablation}"
+    """Every experiment, every model, every ablation, and every choice of the other groups."""
+    for group in ("experiment", "model", "ablation"):
+        yield from (("train", f"{group}={name}") for name in names(group))
     yield from (("train", f"encoder@model.encoder={name}") for name in names("encoder"))
     for group in (
         "augmentation",
@@ -260,6 +257,16 @@ def all_shipped(compose: Compose) -> list[tuple[str, DictConfig]]:
 def test_what_is_shipped_passes(all_shipped: list[tuple[str, DictConfig]]) -> None:
     for words, config in all_shipped:
         check_settings(config, words.split(" ")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_model_passes_in_each_experiment(
+    experiment: str, compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSEG_VOC_ROOT", "somewhere")
+    for model in names("model"):
+        check_settings(compose("train", f"experiment={experiment}", f"model={model}"), "train")
 
 
 FREE = {

@@ -11,8 +11,20 @@ folder=$(realpath -m "$2")
 conf=$folder/slurm.conf
 
 stop() {
+  export SLURM_CONF=$conf
+  for _ in $(seq 100); do # what still runs would outlive the daemons
+    jobs=$(timeout 5 squeue --noheader --format=%A 2>/dev/null) && [ -n "$jobs" ] || break
+    scancel $jobs 2>/dev/null || true
+    sleep 0.2
+  done
   for daemon in slurmd slurmctld munged; do
-    [ -f "$folder/$daemon.pid" ] && kill "$(cat "$folder/$daemon.pid")" 2>/dev/null || true
+    [ -f "$folder/$daemon.pid" ] || continue
+    pid=$(cat "$folder/$daemon.pid")
+    kill "$pid" 2>/dev/null || continue
+    for _ in $(seq 100); do # slurmctld saves its state, which is not to be that of the next cluster
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
   done
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,40 @@ def test_a_shell_of_slurm_is_one_process(name: str, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(key, value)
     assert this_job() is not None
     monkeypatch.setenv("SLURM_JOB_NAME", name)
+    monkeypatch.setenv("SLURM_TASK_PID", str(os.getppid()))
+    monkeypatch.setattr(os, "ctermid", lambda: os.devnull)
     assert this_job() is None
+    require_launched({"accelerator": "cpu", "devices": 1})
+    monkeypatch.setattr(os, "ctermid", lambda: "nowhere")
+    assert this_job() is not None, "a script that srun has started, without a terminal"
+    with pytest.raises(CosegError, match=naming("--job-name")):
+        require_launched({"accelerator": "cpu", "devices": 1})
+    monkeypatch.delenv("SLURM_STEP_ID")  # the script of a job of that name
+    assert this_job() is None
+    require_launched({"accelerator": "cpu", "devices": 1})
+
+
+def test_a_step_that_is_the_shell_of_salloc_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its job is called. Lightning would wait for the other tasks: a training is refused."""
+    for key, value in LAUNCHERS["srun"].items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("SLURM_STEP_ID", "4294967290")  # slurm.h: SLURM_INTERACTIVE_STEP
+    assert this_job() is None
+    with pytest.raises(CosegError, match=naming("srun", 6)):
+        require_launched({"devices": 3, "num_nodes": 2, "strategy": "ddp"})
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_what_srun_starts_beside_a_shell_is_a_task(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each would take itself for the only one, and all write the same files. Lightning does: that is refused."""
+    for key, value in LAUNCHERS["srun"].items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("SLURM_JOB_NAME", name)
+    monkeypatch.setenv("SLURM_TASK_PID", str(os.getpid()))
+    job = this_job()
+    assert job is not None and (job.rank, job.size) == (0, 6)
+    with pytest.raises(CosegError, match=naming("--job-name")):
+        require_launched({"devices": 3, "num_nodes": 2, "strategy": "ddp"})
 
 
 @pytest.mark.parametrize("name", ["train", "test"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from metrics_file import read_losses, read_rows
 from omegaconf import DictConfig
 
@@ -89,9 +90,9 @@ def test_workers_do_not_change_the_numbers(tiny: Tiny, whole: Callable[..., Path
     [
         pytest.param([], 2, 2, id="first epoch", marks=pytest.mark.slow),
         pytest.param([], 6, 6, id="second epoch"),
-        pytest.param([], 4, 4, id="end"),
+        pytest.param([], 4, 4, id="end", marks=pytest.mark.slow),
         pytest.param(["callbacks=ema"], 6, 6, id="average of the weights", marks=pytest.mark.slow),
-        pytest.param(["task.exemplars=0.5"], 6, 6, id="exemplars"),
+        pytest.param(["task.exemplars=0.5"], 6, 6, id="exemplars", marks=pytest.mark.slow),
         pytest.param(
             ["callbacks=resizing", "callbacks.resizing.sizes=[16,32]", "model.input_size=48"],
             6,
@@ -133,8 +134,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert_same_training(whole(*settings), tmp_path)
 
 
+def test_a_strategy_that_reads_the_checkpoint_after_its_set_up_goes_on_with_the_same_batches(
+    tiny: Tiny, whole: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``trainer=fsdp`` does, where the optimiser is made before the place in the epoch is known."""
+    with monkeypatch.context() as patch:
+        stop_in_step(patch, 6, signal.SIGTERM)
+        with pytest.raises(Stopped):
+            fit(tiny("data.workers=2"), tmp_path)
+    monkeypatch.setattr(SingleDeviceStrategy, "restore_checkpoint_after_setup", True)
+    fit(resumed_config(tmp_path), tmp_path, resume=True)
+    assert_same_training(whole("data.workers=2"), tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("minutes", "step_of_last"), [pytest.param(0, 4, id="end of epoch"), pytest.param(1e-9, 6, id="by the clock")]
+    ("minutes", "step_of_last"),
+    [pytest.param(0, 4, id="end of epoch"), pytest.param(1e-9, 6, id="by the clock", marks=pytest.mark.slow)],
 )
 def test_a_run_that_died_goes_on_from_its_last_checkpoint(
     minutes: float,

@@ -58,10 +58,7 @@ def test_a_test_refuses_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "frozen",
-    [False, pytest.param(True, marks=pytest.mark.xfail(reason="resumed, it has other numbers: docs/scale.md"))],
-)
+@pytest.mark.parametrize("frozen", [False, True])
 def test_two_machines_train_resume_and_test_as_with_whole_weights(
     frozen: bool, compose: Compose, tiny_overrides: Overrides, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from coseg.cli import run_folder
 from coseg.run_dir import STUDY
+from coseg.signals import handlers_kept
 from coseg.training.slurm import PATIENCE, RANKS, folder_name, is_restarted, requeue
 
 Scontrol = Callable[..., list[str]]
@@ -87,7 +88,10 @@ def test_other_ranks_wait_for_the_first(scontrol: Scontrol, monkeypatch: pytest.
     waited: list[float] = []
     monkeypatch.setattr("coseg.training.slurm.time.sleep", waited.append)
     monkeypatch.setenv(rank, "1")
-    requeue(signal.SIGUSR1)
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        requeue(signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "it comes when the job is queued again"
     assert scontrol() == [] and waited == [PATIENCE]
 
 

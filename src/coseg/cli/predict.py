@@ -32,6 +32,7 @@ def _predict(
     from coseg.files.writing import remove_leftovers
     from coseg.inference.inputs import collect
     from coseg.inference.outputs import Targets, check_folder, longest_of_results
+    from coseg.training.slurm import is_restarted
 
     style = cutout_style(options)
     check_folder(options.out)
@@ -56,7 +57,7 @@ def _predict(
     shown = [part for pairs in exemplars.values() for pair in pairs for part in pair if isinstance(part, Path)]
     targets = Targets(
         options.out, inputs.names, options.only, options.pairs, options.overwrite, further, [*inputs.paths, *shown],
-        style, options.chosen, names,
+        style, options.chosen, names, is_restarted(),
     )  # fmt: skip
     if targets.shortened:
         output.problem(
@@ -68,7 +69,8 @@ def _predict(
         rest = f" and {len(targets.kept) - 3} more" if len(targets.kept) > 3 else ""
         stay = "exists: it is kept" if len(targets.kept) == 1 else "exist: they are kept"
         replaces = "They are given as images or exemplars" if options.overwrite else "--overwrite replaces"
-        output.problem(f"{first}{rest} {stay}. {replaces}, --out gives another folder.")
+        report = output.say if is_restarted() and not options.overwrite else output.problem  # of its first start
+        report(f"{first}{rest} {stay}. {replaces}, --out gives another folder.")
         if len(targets.kept) == targets.count and options.json != "-" and split is None:
             processes.require_same((inputs, targets.kept))  # they meet, so that none ends before the first has printed
             return
@@ -245,9 +247,12 @@ def _split_folder(
 ) -> SplitFolder:
     from coseg.inference.outputs import check_folder
     from coseg.inference.split import SplitFolder
+    from coseg.training.slurm import is_restarted
 
     check_folder(options.split_out)
-    return SplitFolder(options.split_out, inputs.paths, inputs.names, output.problem, names, options.clusters)
+    return SplitFolder(
+        options.split_out, inputs.paths, inputs.names, output.problem, names, options.clusters, is_restarted()
+    )
 
 
 def _write_scores(scores: dict[str, Any], file: Path | None, output: PredictOutput, kept: bool) -> None:
@@ -277,9 +282,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give images: files, folders or patterns (see --help)")
     from coseg.cli.predict_output import PredictOutput
     from coseg.cli.sentences import guard
-    from coseg.cli.streams import to_standard_output, with_standard_streams
+    from coseg.cli.streams import STREAM, to_standard_output, with_standard_streams
     from coseg.cli.watch import check_watch
     from coseg.inference.processes import ALONE, LaunchedProcesses
+    from coseg.signals import Stopped, StopSignal, stopping_at_once
     from coseg.training.launched import this_job
 
     launched = this_job()
@@ -292,13 +298,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     def job() -> None:
-        check_watch(options)
-        check_processes(options, processes.size)
-        options.exemplars = exemplar_words(options.exemplar)
-        with processes:
-            with_standard_streams(options, output, lambda: _predict(options, output, scores_file, processes))
+        out = options.out
+        try:
+            check_watch(options)
+            check_processes(options, processes.size)
+            options.exemplars = exemplar_words(options.exemplar)
+            with processes:
+                with_standard_streams(options, output, lambda: _predict(options, output, scores_file, processes))
+        except StopSignal as stop:
+            if str(out) == STREAM:  # whose result nobody gets now
+                raise SystemExit(128 + stop.number) from None
+            raise Stopped(out, stop.number) from None
 
-    guard(job)
+    with stopping_at_once():
+        guard(job)
     raise SystemExit(2 if output.problems else 0)
 
 

@@ -44,7 +44,7 @@ class Augmentation:
         self.pipeline: _Pipeline = transforms
         self.size = size
         self.tries = tries
-        self._holders: list[Any] | None = None  # of random generators; empty: they are not set one by one
+        self._chain: list[Any] | None = None  # the transforms, where they need no pipeline around them; see `_plain`
 
     def __call__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], wanted: NDArray[np.intp], seed: int
@@ -59,8 +59,7 @@ class Augmentation:
         """
         seeds = np.random.SeedSequence(seed).generate_state(self.tries)
         for count, sample_seed in enumerate(seeds, start=1):
-            self._seed(int(sample_seed))
-            sample = self.pipeline(image=image, mask=labels)
+            sample = self._sample(image, labels, int(sample_seed))
             if count == self.tries or _shows(sample["mask"], wanted) or not _shows(labels, wanted):
                 break
         if getattr(sample["image"], "dtype", None) != np.uint8:
@@ -75,26 +74,34 @@ class Augmentation:
             )
         return sample["image"], sample["mask"]
 
-    def _seed(self, seed: int) -> None:
-        """`set_random_seed` of the pipeline, in a third of the time.
+    def _sample(self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> dict[str, Any]:
+        """What the pipeline makes of an image and its labels after `set_random_seed`; plain ones in less time.
 
-        Albumentations makes new generators for each transform, all in the same state. Here those that the pipeline and
-        its transforms have from the first time are put into it, unless one of them has a way of its own.
+        Albumentations makes new generators for each transform, all in the same state, and its pipeline checks the data
+        and the processors of points, of which there are none. Here the generators that the transforms have from the
+        first time are put into that state, and the transforms are called one after the other.
         """
-        holders = self._holders
-        if holders is None:
-            self.pipeline.set_random_seed(seed)
-            transforms: list[Any] = list(getattr(self.pipeline, "transforms", ()))
-            plain = type(self.pipeline) is A.Compose and all(map(_is_seeded_plainly, transforms))
-            self._holders = [self.pipeline, *transforms] if plain else []
-        elif not holders:
-            self.pipeline.set_random_seed(seed)
-        else:
+        if self._chain and getattr(labels, "shape", None) == image.shape[:2]:
             state = np.random.PCG64(seed).state
-            for holder in holders:
-                holder.seed = seed
-                holder.random_generator.bit_generator.state = state
-                holder.py_random.seed(seed)
+            data: dict[str, Any] = {"image": image, "mask": labels}
+            for transform in self._chain:
+                transform.seed = seed
+                transform.random_generator.bit_generator.state = state
+                transform.py_random.seed(seed)
+            for transform in self._chain:  # afterwards: one may be in it twice
+                data = transform(**data)
+            return data
+        self.pipeline.set_random_seed(seed)
+        if self._chain is None:
+            self._chain = _plain(self.pipeline)
+        return self.pipeline(image=image, mask=labels)
+
+
+def _plain(pipeline: Any) -> list[Any]:
+    """The transforms of a pipeline that only calls them; empty: it does more, or one is seeded in a way of its own."""
+    transforms: list[Any] = list(getattr(pipeline, "transforms", ()))
+    nothing_else = type(pipeline) is A.Compose and pipeline.p >= 1 and not pipeline.processors
+    return transforms if nothing_else and all(map(_is_seeded_plainly, transforms)) else []
 
 
 def _is_seeded_plainly(transform: Any) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cv2
 import lightning as L
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from coseg.data.batches import collate
+from coseg.data.batches import Loader, collate, worker_settings
 from coseg.data.benchmark import Benchmark, read_benchmark
 from coseg.data.catalog import Catalog, Reader, ResizedCatalog, require_labels, without_class
 from coseg.data.dataset import (
@@ -31,9 +29,6 @@ from coseg.data.pair_orders import AllPairs, ListedPairs, PairOrder, ShuffledPai
 from coseg.data.samplers import CliqueSampler, PairSampler, checked_clique, pairs_of
 from coseg.errors import CosegError, unknown_choice
 from coseg.lightning_internals import training_progress
-from coseg.signals import ignore_stop_signals, workers_started
-
-T_co = TypeVar("T_co", covariant=True)
 
 ON_DAMAGED = ("error", "skip")
 """How images that can't be decoded are treated."""
@@ -308,30 +303,3 @@ class PairDataModule(L.LightningDataModule):
         if self.trainer is None:
             return 0, 0
         return training_progress(self.trainer)
-
-
-class Loader(DataLoader[T_co]):
-    """A `DataLoader` whose workers outlive stop signals to their process group; see `worker_settings`."""
-
-    def __iter__(self) -> Any:
-        """Start the workers."""
-        if not self.num_workers:
-            return super().__iter__()
-        with workers_started():
-            return super().__iter__()
-
-
-def worker_settings(workers: int) -> dict[str, Any]:
-    """Arguments of a `DataLoader` for so many workers."""
-    settings: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
-    methods = multiprocessing.get_all_start_methods()
-    # A launcher of parallel jobs may have made a way of its own the default, which can start nothing but its jobs.
-    if workers and multiprocessing.get_start_method() not in ("fork", "spawn", "forkserver"):
-        settings["multiprocessing_context"] = "fork" if "fork" in methods else "spawn"
-    return settings
-
-
-def start_worker(worker: int) -> None:
-    """Ignore stop signals, and use one thread."""
-    ignore_stop_signals()
-    cv2.setNumThreads(0)  # or each worker keeps as many threads as there are cores

@@ -75,26 +75,21 @@ class PairDataset(Dataset[PairBatch]):
     def __getitem__(self, sample: PairSample) -> PairBatch:
         i, j, seed = sample
         common = self.catalog.presence[i] & self.catalog.presence[j]
-        image_a, labels_a = self._side(i, common, 2 * seed)
-        image_b, labels_b = self._side(j, common, 2 * seed + 1)
-        table = target_table(common)
+        # Decoded together and then transformed: the code that the processor has in its cache serves twice.
+        sides = [(_image(self.catalog, k), self.catalog.labels(k)) for k in (i, j)]
+        if self.transform is not None:
+            wanted = labels_of(common)
+            sides = [_applied(self.transform, *side, wanted, 2 * seed + t) for t, side in enumerate(sides)]
+        (image_a, labels_a), (image_b, labels_b), table = *sides, target_table(common)
         return PairBatch(
             image_a=_planes(image_a),
             image_b=_planes(image_b),
-            target_a=torch.from_numpy(table.take(labels_a)),
-            target_b=torch.from_numpy(table.take(labels_b)),
+            target_a=_target(table, labels_a),
+            target_b=_target(table, labels_b),
             labels_a=torch.from_numpy(np.ascontiguousarray(labels_a)),
             labels_b=torch.from_numpy(np.ascontiguousarray(labels_b)),
             pair=torch.tensor([i, j]),
             common=torch.from_numpy(common),
-        )
-
-    def _side(self, i: int, common: NDArray[np.bool_], seed: int) -> Images:
-        image, labels = _image(self.catalog, i), self.catalog.labels(i)
-        return (
-            (image, labels)
-            if self.transform is None
-            else _applied(self.transform, image, labels, labels_of(common), seed)
         )
 
 
@@ -137,6 +132,11 @@ def _planes(image: NDArray[np.uint8]) -> Tensor:
     planes = np.empty((3, *image.shape[:2]), np.uint8)
     cv2.split(np.ascontiguousarray(image), list(planes))
     return torch.from_numpy(planes)
+
+
+def _target(table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Tensor:
+    """The target map of a label map, by OpenCV where it can: in half the time."""
+    return torch.from_numpy(cv2.LUT(labels, table) if labels.dtype == np.uint8 else table.take(labels))
 
 
 class ImageItem(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coseg.data.catalog import Catalog
 from coseg.evaluation.group_test import GroupTest
-from coseg.evaluation.mask_files import MaskFiles, write_map
+from coseg.evaluation.mask_files import MaskFiles
 from coseg.evaluation.partial_results import Key, explain_write_error
 from coseg.metrics.cosod import MapScores, map_scores
 from coseg.reports.results import COSOD
@@ -44,7 +44,7 @@ class CosodTest(GroupTest):
         k, image = keys[0].tolist()
         grey = grey_map(logits)[0].cpu().numpy()
         with explain_write_error(self.partial_results.folder):
-            write_map(map_path(self.maps, self.datamodule.catalog("test"), (k, image)), grey)
+            self.writer.write(map_path(self.maps, self.datamodule.catalog("test"), (k, image)), grey)
         truth = (labels[0] == k + 1).cpu().numpy()
         self.scored.append(((k, image), map_scores(grey, truth)))
 

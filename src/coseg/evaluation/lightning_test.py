@@ -18,10 +18,10 @@ from torchmetrics import Metric
 from coseg.data.datamodule import PairDataModule
 from coseg.data.dataset import ImageItem
 from coseg.errors import CosegError
+from coseg.evaluation.encoding import SHARED, FullPrecision, SharedFeatures, encoders, fastest_layout, half_type
 from coseg.evaluation.iteration import PairGroup, PairIteration
-from coseg.evaluation.mask_files import MaskSaver, SavedMasks
+from coseg.evaluation.mask_files import MapWriter, MaskSaver, SavedMasks
 from coseg.evaluation.partial_results import Key, Part, PartialResults, explain_write_error
-from coseg.evaluation.shared_features import SHARED, SharedFeatures, encoders
 from coseg.labels import pair_targets
 from coseg.metrics.baselines import BaselineScores, mask_baselines
 from coseg.metrics.mask_counts import KEY, MaskScore, counts_table, mask_score, predicted_mask
@@ -81,6 +81,7 @@ class NetworkTest(L.LightningModule, ABC):
             if not isinstance(bound, int | float) or bound < 0:
                 raise CosegError(f"{name} is '{bound}', but must be a number of gigabytes, 0 or more.")
         self.network = network
+        self.full_precision: FullPrecision | None = None
         self.datamodule = datamodule
         self.keys = sorted(keys)
         self.partial_results = partial_results
@@ -94,6 +95,7 @@ class NetworkTest(L.LightningModule, ABC):
         self.baselines = BaselineScores(void, sync_on_compute=False)
         self.metrics = dict(metrics or {})  # no submodules, for the reason given in `on_test_start`
         self.saver = saver
+        self.writer = MapWriter()
         self.tables: list[Tensor] = []
         self.decisions: list[Tensor] = []
         self.mask_baselines: list[Tensor] = []
@@ -122,6 +124,18 @@ class NetworkTest(L.LightningModule, ABC):
         """One step: what is read for it depends on what fits into memory."""
         return range(1)
 
+    def setup(self, stage: str) -> None:
+        """Keep the network in float32 for encoding; Lightning converts the one that matches to half precision."""
+        dtype = half_type(self.trainer.precision)
+        if dtype is not None and not isinstance(self.network, SavedMasks):
+            self.full_precision = FullPrecision(self.network, dtype)
+            self.network = self.full_precision.for_pairs(self.trainer.precision)
+
+    @property
+    def encoder(self) -> CosegNetwork | FullPrecision:
+        """What encodes the images."""
+        return self.full_precision or self.network
+
     def on_test_start(self) -> None:
         """Start the clock, and handle the signals."""
         # Created again: tensors of spawned processes are in shared memory, where all would add to the same sums, and a
@@ -129,8 +143,10 @@ class NetworkTest(L.LightningModule, ABC):
         self.baselines = BaselineScores(self.void, sync_on_compute=False).to(self.device)
         self.metrics = {name: copy.deepcopy(metric).to(self.device) for name, metric in self.metrics.items()}
         self.written = time.monotonic()
-        if self.device.type == "cpu":
-            self.network.to(memory_format=torch.channels_last)  # convolutions take three quarters of the time
+        layout = fastest_layout(self.network, self.device)
+        self.network.to(memory_format=layout)
+        if self.full_precision is not None:
+            self.full_precision.join(self.network, self.device, layout)
         self.request.listen(quiet=not self.trainer.is_global_zero)  # Lightning restores the handlers when the test ends
         if self.trainer.is_global_zero:
             self.shared.remove()  # of a killed test, perhaps of other weights
@@ -143,7 +159,7 @@ class NetworkTest(L.LightningModule, ABC):
         if self.trainer.world_size > 1 and self.shared_gb and not isinstance(self.network, SavedMasks):
             self._encode_shared()
         quiet = not self.trainer.is_global_zero
-        with Progress("Testing", len(keys), self.unit, self.bar, quiet) as progress:
+        with self.writer, Progress("Testing", len(keys), self.unit, self.bar, quiet) as progress:
             self.score_all(keys, progress)
 
     def _encode_shared(self) -> None:
@@ -178,7 +194,7 @@ class NetworkTest(L.LightningModule, ABC):
 
     def features(self, image: Tensor) -> Any:
         """The features of one image, as `CosegNetwork.encode` gives them."""
-        return self.network.encode(image)
+        return self.encoder.encode(image)
 
     def count(
         self,
@@ -202,7 +218,10 @@ class NetworkTest(L.LightningModule, ABC):
             finite = decision.isfinite()
         positive = torch.from_numpy(common.any(1)).to(sides[0][1].device)
         for side, (images, logits, labels) in enumerate(sides):
-            self._save(keys, side, logits)
+            if self.saver is not None:
+                with explain_write_error(self.partial_results.folder):
+                    for path, pixels in self.saver.maps(keys.tolist(), side, logits):
+                        self.writer.write(path, pixels)
             values = logits.flatten(1)  # by their extremes, which are nan if any is: a tenth of the time
             finite = finite & values.amax(1).isfinite() & values.amin(1).isfinite()
             target = pair_targets(labels, torch.from_numpy(common))
@@ -215,12 +234,6 @@ class NetworkTest(L.LightningModule, ABC):
         self.finite.append(finite)
         nothing = torch.full((len(keys),), torch.nan)
         self.decisions.append((nothing if decision is None else decision).double())
-
-    def _save(self, keys: NDArray[np.int64], side: int, logits: Tensor) -> None:
-        if self.saver is not None:
-            with explain_write_error(self.partial_results.folder):
-                for key, of_mask in zip(keys.tolist(), logits, strict=True):
-                    self.saver.save(key, side, of_mask)
 
     def _baseline(self, image: int, common: NDArray[np.bool_], target: Tensor) -> Tensor:
         """`mask_baselines` (1, 69), computed once for all records in which an image has the same truth."""
@@ -252,6 +265,8 @@ class NetworkTest(L.LightningModule, ABC):
         tables, self.tables = self.tables, []
         if not tables:
             return
+        with explain_write_error(self.partial_results.folder):
+            self.writer.finish()
         table = torch.cat(tables).cpu().numpy()
         finite, self.finite = torch.cat(self.finite).cpu().numpy(), []
         if not finite.all():
@@ -299,7 +314,7 @@ class PairTest(NetworkTest):
 
     def features(self, image: Tensor) -> Any:
         """As `CosegNetwork.encode_for_pairs` gives them."""
-        return self.network.encode_for_pairs(image)
+        return self.encoder.encode_for_pairs(image)
 
     def score_all(self, keys: Sequence[Key], progress: Progress) -> None:
         """See `NetworkTest.score_all`."""

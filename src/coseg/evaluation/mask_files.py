@@ -11,9 +11,11 @@ other characters that file names can't have are written as in URLs, ``%2F``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -81,7 +83,7 @@ class MaskFiles(NamedTuple):
 
 
 class MaskSaver(NamedTuple):
-    """Saves the masks of a test as files.
+    """What a test saves as files.
 
     Attributes:
         files: where.
@@ -91,23 +93,77 @@ class MaskSaver(NamedTuple):
     files: MaskFiles
     what: str
 
-    def save(self, key: Sequence[int], side: int, logits: Tensor) -> None:
-        """Write the mask number `side` of a record.
+    def maps(
+        self, keys: Sequence[Sequence[int]], side: int, logits: Tensor
+    ) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        """The files of the masks number `side` of B records, and their pixels, uint8 (H, W).
 
         Args:
-            key: see `MaskFiles.paths`.
+            keys: B, see `MaskFiles.paths`.
             side: 0, or 1 for the second image of a pair.
-            logits: (2, H, W).
-
-        Raises:
-            OSError: it can't be written.
+            logits: (B, 2, H, W).
         """
-        foreground = predicted_mask(logits[None])[0]
+        foreground = predicted_mask(logits)
         pixels = foreground * 255
         if self.what == PROBABILITIES:
-            grey = (logits.double().softmax(0)[1] * 255).round()
+            grey = (logits.double().softmax(1)[:, 1] * 255).round()
             pixels = torch.where(foreground, grey.clamp(min=128), grey.clamp(max=127))
-        write_map(self.files.paths(key)[side], pixels.to(torch.uint8).cpu().numpy())
+        for key, of_mask in zip(keys, pixels.to(torch.uint8).cpu().numpy(), strict=True):
+            yield self.files.paths(key)[side], of_mask
+
+
+_WAITING = 2**26
+"""Bytes of maps that wait to be written."""
+
+
+class MapWriter:
+    """Writes maps in a thread, beside what the caller does; an error is raised by a later `write`, or by `finish`.
+
+    The thread ends with the context; where that ends by an exception, what still waits is not written.
+    """
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None  # made when it is needed: a thread can't be sent to processes
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *rest: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=error is not None)
+            self._thread = None
+        if error is not None:
+            self._waiting.clear()
+            self._bytes = 0
+
+    def write(self, path: Path, pixels: NDArray[np.uint8]) -> None:
+        """Have a map, which does not change any more, written as `write_map` does.
+
+        Raises:
+            OSError: an earlier one can't be written.
+        """
+        if self._thread is None:
+            Image.preinit()  # now: a process that is forked while a thread imports can't import the same any more
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="coseg-maps")
+        self._waiting.append((pixels.nbytes, self._thread.submit(write_map, path, pixels)))
+        self._bytes += pixels.nbytes
+        self._wait(_WAITING)
+
+    def finish(self) -> None:
+        """Wait until all maps are written.
+
+        Raises:
+            OSError: one can't be.
+        """
+        self._wait(-1)
+
+    def _wait(self, most: int) -> None:
+        while self._waiting and (self._bytes > most or self._waiting[0][1].done()):
+            size, written = self._waiting.popleft()
+            self._bytes -= size
+            written.result()
 
 
 def write_map(path: Path, pixels: NDArray[np.uint8]) -> None:

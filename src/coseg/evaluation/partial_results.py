@@ -126,9 +126,7 @@ class PartialResults:
         arrays = {"table": part.table, "decisions": part.decisions, "seconds": np.array(part.seconds)}
         arrays |= {_BASELINE + name: value for name, value in part.baselines.items()}
         arrays |= {
-            f"{_METRIC}{metric}.{name}": value
-            for metric, states in part.metrics.items()
-            for name, value in states.items()
+            f"{_METRIC}{of}.{name}": value for of, states in part.metrics.items() for name, value in states.items()
         }
         np.savez(data, test=np.array(self.test), **arrays)  # type: ignore[arg-type]
         with explain_write_error(self.folder), atomic_path(self.folder / f"{time.time_ns()}-{os.getpid()}.npz") as path:

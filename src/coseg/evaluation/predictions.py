@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from coseg.data.batches import collate
 from coseg.data.catalog import Catalog
 from coseg.data.datamodule import PairDataModule
-from coseg.data.dataset import ImageDataset, ImageItem, PairDataset, PairSample
+from coseg.data.dataset import ImageDataset, PairDataset, PairSample
 from coseg.errors import CosegError, checked_threshold
 from coseg.evaluation.iteration import GroupIteration
 from coseg.evaluation.mask_files import MaskFiles, SavedMasks
@@ -66,11 +67,7 @@ def _in_groups(
     names = sorted({record.group for record in records})
     classes = [catalog.class_names.index(name) for name in names]
     groups = [np.flatnonzero(catalog.presence[:, k]).tolist() for k in classes]
-    images = ImageDataset(catalog)
-
-    def read(indices: Iterable[int]) -> Iterable[ImageItem]:
-        return (images[i] for i in indices)
-
+    read = partial(map, ImageDataset(catalog).__getitem__)
     wanted = {(record.group, record.i) for record in records}
     panels: dict[tuple[str, ...], PanelRow] = {}
     device = next(network.parameters(), torch.empty(0)).device

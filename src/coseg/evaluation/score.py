@@ -22,6 +22,7 @@ from coseg.data.listed import ListedCatalog, require_unit
 from coseg.data.pair_orders import AllPairs, WithNegatives
 from coseg.errors import CosegError, unknown_choice
 from coseg.evaluation.cosod import CosodTest, remove_other_maps
+from coseg.evaluation.encoding import SHARED, context_after_test
 from coseg.evaluation.group_test import GroupTest
 from coseg.evaluation.iteration import group_masks
 from coseg.evaluation.lightning_test import NetworkTest, PairTest
@@ -29,7 +30,6 @@ from coseg.evaluation.mask_files import MASKS, MaskFiles, MaskSaver, SavedMasks,
 from coseg.evaluation.outcome import TestPlan, write_outcome
 from coseg.evaluation.partial_results import Key, PartialResults, explain_write_error, fingerprint, keys_of
 from coseg.evaluation.predictions import as_tested, predict_records, saved_masks
-from coseg.evaluation.shared_features import SHARED
 from coseg.files.writing import in_use, remove_leftovers, require_writable, write_text_atomically
 from coseg.hub.load import network_file, network_in_file
 from coseg.instantiate import plain
@@ -204,7 +204,7 @@ def _test_split(
             )
         network = network.to(trainer.strategy.root_device).eval()
         settings = {"network": network, "catalog": catalog, "void": plan.void, "gigabytes": config.feature_gb}
-        with explain_write_error(partial_results.folder), trainer.precision_plugin.forward_context():
+        with explain_write_error(partial_results.folder), context_after_test(trainer, network):
             tested = OmegaConf.merge(
                 config, {"predictions" if of_files else "ckpt": str(source.resolve()), "split": split}
             )

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tarfile
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -69,6 +70,7 @@ class Local:
         self.folder = folder
         self._open: dict[str, int] = {}
         self._states: dict[str, tuple[int, int]] = {}
+        weakref.finalize(self, _close, self._open)
 
     def status(self, name: str) -> Status | None:
         """See `Storage.status`."""
@@ -110,9 +112,10 @@ class Local:
         finally:
             os.close(descriptor)
 
-    def __del__(self) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
+
+def _close(opened: dict[str, int]) -> None:
+    for descriptor in opened.values():
+        os.close(descriptor)
 
 
 def _read(descriptor: int, start: int, length: int) -> bytes:

@@ -155,7 +155,7 @@ class Album:
             if sheet is not None and of_image.tiles is not None:
                 card = Card(of_image.tiles, segment.name, self._figure(segment, result), places[k] + 1)
                 self._attempt(partial(sheet.add, card))
-            pictures = files_written(self.targets.wanted(places[k], places), of_image)
+            pictures = files_written(self.targets.listed(places[k], places), of_image)
             scores.append({"number": places[k] + 1, **image_scores(path, segment), **pictures})
             if not self.targets.pairs:
                 self.progress("Writing", len(scores), len(places))

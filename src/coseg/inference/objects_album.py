@@ -101,7 +101,7 @@ class ObjectsAlbum(Album):
                 )
                 self._attempt(partial(sheet.add, Card(written.tiles, path.name, ", ".join(shares), places[k] + 1)))
             height, width = result[result.names[0]][k].size
-            of_all = files_written(files(k, None), written)
+            of_all = files_written(self.targets.listed(places[k], places), written)
             yield {
                 "number": places[k] + 1,
                 "file": str(path),
@@ -109,7 +109,10 @@ class ObjectsAlbum(Album):
                 "height": height,
                 **{"labels" if picture == "mask" else picture: file for picture, file in of_all.items()},
                 "objects": {
-                    name: {**segment_scores(segment), **files_written(files(k, name), written)}
+                    name: {
+                        **segment_scores(segment),
+                        **files_written(self.targets.listed(places[k], places, name), written),
+                    }
                     for name, segment in segments.items()
                 },
             }

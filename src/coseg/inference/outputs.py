@@ -223,11 +223,11 @@ class Targets:
         style: of the cut-outs.
         chosen: indices of the images whose pictures are written, without those of single `objects`; None: all.
         objects: the names of several objects.
+        resumed: what exists was written by the same command before, so the scores name it.
 
     Attributes:
         kept: existing files that will not be replaced.
         shortened: how many folders of pairs have a shortened name, since the full one is too long.
-        pairs, style: see above.
         sheets: the file of each contact sheet, None for one that is kept; empty without contact sheets.
     """
 
@@ -243,18 +243,14 @@ class Targets:
         style: CutoutStyle = _PLAIN,
         chosen: Collection[int] | None = None,
         objects: Sequence[str] = (),
+        resumed: bool = False,
     ) -> None:
-        self.folder = folder
-        self.objects = objects
-        self.style = style
+        self.folder, self.objects, self.style, self.pairs = folder, objects, style, pairs
+        self._names, self._chosen, self._resumed = names, chosen, resumed
         self._endings = {**PICTURES, "cutout": style.ending}
-        self._chosen = chosen
-        self.pairs = pairs
-        self._names = names
         self._pictures = [picture for picture in PICTURES if picture in outputs]
         self._folders, self.shortened = _pair_folders(folder, names) if pairs else ({}, 0)
-        cards = 2 * len(self._folders) if pairs else len(names)
-        sheets = sheet_paths(folder, cards) if SHEET in outputs else []
+        sheets = sheet_paths(folder, 2 * len(self._folders) if pairs else len(names)) if SHEET in outputs else []
         groups = list(self._folders) if pairs else [tuple(range(len(names)))]
         pictures = [
             path
@@ -277,6 +273,10 @@ class Targets:
         With `objects`: of the object `name`; None: those that show all of them, ``mask`` for the label map.
         """
         return {picture: path for picture, path in self._all(k, group, name).items() if path not in self._kept}
+
+    def listed(self, k: int, group: Sequence[int], name: str | None = None) -> dict[str, Path]:
+        """As `wanted`, the files that the scores name."""
+        return self._all(k, group, name) if self._resumed else self.wanted(k, group, name)
 
     def is_kept(self, path: Path) -> bool:
         """Whether a file exists and will not be replaced."""

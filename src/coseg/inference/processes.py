@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import timedelta
@@ -12,18 +14,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from coseg.errors import CosegError, error_words
 
 if TYPE_CHECKING:  # one process alone needs no torch for this
-    from torch.distributed import ProcessGroup
+    from torch.distributed import ProcessGroup, Store
 
     from coseg.training.launched import Job
 
 Made = TypeVar("Made")
 
-PORTS = 20_000, 20_000
-"""Of processes that ``srun`` started: the first port at which they may meet, and how many there are."""
+PORTS = 20_000, 12_000
+"""Of processes that ``srun`` started: the first port at which they may meet, and how many there are. Linux gives those
+from 32,768 on to other connections."""
 
 LONGEST = timedelta(days=7)
 """How long a process that has met the others waits for their part of the work. One that is gone is seen at once, by its
 closed connection; torch's half an hour would end processes that wait for a slow one."""
+
+MOMENT = 1.0
+"""Seconds in which a signal that has ended another process also comes to this one, which then ends by it."""
 
 
 class Processes:
@@ -91,14 +97,21 @@ class LaunchedProcesses(Processes):
     def __init__(self, job: Job) -> None:
         self.rank, self.size, self._key = job.rank, job.size, job.key
         self._context = ExitStack()
-        self._meet: Callable[[], None] | None = None
+        self._meet: Callable[[], None] = lambda: None
         self._connected = False
+        self._store: Store | None = None
         self._group: ProcessGroup | None = None
 
     def __enter__(self) -> LaunchedProcesses:
-        from coseg.training.devices import meeting
+        from coseg.training.devices import MEETING_SECONDS, meeting, meeting_in
 
-        self._meet = self._context.enter_context(meeting())
+        meet = meeting()
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            _address_of_slurm(self._key)
+            meet = meeting_in(self._open_store, self.rank, self.size, MEETING_SECONDS)
+            if self.rank == 0:  # from now on the others can report that they have failed
+                self._open_store(MEETING_SECONDS)
+        self._meet = self._context.enter_context(meet)
         _own_gpu()
         return self
 
@@ -106,14 +119,22 @@ class LaunchedProcesses(Processes):
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         if error is not None:
+            with suppress(RuntimeError):  # gloo's, which would hide the error
+                self._part()  # so that the others end now, whatever this process does before it ends
             return self._context.__exit__(error_type, error, trace)
         with self._context:
             if self._connected:
-                from torch.distributed import destroy_process_group
-
                 self._gathered(None)  # rank 0 may have files to write yet
-                destroy_process_group()
+                self._part()
         return None
+
+    def _part(self) -> None:
+        """Close the connections to the other processes."""
+        if self._group is not None:
+            from torch.distributed import destroy_process_group
+
+            self._group, self._connected = None, False
+            destroy_process_group()
 
     def divided(self, count: int, job: Callable[[int], Made]) -> Iterator[Made]:
         """See `Processes.divided`."""
@@ -157,6 +178,7 @@ class LaunchedProcesses(Processes):
         try:
             all_gather_object(results, made, self._group)
         except RuntimeError as error:  # gloo's
+            time.sleep(MOMENT)
             raise CosegError(
                 "Another process of this job has ended, so this one ends as well: look at its output. What was written "
                 "is complete; the same command writes the rest."
@@ -170,20 +192,50 @@ class LaunchedProcesses(Processes):
 
         from coseg.training.devices import MEETING_SECONDS
 
-        if self._meet is not None:
-            self._meet()
-        if "TORCHELASTIC_RUN_ID" not in os.environ:
-            _address_of_slurm(self._key)
         try:
-            meeting = timedelta(seconds=MEETING_SECONDS)
-            init_process_group("gloo", rank=self.rank, world_size=self.size, timeout=meeting)
+            self._meet()
+        except CosegError:
+            time.sleep(MOMENT)
+            raise
+        try:
+            seconds = timedelta(seconds=MEETING_SECONDS)
+            init_process_group("gloo", None, seconds, self.size, self.rank, self._store)
             self._group = cast("ProcessGroup", new_group(timeout=LONGEST))  # of all processes, so of this one
         except (RuntimeError, ValueError) as error:
-            raise CosegError(
-                f"The {self.size} processes of this job can't reach each other ({error_words(error)}): see that all "
-                "were started, and that their machines may connect to each other."
-            ) from error
+            raise self._unreachable(error) from error
         self._connected = True
+
+    def _open_store(self, seconds: float) -> Store:
+        """The store in which processes of ``srun`` meet: rank 0 has it, the others wait for it."""
+        from torch.distributed import PrefixStore, TCPStore
+
+        if self._store is None:
+            host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            end = time.monotonic() + seconds
+            try:
+                while self.rank and not _is_open(host, port):  # in torch's own waiting no signal would be handled
+                    if time.monotonic() > end:
+                        raise RuntimeError(f"nothing answers at {host}:{port} after {seconds:.0f} seconds")
+                    time.sleep(0.1)
+                limit = timedelta(seconds=seconds)
+                store = TCPStore(host, port, None, self.rank == 0, limit, wait_for_workers=False)
+            except (RuntimeError, UnicodeError) as error:  # the latter of a host's name
+                advice = " MASTER_ADDR and MASTER_PORT set the address of the first one and a free port."
+                raise self._unreachable(error, advice) from error
+            self._store = PrefixStore(f"coseg/{self._key}", store)  # the store may be another job's, at the same port
+        return self._store
+
+    def _unreachable(self, error: Exception, advice: str = "") -> CosegError:
+        return CosegError(
+            f"The {self.size} processes of this job can't reach each other ({error_words(error)}): see that all were "
+            f"started, and that their machines may connect to each other.{advice}"
+        )
+
+
+def _is_open(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=1.0):
+        return True
+    return False
 
 
 def _own_gpu() -> None:
@@ -197,10 +249,16 @@ def _own_gpu() -> None:
 
 
 def _address_of_slurm(key: str) -> None:
-    """Set where processes that ``srun`` started meet: on the first node of the step, at a port of the job's own."""
+    """Set where processes that ``srun`` started meet: on the first node of the step, at a port of the job's own.
+
+    Raises:
+        CosegError: the environment gives a port that is none.
+    """
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST") or "127.0.0.1"
     os.environ.setdefault("MASTER_ADDR", SLURMEnvironment.resolve_root_node_address(nodes))
     first, count = PORTS
-    os.environ.setdefault("MASTER_PORT", str(first + int(key[:8], 16) % count))
+    port = os.environ.setdefault("MASTER_PORT", str(first + int(key[:8], 16) % count))
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 2**16):
+        raise CosegError(f"MASTER_PORT is '{port}', but must be a port, 1 to 65535: leave it out, or give a free one.")

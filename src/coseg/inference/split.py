@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 import os
 import re
@@ -42,6 +43,7 @@ class SplitFolder:
         problem: called with a sentence for a photograph that can't be copied.
         objects: names of several objects: each has folders of its own.
         groups: the folders are those of groups.
+        resumed: the same command was stopped before, so a copy of the photograph itself may exist.
 
     Attributes:
         copies: how many photographs have been copied into each folder in `folder`.
@@ -58,8 +60,9 @@ class SplitFolder:
         problem: Callable[[str], None],
         objects: Sequence[str] = (),
         groups: bool = False,
+        resumed: bool = False,
     ) -> None:
-        self.folder, self._paths, self._problem = folder, paths, problem
+        self.folder, self._paths, self._problem, self._resumed = folder, paths, problem, resumed
         self._names = copy_names(paths, names, longest_name(folder) - _TEMPORARY_BYTES)
         self.copies: dict[str, int] = {}
         folders = [folder / name / of_level for name in objects or [""] for of_level in LEVELS.values()]
@@ -97,7 +100,8 @@ class SplitFolder:
         for place in places:
             target = self.folder / name / self._names[place]
             try:
-                copy_whole(self._paths[place], target)
+                if not self._is_copy(target, self._paths[place]):
+                    copy_whole(self._paths[place], target)
             except CosegError as error:
                 self._problem(str(error))
             else:
@@ -105,13 +109,24 @@ class SplitFolder:
                 self.copies[name] = self.copies.get(name, 0) + 1
         return copies
 
+    def _is_copy(self, path: Path, source: Path) -> bool:
+        """Whether a file is a copy that the same command has made before."""
+        with suppress(OSError):
+            return self._resumed and filecmp.cmp(path, source, shallow=False)
+        return False
+
     def _check(self, folders: Sequence[Path]) -> None:
         real = Path(os.path.realpath(self.folder))
         inside = next((path for path in self._paths if Path(os.path.realpath(path)).is_relative_to(real)), None)
         if inside is not None:
             raise CosegError(f"{inside} is in {self.folder}, the folder of --split-out: choose a folder beside it.")
         taken = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
-        taken += [path / name for path in folders for name in self._names if os.path.lexists(path / name)]
+        taken += [
+            path / name
+            for path in folders
+            for name, source in zip(self._names, self._paths, strict=True)
+            if os.path.lexists(path / name) and not self._is_copy(path / name, source)
+        ]
         if taken:
             rest = f" and {len(taken) - 1} more exist" if len(taken) > 1 else " exists"
             raise CosegError(f"{taken[0]}{rest}: --split-out replaces nothing, choose a new folder.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from coseg.models.base import EncoderDecoderNetwork, Size, image_size, require_group
+from coseg.models.base import CosegNetwork, EncoderDecoderNetwork, Size, WrappedNetwork, image_size, require_group
 from coseg.models.decoder import Decoder, skip_modules, skip_strides
 from coseg.models.encoders.base import Encoder, require_encoder
 from coseg.models.features import deepest, inherits
@@ -86,3 +86,10 @@ class SiameseNetwork(EncoderDecoderNetwork):
         members = require_group(features, members)
         images = ((features[k], sizes[k]) for k in members)
         return (self.decode((deepest(image),), (size,), (image,))[0] for image, size in images)
+
+
+def gives_logits(network: CosegNetwork) -> bool:
+    """Whether what `encode_for_pairs` of a network gives are the logits, which no partner changes."""
+    while isinstance(network, WrappedNetwork):
+        network = network.network
+    return isinstance(network, SiameseNetwork) and inherits(network, SiameseNetwork, "encode_for_pairs", "cosegment")

@@ -42,6 +42,12 @@ FLOAT32, BFLOAT16 = "32-true", "bf16-mixed"
 MEETING_SECONDS = 600.0
 """How long processes wait for each other: one may read its data from a slower disk."""
 
+REPORT_SECONDS = 30.0
+"""How long a process that has failed tries to report it to the others, which may not have begun."""
+
+OpenStore = Callable[[float], Any]
+"""Connects to a store of torch's within so many seconds, or raises an error."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -193,12 +199,28 @@ def meeting(seconds: float = MEETING_SECONDS) -> Iterator[Callable[[], None]]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield lambda: None
         return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with meeting_in(_store, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), seconds) as meet:
+        yield meet
+
+
+@contextmanager
+def meeting_in(open_store: OpenStore, rank: int, size: int, seconds: float) -> Iterator[Callable[[], None]]:
+    """As `meeting`, in any store that all processes reach.
+
+    Args:
+        open_store: connects to it within so many seconds, each time to the same one.
+        rank: of this process.
+        size: how many processes there are.
+        seconds: for which they wait for each other.
+
+    Raises:
+        CosegError: as `meeting`.
+    """
     met = False
 
     def meet() -> None:
         nonlocal met
-        _wait(rank, size, seconds)
+        _wait(rank, size, seconds, open_store)
         met = True
 
     try:
@@ -206,7 +228,7 @@ def meeting(seconds: float = MEETING_SECONDS) -> Iterator[Callable[[], None]]:
     except BaseException:
         if not met:
             with suppress(Exception):  # where the store has gone, the other processes have too
-                _store(seconds).set("failed", str(rank))
+                open_store(min(seconds, REPORT_SECONDS)).set("failed", str(rank))
         raise
 
 
@@ -218,10 +240,10 @@ def _store(seconds: float) -> Any:
     return PrefixStore(f"coseg/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _wait(rank: int, size: int, seconds: float) -> None:
+def _wait(rank: int, size: int, seconds: float, open_store: OpenStore = _store) -> None:
     end = time.monotonic() + seconds
     try:
-        store = _store(seconds)
+        store = open_store(seconds)
         store.set(f"ready/{rank}", "")
         while not store.check([f"ready/{process}" for process in range(size)]):
             if store.check(["failed"]):
@@ -232,8 +254,8 @@ def _wait(rank: int, size: int, seconds: float) -> None:
                 )
             if time.monotonic() > end:
                 raise CosegError(
-                    f"Not all of the {size} processes of this job were ready within {seconds:.0f} seconds: look at "
-                    "their output."
+                    f"The {size} processes of this job can't reach each other: not all were ready within "
+                    f"{seconds:.0f} seconds. See that all were started, and look at their output."
                 )
             time.sleep(_POLL_SECONDS)
     except RuntimeError as error:  # torch's, where the store has gone

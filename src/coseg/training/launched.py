@@ -26,7 +26,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Master addresses that each machine has: all processes of the job are on this one."""
 
 SHELLS = ("bash", "interactive")
-"""Names of SLURM's jobs in which a user types commands: one process, however many tasks were reserved. So Lightning."""
+"""Names of SLURM's jobs in which a user types commands: one process, however many tasks were reserved. So Lightning,
+also for what ``srun`` starts in such a job."""
+
+RESERVED_STEPS = 0xFFFFFFF0
+"""From here on SLURM numbers what is no step of ``srun``: the script of a job, the shell of ``salloc``."""
 
 _PAUSE = 0.05
 
@@ -54,7 +58,7 @@ def this_job() -> Job | None:
     if "TORCHELASTIC_RUN_ID" in environment:
         rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
         names: tuple[str, ...] = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
-    elif "SLURM_STEP_ID" in environment and environment.get("SLURM_JOB_NAME") not in SHELLS:
+    elif _is_step() and not _is_typed():
         rank, size = environment.get("SLURM_PROCID", ""), environment.get("SLURM_NTASKS", "")
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID")
     else:
@@ -66,6 +70,24 @@ def this_job() -> Job | None:
         values.append(socket.gethostname())
     text = "\n".join(values)
     return Job(int(rank), int(size), hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _is_step() -> bool:
+    """Whether ``srun`` has started this, and not the shell of ``salloc``, which is a step, too, on many clusters."""
+    step = os.environ.get("SLURM_STEP_ID", "")
+    return step.isdecimal() and int(step) < RESERVED_STEPS
+
+
+def _is_typed() -> bool:
+    """Whether this is a command in a user's shell in a SLURM job, and not of a task that ``srun`` started there."""
+    environment = os.environ
+    if environment.get("SLURM_JOB_NAME") not in SHELLS or environment.get("SLURM_TASK_PID") == str(os.getpid()):
+        return False
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
+    except (OSError, AttributeError):  # a script of srun's has no terminal; srun bash gives its job that name, too
+        return False
+    return True
 
 
 def tell_folder(job: Job, runs: Path, folder: Path, seconds: float = SECONDS) -> None:
@@ -191,10 +213,17 @@ def _require_tasks() -> None:
         CosegError: see `require_launched`.
     """
     tasks = os.environ.get("SLURM_NTASKS", "")
-    several = tasks.isdecimal() and int(tasks) > 1 and os.environ.get("SLURM_JOB_NAME") not in SHELLS
-    if not several or "TORCHELASTIC_RUN_ID" in os.environ:
+    if not tasks.isdecimal() or int(tasks) < 2 or "TORCHELASTIC_RUN_ID" in os.environ:
         return
-    if "SLURM_STEP_ID" not in os.environ:
+    name = os.environ.get("SLURM_JOB_NAME")
+    if name in SHELLS and (not _is_step() or _is_typed()):
+        return
+    if name in SHELLS:
+        raise CosegError(
+            f"srun has started {tasks} tasks in a SLURM job called '{name}', where Lightning takes each for the only "
+            "one: name them, srun --job-name=coseg."
+        )
+    if not _is_step():
         raise CosegError(
             f"This SLURM job has {tasks} tasks, but the command was started once: put srun before it (with "
             "trainer.strategy=ddp), or submit the job with --ntasks=1."

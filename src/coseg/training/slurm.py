@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 from coseg.run_dir import STUDY
 from coseg.training.launched import SHELLS
@@ -70,6 +71,9 @@ def requeue(number: int) -> None:
     if job is None or STUDY in os.environ or not _asks(number, job):
         return
     if any(os.environ.get(rank, "0") != "0" for rank in RANKS):
+        if number != signal.SIGTERM:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it comes when the job is queued again: no need to wait
         time.sleep(PATIENCE)  # where this process ends first, srun --kill-on-bad-exit ends the one that asks
         return
     if SUBMITIT in os.environ and callable(signal.getsignal(signal.SIGUSR2)):

@@ -309,9 +309,9 @@ class CosegTask(L.LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise CosegError("A schedule needs an end: set trainer.max_epochs or trainer.max_steps.")
-        if self.trainer.ckpt_path is not None:
-            # The estimate has opened the loader, before the checkpoint says which batch of the epoch comes next.
-            reopen_training_loader(self.trainer)
+        # The estimate has opened the loader, before a checkpoint says which batch of the epoch comes next. Where
+        # weights are divided, Lightning does not know yet whether there is a checkpoint.
+        reopen_training_loader(self.trainer)
         schedule = make_schedule(self.schedule, optimizer, int(steps), self.trust)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
