@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PROCESSES := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test test-all page-test coverage lint types wheel-test docs docs-links clean
+.PHONY: help install demo compare test test-all test-more coverage lint types wheel-test docs docs-links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s '|'
@@ -43,8 +43,9 @@ test: install  ## the tests, without those marked slow
 test-all: install  ## all tests
 	$(BIN)/python -m pytest -q -m '' $(PROCESSES)
 
-page-test: install  ## the page in a real browser: chromium, with chromedriver
-	$(BIN)/python -m pytest -q -m slow tests/page/test_browser.py
+test-more: install  ## a few of the slow ones: two processes, signals, a study, the page in a real browser
+	$(BIN)/python -m pytest -q -m slow tests/training/test_two_processes.py tests/page/test_browser.py \
+	  tests/training/test_resume.py::test_a_signal_to_the_process_group 'tests/cli/test_cli_sweep.py::test_every_study_runs[default]'
 
 coverage: install  ## the tests, with the share of lines of src/coseg that they run: at least 92 %
 	$(BIN)/python -m pytest -q $(PROCESSES) --cov --cov-report=term --cov-fail-under=92

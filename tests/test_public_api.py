@@ -35,15 +35,6 @@ def test_importing_coseg_imports_nothing_heavy() -> None:
     assert process.stdout.strip() == "[]"
 
 
-def test_networks_and_metrics_need_no_lightning() -> None:
-    program = (
-        "import sys; from coseg import create_network, PairIndex, PairScores, CosegNetwork, load_network, CoSegmenter; "
-        "print('lightning' in sys.modules)"
-    )
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert process.stdout.strip() == "False"
-
-
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         coseg.nothing  # noqa: B018

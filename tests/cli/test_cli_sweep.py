@@ -33,10 +33,8 @@ def small(tiny_overrides: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     return (*data, "trainer.max_epochs=1", "data.pairs_per_epoch=4", "panels=0")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == "default" else pytest.mark.slow) for name in choices("study")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", choices("study"))
 def test_every_study_runs(
     name: str, small: tuple[str, ...], tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path, invoke: Invoke
 ) -> None:

@@ -138,7 +138,8 @@ def test_truth_without_foreground(
 OTHERS = ("msrc", "icoseg", "internet", "folder")
 
 
-@pytest.mark.parametrize("dataset", ["voc", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["voc", *OTHERS])
 def test_the_installed_command(dataset: str, trees: Callable[[str], Path], trained: Path, tmp_path: Path) -> None:
     """As a user starts it, from another directory; with the root in the environment."""
     script = Path(sys.executable).with_name("coseg-test")

@@ -93,6 +93,7 @@ def test_the_input_size_is_that_of_the_settings(config: dict[str, Any], network:
 PHOTOGRAPHS = """
 import sys
 import coseg
+from coseg import CosegNetwork, PairIndex, PairScores, create_network
 for source in sys.argv[1:3]:
     model = coseg.CoSegmenter.from_pretrained(source, device="cpu")
     assert len(model.pair(*sys.argv[3:])) == 2
@@ -102,7 +103,7 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] in ("lightni
 """
 
 
-def test_photographs_need_no_lightning(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_networks_scores_and_photographs_need_no_lightning(folder: Path, trained: Path, tmp_path: Path) -> None:
     photographs = [str(tmp_path / f"{k}.png") for k in range(2)]
     for k, path in enumerate(photographs):
         Image.fromarray(picture(40, 50, k)).save(path)

@@ -183,7 +183,8 @@ def test_last_is_the_end_of_the_run_even_where_scores_fell(whole: Callable[..., 
     assert torch.load(whole("data.workers=2") / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_process_group(
     number: signal.Signals, tmp_path: Path, tiny_overrides: dict[str, tuple[str, ...]]
 ) -> None:

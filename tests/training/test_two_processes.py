@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from metrics_file import read_losses
 from omegaconf import DictConfig
 
 from coseg.evaluation.score import score
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_test(
     compose: Callable[..., DictConfig], tiny_overrides: dict[str, tuple[str, ...]], tmp_path: Path
 ) -> None:
